@@ -1,0 +1,3 @@
+//! The command `rowback`.
+
+fn main() {}
