@@ -1,7 +1,5 @@
 //! Values as SQL literals, for the few statements that cannot take parameters (COPY).
 
-use std::fmt::Write as _;
-
 /// Appends `value` as a string literal; safe whatever `standard_conforming_strings` says.
 pub fn push_literal(sql: &mut String, value: &str) {
     if value.contains('\\') {
@@ -15,7 +13,9 @@ pub fn push_literal(sql: &mut String, value: &str) {
         }
         sql.push('\'');
     } else {
-        let _ = write!(sql, "'{}'", value.replace('\'', "''"));
+        sql.push('\'');
+        sql.push_str(&value.replace('\'', "''"));
+        sql.push('\'');
     }
 }
 
