@@ -1,1 +1,14 @@
-//! placeholder
+//! The one integration binary: real PostgreSQL, the built `rowback`, real archives. One file per stage or command;
+//! `support` is the harness. Every file here must be named below (`architecture` checks that).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail, and says where"
+)]
+#![allow(clippy::too_many_lines, reason = "a test reads from top to bottom")]
+
+mod architecture;
+mod queries;
+mod support;
+mod support_self;
