@@ -1,0 +1,48 @@
+# What a person types. Each target works on a fresh Debian or Ubuntu with Rust, as root or not.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install build test test-datasets demo bench fmt clean
+
+DIR   ?= ../shared/datasets
+SCALE ?= 0.1
+ONLY  ?=
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: ## installs what is missing: PostgreSQL server and client programs, headers, Python's venv
+	@scripts/install.sh
+
+build: install ## target/release/rowback
+	cargo build --release --locked
+
+test: install .venv/.complete ## format, lints, all tests, documentation; needs nothing outside the repository
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+test-datasets: install ## recovers real databases from real accidents: make test-datasets DIR=… [ONLY="pagila-1 …"]
+	cargo build --locked --bin rowback
+	tests/datasets/run.sh "$(DIR)" $(ONLY)
+
+demo: install ## a shop, an accident, a rescue, in front of your eyes
+	cargo build --locked --bin rowback
+	scripts/demo.sh
+
+bench: install ## rowback against a recovery by hand, in one run: make bench [SCALE=0.1]
+	cargo build --locked --release --bin rowback
+	benches/run.sh "$(SCALE)"
+
+fmt: ## formats the source
+	cargo fmt
+
+clean: ## removes what was built
+	cargo clean
+	rm -rf .venv
+
+# The second readers of what rowback writes, pinned.
+.venv/.complete: tests/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Recovers real databases from real accidents, from the backup to the check.
+# usage: run.sh DIR [name …]    DIR holds the datasets, names are dataset-number ("pagila-1"); without names: those
+# that must pass. ROWBACK names the binary (default target/debug/rowback), KEEP=1 keeps the case directories.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+source "$root/scripts/cluster.sh"
+
+must_pass=()   # named here one by one, as the kinds of accident they need are there
+rowback=${ROWBACK:-$root/target/debug/rowback}
+
+[[ $# -ge 1 && -d $1 ]] || { echo "run.sh: the folder of the datasets is not there: ${1:-(not named)}" >&2; exit 3; }
+[[ -x $rowback ]] || { echo "run.sh: no binary at $rowback; run make test-datasets" >&2; exit 3; }
+datasets=$(cd "$1" && pwd)
+shift
+names=("$@")
+[[ ${#names[@]} -gt 0 ]] || names=("${must_pass[@]}")
+
+# Tables that triggers write to while rows are put back and taken away again, so undo cannot leave them as they were.
+undo_ignores() {
+  case $1 in
+    billing-*) echo '^(ledger\.audit)'$'\t' ;;
+    *) echo '^$' ;;
+  esac
+}
+
+work=$(mktemp -d /tmp/rowback-datasets-XXXXXX)
+chmod 755 "$work"
+export HOME=$work TMPDIR=$work
+trap '[[ -n ${KEEP:-} ]] || rm -rf "$work"' EXIT
+cluster_start datasets shared_buffers=128MB
+
+restore() { # DATASET: restored once, copied from then on
+  psql -XAtd postgres -c "select 1 from pg_database where datname = '$1_backup'" | grep -q 1 && return
+  createdb -T template0 -E UTF8 "$1_backup"
+  pg_restore -O -x -d "$1_backup" "$datasets/$1/$1.dump"
+  psql -Xqd "$1_backup" -c analyze
+}
+
+step() { # NAME ALLOWED_CODES COMMAND…: runs one rowback command, keeps what it said
+  local name=$1 allowed=$2 code=0
+  shift 2
+  "$rowback" "$@" >"$place/$name.out" 2>"$place/$name.err" || code=$?
+  [[ " $allowed " == *" $code "* ]] && return
+  problem="rowback $name ended with $code: $(grep -m1 -E '^error' "$place/$name.err" || tail -n1 "$place/$name.err")"
+  return 1
+}
+
+same() { # WHAT EXPECTED FOUND [REGEX of lines to leave out]
+  local differs
+  differs=$(diff <(grep -vP "${4:-^$}" "$2") <(grep -vP "${4:-^$}" "$3") | grep '^[<>]' || true)
+  [[ -z $differs ]] && return
+  problem="$1: $(wc -l <<<"$differs") rows differ, first: $(head -n1 <<<"$differs" | cut -c1-160)"
+  return 1
+}
+
+recover() { # NAME
+  local name=$1 dataset=${1%-*} number=${1##*-} url check
+  place=$work/$name problem=""
+  mkdir -p "$place"
+  restore "$dataset"
+  dropdb --if-exists -f live && dropdb --if-exists -f before
+  createdb -T "${dataset}_backup" live
+  psql -Xqd live -v ON_ERROR_STOP=1 -f "$datasets/$dataset"/incident-"$number"-*.sql >/dev/null
+  createdb -T live before
+  url=$(cluster_url live)
+  sed "s|@DATASET@|$datasets/$dataset|g" "$here/$name.toml" >"$place/recipe.toml"
+  cd "$place"
+
+  step recover "0 1" recover recipe.toml --backup "$datasets/$dataset/$dataset.dump" --live "$url" --case case --json || return
+  step apply "0 1" apply case --live "$url" --confirm live || return
+  step verify "0 1" verify case --live "$url" || return
+  check=$(psql -XqAt -d live -f "$datasets/$dataset"/check-"$number"-*.sql 2>&1)
+  [[ -z $check ]] || { problem="check: $(wc -l <<<"$check") problems, first: $(head -n1 <<<"$check" | cut -c1-200)"; echo "$check" >"$place/check.out"; return 1; }
+
+  database_digest live >applied.txt
+  step apply-again "0 1" apply case --live "$url" --confirm live || return
+  database_digest live >again.txt
+  same "the second apply changed something" applied.txt again.txt || return
+
+  step undo "0 1" undo case --live "$url" --confirm live || return
+  database_digest live >undone.txt
+  database_digest before >before.txt
+  same "undo did not restore the state before apply" before.txt undone.txt "$(undo_ignores "$name")"
+}
+
+failed=0
+for name in "${names[@]}"; do
+  [[ -f $here/$name.toml ]] || { printf '%-12s FAIL  no recipe tests/datasets/%s.toml\n' "$name" "$name"; failed=1; continue; }
+  start=$EPOCHREALTIME
+  if recover "$name"; then result=ok; else result=FAIL failed=1; fi
+  seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+  counts=$(python3 "$here/counts.py" "$place/recover.out" 2>/dev/null || true)
+  printf '%-12s %-5s %6s s  %s\n' "$name" "$result" "$seconds" "$counts"
+  [[ -z $problem ]] || printf '             %s\n' "$problem"
+done
+exit $failed
