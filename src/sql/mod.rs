@@ -1,3 +1,6 @@
 //! SQL text: the registry of `queries/*.sql` and the user's predicate. Nothing here talks to a server.
 
+mod guard;
+mod lexer;
 pub mod literal;
+pub mod predicate;

@@ -1,0 +1,206 @@
+//! One `[[recover]]` and one `[[foreign_key]]` as plain values.
+
+use std::fmt;
+
+use super::section::Choice;
+use crate::ident::{Ident, TableName};
+
+/// What one entry of a recipe recovers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recover {
+    /// The table, as the backup spells it.
+    pub table: TableName,
+    /// What the accident did to its rows.
+    pub kind: Kind,
+    /// Which rows of the backup.
+    pub selection: Selection,
+    /// Which foreign keys are followed downwards.
+    pub children: Children,
+    /// What is done about links that `ON DELETE SET NULL` or `SET DEFAULT` cut.
+    pub links: Links,
+    /// Columns that make a live row with the same key the same entity; empty: not said.
+    pub identity: Vec<Ident>,
+    /// Key columns for a table without a primary key; empty: the primary key.
+    pub key: Vec<Ident>,
+    /// Damaged columns (`corrupted`); empty: every column that differs, but the key.
+    pub columns: Vec<Ident>,
+    /// Condition over `live.` and `backup.` that tells a damaged row from a changed one.
+    pub damaged: Option<String>,
+    /// Column that names the owner (`misrouted`).
+    pub owner: Option<Ident>,
+    /// Expression or sub-select, evaluated in live, that gives the true owner.
+    pub owner_from: Option<String>,
+    /// The table that rows of `table` ended up in (`misrouted`, a schema for each tenant).
+    pub misrouted_to: Option<TableName>,
+}
+
+impl Recover {
+    /// An entry with every default, for the given rows.
+    pub fn new(table: TableName, kind: Kind, selection: Selection) -> Self {
+        Self {
+            table,
+            kind,
+            selection,
+            children: Children::All,
+            links: Links::Repair,
+            identity: Vec::new(),
+            key: Vec::new(),
+            columns: Vec::new(),
+            damaged: None,
+            owner: None,
+            owner_from: None,
+            misrouted_to: None,
+        }
+    }
+}
+
+/// What the accident did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Kind {
+    /// Rows are gone.
+    #[default]
+    Deleted,
+    /// Columns hold wrong values.
+    Corrupted,
+    /// Rows belong to the wrong owner (tenant).
+    Misrouted,
+}
+
+impl Kind {
+    /// All kinds with the words the recipe and `--kind` use.
+    pub const WORDS: &'static [(&'static str, Self)] = <Self as Choice>::WORDS;
+}
+
+impl Choice for Kind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("deleted", Self::Deleted), ("corrupted", Self::Corrupted), ("misrouted", Self::Misrouted)];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.word())
+    }
+}
+
+/// Which rows of the backup an entry is about. The texts passed the guard of [`crate::sql::predicate`] (but
+/// `Replay`, which is a statement); a `where_file` has been read into `Where`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Rows for which the condition over the backup's row holds.
+    Where(String),
+    /// Rows whose key a `SELECT` in scratch returns.
+    Query(String),
+    /// Rows that the guilty statement touches when it is run again in scratch.
+    Replay(String),
+    /// Every row; only where other keys tell what is damaged.
+    Everything,
+}
+
+/// Which foreign keys are followed downwards.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Children {
+    /// All.
+    #[default]
+    All,
+    /// None.
+    None,
+    /// Those whose child is one of these tables.
+    Only(Vec<TableName>),
+}
+
+/// What is done about links that the accident cut in surviving children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Links {
+    /// Set them again where they are still NULL or the default.
+    #[default]
+    Repair,
+    /// Leave them cut.
+    Leave,
+}
+
+/// A reference that the catalog does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredForeignKey {
+    /// The child's table.
+    pub from_table: TableName,
+    /// The child's columns, in pairs with `to_columns`.
+    pub from_columns: Vec<Ident>,
+    /// The parent's table.
+    pub to_table: TableName,
+    /// The parent's columns.
+    pub to_columns: Vec<Ident>,
+    /// Condition over the child's row under which the reference counts.
+    pub when: Option<String>,
+}
+
+/// Reads `schema.table(a, "B c")`.
+pub(super) fn parse_end(text: &str) -> Option<(TableName, Vec<Ident>)> {
+    let body = text.trim().strip_suffix(')')?;
+    let open = unquoted_positions(body, '(').next()?;
+    let table = TableName::parse(&body[..open])?;
+    let inside = &body[open + 1..];
+    let mut columns = Vec::new();
+    let mut start = 0;
+    for comma in unquoted_positions(inside, ',').chain([inside.len()]) {
+        columns.push(parse_column(&inside[start..comma])?);
+        start = comma + 1;
+    }
+    Some((table, columns))
+}
+
+/// Writes what [`parse_end`] reads.
+pub(super) fn show_end(table: &TableName, columns: &[Ident]) -> String {
+    let columns: Vec<_> = columns.iter().map(show_column).collect();
+    let plain = show_table(table);
+    let table = if plain.contains(['(', ')']) { table.quoted() } else { plain };
+    format!("{table}({})", columns.join(", "))
+}
+
+/// The table as a recipe names it, in quotes only where reading it back needs them.
+pub(super) fn show_table(table: &TableName) -> String {
+    let plain = table.to_string();
+    if TableName::parse(&plain).as_ref() == Some(table) { plain } else { table.quoted() }
+}
+
+fn show_column(column: &Ident) -> String {
+    let name = column.as_str();
+    let odd = name.contains(['"', ',', '(', ')']) || name.trim() != name;
+    if odd { column.quoted() } else { name.to_owned() }
+}
+
+fn parse_column(text: &str) -> Option<Ident> {
+    let text = text.trim();
+    let name = match text.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"')?.replace("\"\"", "\""),
+        None if text.contains('"') => return None,
+        None => text.to_owned(),
+    };
+    (!name.is_empty()).then(|| Ident::new(name))
+}
+
+fn unquoted_positions(text: &str, wanted: char) -> impl Iterator<Item = usize> + '_ {
+    let mut quoted = false;
+    text.char_indices().filter_map(move |(at, letter)| {
+        quoted ^= letter == '"';
+        (letter == wanted && !quoted).then_some(at)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_foreign_keys() {
+        let odd = TableName::new("a(b", "c.d");
+        let columns = vec![Ident::new("x, y"), Ident::new("Z \"z\""), Ident::new("plain name")];
+        assert_eq!(show_end(&odd, &columns), "\"a(b\".\"c.d\"(\"x, y\", \"Z \"\"z\"\"\", plain name)");
+        assert_eq!(parse_end(&show_end(&odd, &columns)), Some((odd, columns)));
+        assert_eq!(show_table(&TableName::new(" a", "b")), "\" a\".\"b\"");
+        let simple = TableName::new("public", "item_metadata");
+        assert_eq!(parse_end("item_metadata( owner_id )"), Some((simple, vec![Ident::new("owner_id")])));
+        for wrong in ["t", "t()", "t(a,)", "(a)", "t(a", "t(a\"b)", "a.b.c(d)"] {
+            assert_eq!(parse_end(wrong), None, "{wrong}");
+        }
+    }
+}
