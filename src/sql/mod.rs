@@ -4,3 +4,4 @@ mod guard;
 mod lexer;
 pub mod literal;
 pub mod predicate;
+pub mod registry;

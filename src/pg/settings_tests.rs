@@ -1,0 +1,1 @@
+//! Tables of input and the settings that come out.

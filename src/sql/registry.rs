@@ -1,0 +1,86 @@
+//! Every fixed statement of rowback, by name: the files of `queries/`, each with what it may be used for.
+//! Never talks to a server; a test holds each file's header against one.
+
+/// What a statement does to the database it is given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Reads only; every session may run it.
+    Read,
+    /// Changes something; only for the scratch database.
+    Scratch,
+    /// Changes live; only `apply` and `undo` hold a session that runs it.
+    Write,
+}
+
+/// One statement out of `queries/`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Query {
+    /// File name without `.sql`.
+    pub name: &'static str,
+    /// The whole file, header included: it shows in the server's own lists of running statements.
+    pub text: &'static str,
+    /// What it does.
+    pub access: Access,
+}
+
+/// Makes a `pub static` of each line and lists all of them in `all()`, so that none can be forgotten there.
+macro_rules! queries {
+    ($($(#[$meta:meta])* $constant:ident = $name:literal, $access:ident;)*) => {
+        $(
+            $(#[$meta])*
+            pub static $constant: Query = Query {
+                name: $name,
+                text: include_str!(concat!("../../queries/", $name, ".sql")),
+                access: Access::$access,
+            };
+        )*
+
+        static ALL: &[&Query] = &[$(&$constant),*];
+    };
+}
+
+queries! {
+    /// Pins session settings, skipping those that the server does not know.
+    SESSION_PIN = "session_pin", Read;
+    /// Which server and database this is.
+    SERVER_IDENTITY = "server_identity", Read;
+    /// The cluster's own number; only where the role may ask for it.
+    SERVER_SYSTEM_IDENTIFIER = "server_system_identifier", Read;
+    /// Makes this transaction's snapshot available to other sessions.
+    SNAPSHOT_EXPORT = "snapshot_export", Read;
+}
+
+/// All statements, in the order of their declaration.
+pub fn all() -> &'static [&'static Query] {
+    ALL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_has_its_header_and_is_registered() {
+        for query in all() {
+            let line = |key: &str| {
+                let start = format!("-- {key}:");
+                query.text.lines().find_map(|line| line.strip_prefix(&start).map(str::trim))
+            };
+            let access = format!("{:?}", query.access).to_lowercase();
+            let declared = line("access").and_then(|text| text.split_whitespace().next());
+            assert_eq!(declared, Some(access.as_str()), "{}", query.name);
+            for key in ["params", "returns", "why"] {
+                assert!(line(key).is_some(), "{} has no line `{key}`", query.name);
+            }
+        }
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/queries");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        let mut names: Vec<String> = all().iter().map(|query| query.name.to_owned()).collect();
+        files.sort();
+        names.sort();
+        assert_eq!(files, names);
+    }
+}
