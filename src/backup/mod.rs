@@ -1,9 +1,45 @@
-//! A backup as a table of contents and streams of rows.
+//! A backup as a table of contents and streams of rows. Archives of `pg_dump` (custom, directory and tar format) are
+//! read here without `pg_restore`; plain SQL, base backups and running servers get their own variant of [`Backup`].
+//! Rows are passed on as the canonical COPY text they were dumped as: nothing here interprets a value.
+
+mod archive;
+mod contents;
+mod copy_statement;
+mod custom;
+mod decode;
+mod directory;
+mod error;
+mod fingerprint;
+mod format;
+mod input;
+mod inspection;
+mod manifest;
+mod rows;
+mod tar;
+mod toc;
+
+use std::io;
+use std::path::Path;
+
+pub use archive::Archive;
+pub use contents::{Compression, Contents, Entry, Format, Section, TableData};
+pub use error::BackupError;
+pub use inspection::{Inspection, LargeObjects, TableInspection};
+pub use rows::ReadCounts;
+
+use crate::cancel::CancelToken;
+use crate::ident::TableName;
+use crate::progress::Progress;
 
 /// Decides, row by row, which rows of a table reach scratch. May only ever keep too much.
 pub trait RowFilter: Send + Sync {
     /// `row` is one line of COPY text without its newline, columns in the order of the backup's COPY statement.
     fn keep(&self, row: &[u8]) -> bool;
+
+    /// True when `keep` is true for every row; whole chunks are then passed on without looking for lines.
+    fn keeps_all(&self) -> bool {
+        false
+    }
 }
 
 /// Keeps every row.
@@ -13,5 +49,68 @@ pub struct KeepAll;
 impl RowFilter for KeepAll {
     fn keep(&self, _: &[u8]) -> bool {
         true
+    }
+
+    fn keeps_all(&self) -> bool {
+        true
+    }
+}
+
+/// Where rows are sent: chunks of about 128 KiB that hold whole rows with their newlines, in the backup's order.
+pub type RowSink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// Any kind of backup. All methods block and may be called from several threads at once.
+#[derive(Debug)]
+pub enum Backup {
+    /// An archive written by `pg_dump -Fc`, `-Fd` or `-Ft`.
+    Archive(Archive),
+}
+
+impl Backup {
+    /// Finds out what `path` is and reads its table of contents, nothing more.
+    ///
+    /// # Errors
+    /// [`BackupError`] when it cannot be read or is no backup that this version reads; the message says which.
+    pub fn open(path: &Path) -> Result<Self, BackupError> {
+        Archive::open(path).map(Self::Archive)
+    }
+
+    /// What the backup says it holds.
+    pub fn contents(&self) -> &Contents {
+        match self {
+            Self::Archive(archive) => archive.contents(),
+        }
+    }
+
+    /// Streams a table's rows through `filter` into `sink`; see [`Archive::read_rows`].
+    pub fn read_rows(
+        &self,
+        table: &TableName,
+        filter: &dyn RowFilter,
+        cancel: &CancelToken,
+        sink: &mut RowSink<'_>,
+    ) -> Result<ReadCounts, BackupError> {
+        match self {
+            Self::Archive(archive) => archive.read_rows(table, filter, cancel, sink),
+        }
+    }
+
+    /// Reads and checks everything; see [`Archive::verify`].
+    pub fn verify(
+        &self,
+        manifest: Option<&Path>,
+        progress: &dyn Progress,
+        cancel: &CancelToken,
+    ) -> Result<Inspection, BackupError> {
+        match self {
+            Self::Archive(archive) => archive.verify(manifest, progress, cancel),
+        }
+    }
+
+    /// SHA-256 of the backup in lower-case hex; see [`Archive::sha256`].
+    pub fn sha256(&self, progress: &dyn Progress, cancel: &CancelToken) -> Result<String, BackupError> {
+        match self {
+            Self::Archive(archive) => archive.sha256(progress, cancel),
+        }
     }
 }
