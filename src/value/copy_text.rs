@@ -33,44 +33,54 @@ pub fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(b'\\', field) else { return Cow::Borrowed(field) };
     let mut value = Vec::with_capacity(field.len());
     value.extend_from_slice(&field[..first]);
-    let mut bytes = field[first..].iter().copied().peekable();
+    let mut bytes = field[first..].iter().copied();
     while let Some(byte) = bytes.next() {
         if byte != b'\\' {
             value.push(byte);
             continue;
         }
         match bytes.next() {
-            Some(b'b') => value.push(8),
-            Some(b'f') => value.push(12),
-            Some(b'n') => value.push(b'\n'),
-            Some(b'r') => value.push(b'\r'),
-            Some(b't') => value.push(b'\t'),
-            Some(b'v') => value.push(11),
-            Some(other) => value.push(other),
+            Some(letter) => value.push(plain_byte(letter).unwrap_or(letter)),
             None => value.push(b'\\'),
         }
     }
     Cow::Owned(value)
 }
 
+/// Appends the value of a raw field that is not NULL. `false` (with rubbish appended) when the field is not spelled as
+/// COPY TO spells it, so that escaping the value again would give other bytes.
+#[must_use]
+pub fn push_unescaped(value: &mut Vec<u8>, field: &[u8]) -> bool {
+    let mut rest = field;
+    while let Some(at) = rest.iter().position(|&byte| is_special(byte)) {
+        value.extend_from_slice(&rest[..at]);
+        let (b'\\', Some(&letter)) = (rest[at], rest.get(at + 1)) else { return false };
+        let Some(byte) = plain_byte(letter) else { return false };
+        value.push(byte);
+        rest = &rest[at + 2..];
+    }
+    value.extend_from_slice(rest);
+    true
+}
+
 /// Appends `value` escaped as a server's COPY TO writes it.
 pub fn push_escaped(row: &mut Vec<u8>, value: &[u8]) {
-    for &byte in value {
-        let letter = match byte {
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|&byte| is_special(byte)) {
+        row.extend_from_slice(&rest[..at]);
+        let letter = match rest[at] {
             8 => b'b',
-            12 => b'f',
-            b'\n' => b'n',
-            b'\r' => b'r',
             b'\t' => b't',
+            b'\n' => b'n',
             11 => b'v',
-            b'\\' => b'\\',
-            other => {
-                row.push(other);
-                continue;
-            }
+            12 => b'f',
+            b'\r' => b'r',
+            other => other,
         };
         row.extend_from_slice(&[b'\\', letter]);
+        rest = &rest[at + 1..];
     }
+    row.extend_from_slice(rest);
 }
 
 /// Appends a field (with a tab before it unless it is the first of the row).
@@ -82,6 +92,25 @@ pub fn push_field(row: &mut Vec<u8>, first: bool, value: Option<&[u8]>) {
         Some(value) => push_escaped(row, value),
         None => row.extend_from_slice(NULL),
     }
+}
+
+/// The bytes that COPY TO escapes.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, 8..=13 | b'\\')
+}
+
+/// What a backslash and this letter stand for; `None` for letters that COPY TO never writes.
+fn plain_byte(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'b' => 8,
+        b't' => b'\t',
+        b'n' => b'\n',
+        b'v' => 11,
+        b'f' => 12,
+        b'r' => b'\r',
+        b'\\' => b'\\',
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -102,5 +131,15 @@ mod tests {
         assert!(is_null(raw[1]));
         assert_eq!((raw[2], is_null(raw[2])), (&b""[..], false));
         assert_eq!((unescape(raw[3]).as_ref(), is_null(raw[3])), (&b"\\N"[..], false));
+    }
+
+    #[test]
+    fn spellings_that_a_server_never_writes_are_noticed() {
+        let mut value = Vec::new();
+        assert!(push_unescaped(&mut value, b"a\\tb\\\\N \x01\x1f"));
+        assert_eq!(value, b"a\tb\\N \x01\x1f");
+        for foreign in [&b"\\x41"[..], b"\\101", b"\\q", b"trailing\\", b"raw\rreturn", b"\x08"] {
+            assert!(!push_unescaped(&mut Vec::new(), foreign), "{foreign:?}");
+        }
     }
 }
