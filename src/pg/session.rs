@@ -19,7 +19,7 @@ use crate::sql::registry::{Access, Query, SESSION_PIN, SNAPSHOT_EXPORT};
 pub use super::wire::Canceller;
 
 /// What a session is for and how long it may wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionOptions {
     /// Shown in `pg_stat_activity`; an application name in the connection settings wins.
     pub application_name: String,

@@ -1,0 +1,281 @@
+//! A private PostgreSQL cluster: made with `initdb`, reachable through one socket in a 0700 directory, gone when it is
+//! dropped or this process ends. The role that restores a backup there can run no program and read no file.
+
+pub(super) mod directory;
+pub(super) mod launcher;
+mod watchdog;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::geteuid;
+
+use self::directory::{ScratchDirectory, first_closed, random_hex};
+use self::launcher::{Launcher, SERVER_LOG, Server, last_lines};
+use self::watchdog::Watchdog;
+use super::error::ScratchError;
+use super::programs::Programs;
+use super::sweep::{SERVER_ACCOUNTS, sweep};
+use crate::env::Env;
+use crate::ident::Ident;
+use crate::pg::{Account, ConnectSettings, PgError, Refusal, ScratchSession, SessionOptions};
+use crate::sql::literal::literal;
+
+/// The role that owns scratch databases: no superuser, and may do nothing outside of them.
+pub const SCRATCH_ROLE: &str = "rowback_scratch";
+const SUPERUSER: &str = "postgres";
+const PORT: u16 = 5432;
+/// Longest path of a Unix socket, without the final zero byte, on the systems that have the least.
+const SOCKET_PATH_BYTES: usize = 103;
+
+/// How a private cluster is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// Where its directory is made; `None` = in `temp_dir`, or in `/tmp` where the server's account cannot get there.
+    pub root_dir: Option<PathBuf>,
+    /// The directory for temporary files (`TMPDIR`).
+    pub temp_dir: PathBuf,
+    /// Passed on to the programs: some packages find their libraries by it.
+    pub library_path: Option<String>,
+    /// Memory that all sessions share, in MB.
+    pub shared_buffers_mb: u32,
+    /// Memory of one index build or foreign-key check, in MB.
+    pub maintenance_work_mem_mb: u32,
+    /// Memory of one sort or hash, in MB.
+    pub work_mem_mb: u32,
+    /// How many sessions may be open.
+    pub max_connections: u32,
+    /// More settings of the server; they win over ours.
+    pub settings: Vec<(String, String)>,
+    /// How long the server may take to start.
+    pub start_limit: Duration,
+}
+
+impl ClusterOptions {
+    /// What fits a recovery on an ordinary machine; `TMPDIR` decides where.
+    pub fn from_env(env: &Env) -> Self {
+        let temp_dir = env.var("TMPDIR").filter(|path| path.starts_with('/')).unwrap_or("/tmp");
+        Self {
+            root_dir: None,
+            temp_dir: PathBuf::from(temp_dir),
+            library_path: env.var("LD_LIBRARY_PATH").map(str::to_owned),
+            shared_buffers_mb: 128,
+            maintenance_work_mem_mb: 64,
+            work_mem_mb: 16,
+            max_connections: 50,
+            settings: Vec::new(),
+            start_limit: Duration::from_secs(60),
+        }
+    }
+
+    /// Where leftovers of killed runs may be.
+    fn parents(&self) -> Vec<PathBuf> {
+        let mut parents = vec![self.temp_dir.clone(), PathBuf::from("/tmp")];
+        parents.extend(self.root_dir.clone());
+        parents.sort();
+        parents.dedup();
+        parents
+    }
+}
+
+/// A running private cluster. Dropping it stops the server and removes everything; that takes some 50 ms.
+pub struct Cluster {
+    // In this order: a server without its watchdog is better than a watchdog that finds a strange process.
+    server: Server,
+    socket: Option<ScratchDirectory>,
+    directory: ScratchDirectory,
+    watchdog: Watchdog,
+    superuser_password: String,
+    role_password: String,
+    major: u32,
+}
+
+impl Cluster {
+    /// Makes a cluster, starts its server and waits until it lets us in. Leftovers of killed runs are removed first.
+    pub async fn start(programs: &Programs, options: &ClusterOptions) -> Result<Self, ScratchError> {
+        let (owned_programs, owned_options) = (programs.clone(), options.clone());
+        let launched =
+            tokio::task::spawn_blocking(move || Self::launch(&owned_programs, &owned_options)).await;
+        let mut cluster = launched.map_err(|error| ScratchError::Spawn {
+            program: programs.path("initdb"),
+            source: io::Error::other(error),
+        })??;
+        let session = cluster.wait_until_ready(options.start_limit).await?;
+        session.execute("setting scratch up", &cluster.quarantine()).await?;
+        Ok(cluster)
+    }
+
+    /// How a superuser connects. For what the role cannot do (extensions that the server itself ships), never for
+    /// anything out of a backup.
+    pub fn superuser_settings(&self, dbname: &str) -> ConnectSettings {
+        ConnectSettings::for_socket(
+            self.socket_directory(),
+            PORT,
+            dbname,
+            SUPERUSER,
+            &self.superuser_password,
+        )
+    }
+
+    /// How the role that owns scratch databases connects.
+    pub fn settings(&self, dbname: &str) -> ConnectSettings {
+        ConnectSettings::for_socket(self.socket_directory(), PORT, dbname, SCRATCH_ROLE, &self.role_password)
+    }
+
+    /// The server's major version.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// The cluster's directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The server's process number.
+    pub fn pid(&self) -> u32 {
+        self.server.child.id()
+    }
+
+    /// Makes a database that the role owns, in the backup's encoding (as PostgreSQL names it, `UTF8`, `LATIN1`, …)
+    /// and with locale C, which fits every encoding.
+    pub async fn create_database(&self, name: &str, encoding: &str) -> Result<(), ScratchError> {
+        let options = SessionOptions::named("rowback scratch");
+        let what = "making the scratch database";
+        let session = ScratchSession::connect(&self.superuser_settings(SUPERUSER), &options).await?;
+        let (name_sql, role) = (Ident::new(name).quoted(), Ident::new(SCRATCH_ROLE).quoted());
+        let create = format!(
+            "create database {name_sql} owner {role} template template0 encoding {} lc_collate 'C' lc_ctype 'C'",
+            literal(encoding)
+        );
+        session.execute(what, &create).await?;
+        session.execute(what, &format!("revoke all on database {name_sql} from public")).await?;
+        // Before version 15 the schema "public" belongs to the superuser, and a dump that alters it would fail.
+        let inside = ScratchSession::connect(&self.superuser_settings(name), &options).await?;
+        inside.execute(what, &format!("alter schema public owner to {role}")).await?;
+        Ok(())
+    }
+
+    /// Stops the server and removes everything; like dropping it, but says what went wrong.
+    pub async fn stop(mut self) -> Result<(), ScratchError> {
+        let path = self.directory.path().to_owned();
+        let stopped = tokio::task::spawn_blocking(move || self.clean_up()).await;
+        let lost =
+            |error| ScratchError::Directory { action: "remove", path, source: io::Error::other(error) };
+        stopped.map_err(lost)?
+    }
+
+    fn socket_directory(&self) -> &Path {
+        self.socket.as_ref().unwrap_or(&self.directory).path()
+    }
+
+    /// Everything up to the started server process.
+    fn launch(programs: &Programs, options: &ClusterOptions) -> Result<Self, ScratchError> {
+        sweep(&options.parents());
+        let account = server_account()?;
+        let parent = choose_parent(options, account.as_ref())?;
+        let directory = ScratchDirectory::create(&parent, account.as_ref())?;
+        let fits = directory.path().join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
+        // The short path is for the socket alone: the room for the files may be elsewhere.
+        let elsewhere = (!fits).then(|| ScratchDirectory::create(Path::new("/tmp"), account.as_ref()));
+        let socket = elsewhere.transpose()?;
+        let directories: Vec<&Path> = socket.iter().chain([&directory]).map(ScratchDirectory::path).collect();
+        let mut watchdog = Watchdog::start(&directories)?;
+        let superuser_password = random_hex::<16>(directory.path())?;
+        let role_password = random_hex::<16>(directory.path())?;
+        let launcher = Launcher { programs, options, account: account.as_ref(), directory: directory.path() };
+        launcher.initdb(&superuser_password, &mut watchdog)?;
+        let socket_path = socket.as_ref().unwrap_or(&directory).path();
+        let server = launcher.postgres(socket_path, &mut watchdog)?;
+        let major = programs.major;
+        Ok(Self { server, socket, directory, watchdog, superuser_password, role_password, major })
+    }
+
+    async fn wait_until_ready(&mut self, limit: Duration) -> Result<ScratchSession, ScratchError> {
+        let settings = self.superuser_settings(SUPERUSER);
+        let options = SessionOptions::named("rowback scratch");
+        let deadline = Instant::now() + limit;
+        loop {
+            let error = match ScratchSession::connect(&settings, &options).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            if let Ok(Some(status)) = self.server.child.try_wait() {
+                let directory = self.directory.path().to_owned();
+                return Err(ScratchError::ServerDied {
+                    lines: last_lines(&directory.join(SERVER_LOG)),
+                    status: status.to_string(),
+                    directory,
+                });
+            }
+            if !is_starting(&error) {
+                return Err(error.into());
+            }
+            if Instant::now() >= deadline {
+                let lines = last_lines(&self.directory.path().join(SERVER_LOG));
+                return Err(ScratchError::ServerSlow { limit_secs: limit.as_secs(), lines });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The role, and no way out of its databases. It may bypass row security: with `row_security = off`, the owner
+    /// of a table under FORCE ROW LEVEL SECURITY could not read it otherwise.
+    fn quarantine(&self) -> String {
+        format!(
+            "create role {role} login nosuperuser nocreatedb nocreaterole noreplication bypassrls password {password};
+             revoke all on database postgres from public;
+             revoke all on database template1 from public",
+            role = Ident::new(SCRATCH_ROLE).quoted(),
+            password = literal(&self.role_password)
+        )
+    }
+
+    fn clean_up(&mut self) -> Result<(), ScratchError> {
+        self.server.stop();
+        let socket = self.socket.as_mut().map_or(Ok(()), ScratchDirectory::remove);
+        let directory = self.directory.remove();
+        self.watchdog.dismiss();
+        socket.and(directory)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // What could not be removed is swept by the next run; `stop` is there for those who want to know.
+        self.clean_up().ok();
+    }
+}
+
+/// Not listening yet, or "the database system is starting up".
+fn is_starting(error: &PgError) -> bool {
+    let PgError::Connect { failures, .. } = error else { return matches!(error, PgError::Lost { .. }) };
+    failures.iter().all(|failure| match &failure.refusal {
+        Refusal::Unreachable(_) | Refusal::TimedOut(_) => true,
+        Refusal::Rejected(db) => db.sqlstate == "57P03",
+        _ => false,
+    })
+}
+
+/// The account to run the server as: ourselves, unless we are root, which PostgreSQL refuses.
+fn server_account() -> Result<Option<Account>, ScratchError> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let account = SERVER_ACCOUNTS.iter().find_map(|name| Account::by_name(name));
+    let tried = || SERVER_ACCOUNTS.iter().map(|name| (*name).to_owned()).collect();
+    account.map(Some).ok_or_else(|| ScratchError::NoAccount { tried: tried() })
+}
+
+fn choose_parent(options: &ClusterOptions, account: Option<&Account>) -> Result<PathBuf, ScratchError> {
+    let wanted = options.root_dir.as_ref().unwrap_or(&options.temp_dir);
+    let Some(account) = account else { return Ok(wanted.clone()) };
+    match first_closed(wanted, account) {
+        None => Ok(wanted.clone()),
+        Some(_) if options.root_dir.is_none() && first_closed(Path::new("/tmp"), account).is_none() => {
+            Ok(PathBuf::from("/tmp"))
+        }
+        Some(path) => Err(ScratchError::Closed { account: account.name.clone(), path }),
+    }
+}
