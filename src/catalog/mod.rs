@@ -1,1 +1,72 @@
-//! Placeholder: the catalog layer.
+//! Tables, columns, keys and foreign keys of one database as plain data, and the foreign-key graph over them.
+//! `load` reads them through queries; everything else here is pure. Partitions appear through their root only.
+
+mod foreign_key;
+pub mod graph;
+mod key;
+pub mod load;
+mod table;
+
+pub use foreign_key::{Action, ForeignKey, Origin};
+pub use key::UniqueKey;
+pub use table::{Column, Identity, Table, Trigger, TriggerMode};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ident::{Ident, TableName};
+
+/// Everything that rowback knows about one database's structure.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Ordinary tables and partition roots, by name.
+    pub tables: BTreeMap<TableName, Table>,
+    /// Leaf and middle partitions, each with the root through which it is handled.
+    pub partitions: BTreeMap<TableName, TableName>,
+    /// Foreign keys between `tables`; those that only partitions have are lifted to the root. In the order of child
+    /// and name.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+impl Catalog {
+    /// The table of this name, or the root of the partition of this name.
+    pub fn table(&self, name: &TableName) -> Option<&Table> {
+        self.tables.get(self.root_of(name))
+    }
+
+    /// The root of a partition; any other name is its own root.
+    pub fn root_of<'a>(&'a self, name: &'a TableName) -> &'a TableName {
+        self.partitions.get(name).unwrap_or(name)
+    }
+
+    /// The foreign keys whose parent is `parent`.
+    pub fn children_of<'a>(&'a self, parent: &'a TableName) -> impl Iterator<Item = &'a ForeignKey> {
+        self.foreign_keys.iter().filter(move |fk| &fk.parent == parent)
+    }
+
+    /// The foreign keys whose child is `child`.
+    pub fn parents_of<'a>(&'a self, child: &'a TableName) -> impl Iterator<Item = &'a ForeignKey> {
+        self.foreign_keys.iter().filter(move |fk| &fk.child == child)
+    }
+
+    /// All partitions of a root, by name.
+    pub fn partitions_of<'a>(&'a self, root: &'a TableName) -> impl Iterator<Item = &'a TableName> {
+        self.partitions.iter().filter(move |(_, of)| *of == root).map(|(name, _)| name)
+    }
+
+    /// Adds references that the recipe declares; they come after the catalog's own.
+    pub fn declare(&mut self, foreign_keys: impl IntoIterator<Item = ForeignKey>) {
+        self.foreign_keys.extend(foreign_keys);
+    }
+}
+
+/// Column names as text, for messages: `a, b`.
+pub fn column_list(columns: &[Ident]) -> String {
+    columns.iter().map(Ident::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Column names quoted for SQL, with a prefix such as `l.` before each: `l."a", l."b"`.
+pub fn quoted_list<'a>(prefix: &str, columns: impl IntoIterator<Item = &'a Ident>) -> String {
+    columns.into_iter().map(|column| format!("{prefix}{}", column.quoted())).collect::<Vec<_>>().join(", ")
+}

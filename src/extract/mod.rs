@@ -1,1 +1,279 @@
-//! Placeholder: the extract layer.
+//! Chooses rows in scratch and stages them: what the recipe selects, everything that hangs on it, and the parents that
+//! it needs. Reads the backup only; live is not asked.
+
+mod chosen;
+mod closure;
+mod error;
+mod export;
+mod resolve;
+mod selection;
+
+pub use error::ExtractError;
+pub use resolve::resolve_foreign_keys;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::chosen::Chosen;
+use crate::catalog::{Catalog, ForeignKey, Table};
+use crate::ident::{Ident, TableName};
+use crate::progress::{SharedProgress, Step};
+use crate::recipe::{Children, Kind, Recipe, Recover, Selection};
+use crate::scratch::Scratch;
+use crate::scratch::choice::Choice;
+use crate::sql::predicate::{Predicate, Query};
+use crate::staging::{StagedFile, StagingFormat};
+
+/// Name of the column that staging adds to a table's own: why the row is staged (`predicate`, `cascade <foreign key>`,
+/// `parent <foreign key>`).
+pub const ORIGIN_COLUMN: &str = "rowback_origin";
+
+/// How extraction is done.
+#[derive(Debug, Clone)]
+pub struct ExtractOptions {
+    /// File format of staging.
+    pub format: StagingFormat,
+    /// Longest time for evaluating one predicate.
+    pub time_limit: Duration,
+}
+
+/// What extraction found; everything that later stages need to know about the backup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Extracted {
+    /// The staged tables, by name.
+    pub files: Vec<StagedFile>,
+    /// Counts by foreign key.
+    pub edges: Vec<EdgeCount>,
+    /// The structure of the staged tables, and the foreign keys among them, declared ones included.
+    pub catalog: Catalog,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Children of staged rows by one foreign key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeCount {
+    /// Name of the foreign key.
+    pub name: String,
+    /// The table that refers.
+    pub child: TableName,
+    /// The table referred to.
+    pub parent: TableName,
+    /// Children that the backup has for the chosen parents.
+    pub in_backup: u64,
+    /// Of them, those that are staged.
+    pub staged: u64,
+}
+
+/// The user's SQL for one entry, guarded.
+#[derive(Debug, Clone)]
+enum Selected {
+    Where(String),
+    Query(String),
+}
+
+/// Which foreign keys are followed downwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Following {
+    All,
+    Nothing,
+    Into(BTreeSet<TableName>),
+}
+
+impl Following {
+    fn of(children: &Children) -> Self {
+        match children {
+            Children::All => Self::All,
+            Children::None => Self::Nothing,
+            Children::Only(tables) => Self::Into(tables.iter().cloned().collect()),
+        }
+    }
+
+    fn follows(&self, fk: &ForeignKey) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Into(tables) => tables.contains(&fk.child),
+        }
+    }
+}
+
+/// One entry of the recipe, held against the catalog.
+struct Entry<'a> {
+    number: u16,
+    recover: &'a Recover,
+    table: &'a Table,
+    selected: Selected,
+    following: Following,
+}
+
+/// Runs the whole stage: from the empty tables of `scratch` to files in `staging`.
+pub async fn run(
+    scratch: &Scratch,
+    recipe: &Recipe,
+    staging: &Path,
+    options: &ExtractOptions,
+    progress: &SharedProgress,
+) -> Result<Extracted, ExtractError> {
+    let mut catalog = scratch.catalog().clone();
+    resolve::check_recipe(recipe, &catalog)?;
+    catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
+    let entries = entries(recipe, &catalog)?;
+    let mut notes = Vec::new();
+    load_selected(scratch, &catalog, &entries, &mut notes).await?;
+    let mut chosen = Chosen::start(scratch.session(), &catalog, entries.len()).await?;
+    choose_all(&mut chosen, scratch, recipe, &entries, options).await?;
+    if recipe.policy.parents == crate::recipe::Parents::Missing {
+        closure::ascend(&mut chosen, scratch).await?;
+    }
+    let edges = closure::count_edges(&mut chosen).await?;
+    let files = stage(&mut chosen, scratch, recipe, staging, options, progress).await?;
+    let catalog = only_staged(&catalog, &files);
+    Ok(Extracted { files, edges, catalog, notes })
+}
+
+fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>>, ExtractError> {
+    let mut found = Vec::new();
+    for (number, recover) in (0u16..).zip(&recipe.recover) {
+        let table = catalog
+            .tables
+            .get(&recover.table)
+            .ok_or_else(|| ExtractError::unknown_table(&recover.table, catalog))?;
+        let selected = match &recover.selection {
+            Selection::Where(text) => Selected::Where(
+                Predicate::parse(text)
+                    .map_err(|source| ExtractError::refused(recover, source))?
+                    .text()
+                    .to_owned(),
+            ),
+            Selection::Query(text) => Selected::Query(
+                Query::parse(text)
+                    .map_err(|source| ExtractError::refused(recover, source))?
+                    .text()
+                    .to_owned(),
+            ),
+            Selection::Replay(_) | Selection::Everything => {
+                return Err(ExtractError::NotInThisVersion {
+                    what: "replay, and recipes without a predicate",
+                });
+            }
+        };
+        if recover.kind != Kind::Deleted {
+            return Err(ExtractError::NotInThisVersion { what: "kinds other than \"deleted\"" });
+        }
+        found.push(Entry { number, recover, table, selected, following: Following::of(&recover.children) });
+    }
+    Ok(found)
+}
+
+/// Loads the tables that predicates are about, and all that they read beside.
+async fn load_selected(
+    scratch: &Scratch,
+    catalog: &Catalog,
+    entries: &[Entry<'_>],
+    notes: &mut Vec<String>,
+) -> Result<(), ExtractError> {
+    for entry in entries {
+        let reads = selection::analyze(scratch.session(), catalog, entry.table, &entry.selected).await?;
+        let mut wanted = reads.tables;
+        if !reads.functions.is_empty() {
+            notes.push(format!(
+                "the predicate of {} calls {}, which may read any table: the whole backup was loaded",
+                entry.table.name,
+                reads.functions.join(", ")
+            ));
+            let with_rows = |table: &&TableName| scratch.backup().contents().tables.contains_key(*table);
+            wanted.extend(catalog.tables.keys().filter(with_rows).cloned());
+        }
+        wanted.insert(entry.table.name.clone());
+        for table in wanted {
+            scratch.load(&table, Choice::All).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Entries that follow the same foreign keys are one family, and share one descent.
+async fn choose_all(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+    recipe: &Recipe,
+    entries: &[Entry<'_>],
+    options: &ExtractOptions,
+) -> Result<(), ExtractError> {
+    let mut families: Vec<&Following> = Vec::new();
+    for entry in entries {
+        if !families.contains(&&entry.following) {
+            families.push(&entry.following);
+        }
+    }
+    for (family, following) in (0i16..).zip(families) {
+        let mut roots = BTreeSet::new();
+        for entry in entries.iter().filter(|entry| &entry.following == following) {
+            let key = resolve::key_of(recipe, entry.table)?;
+            selection::prove_key_if_given(scratch.session(), recipe, entry.table).await?;
+            let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
+            if hits == 0 {
+                return Err(selection::why_nothing(scratch.session(), entry.table).await?);
+            }
+            roots.insert(entry.recover.table.clone());
+        }
+        closure::descend(chosen, scratch, following, &roots, family).await?;
+    }
+    Ok(())
+}
+
+async fn stage(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+    recipe: &Recipe,
+    staging: &Path,
+    options: &ExtractOptions,
+    progress: &SharedProgress,
+) -> Result<Vec<StagedFile>, ExtractError> {
+    let mut files = Vec::new();
+    for name in chosen.tables().clone() {
+        let table = chosen.table(&name)?;
+        let rows = export::rows_chosen(chosen, table).await?;
+        if rows == 0 {
+            continue;
+        }
+        let key = resolve::key_of(recipe, table)?;
+        selection::prove_key_if_given(scratch.session(), recipe, table).await?;
+        progress.start(Step::Extract, &name.to_string(), Some(rows));
+        let file = export::stage_table(chosen, table, &key, staging, options.format, progress).await?;
+        progress.finish(Step::Extract);
+        files.push(file);
+    }
+    Ok(files)
+}
+
+fn only_staged(catalog: &Catalog, files: &[StagedFile]) -> Catalog {
+    let staged: BTreeSet<&TableName> = files.iter().map(|file| &file.table.table).collect();
+    Catalog {
+        tables: catalog
+            .tables
+            .iter()
+            .filter(|(name, _)| staged.contains(name))
+            .map(|(name, table)| (name.clone(), table.clone()))
+            .collect(),
+        partitions: catalog
+            .partitions
+            .iter()
+            .filter(|(_, root)| staged.contains(root))
+            .map(|(name, root)| (name.clone(), root.clone()))
+            .collect(),
+        foreign_keys: catalog
+            .foreign_keys
+            .iter()
+            .filter(|fk| staged.contains(&fk.child) && staged.contains(&fk.parent))
+            .cloned()
+            .collect(),
+    }
+}
+
+/// Columns that name a row, for messages and lookups.
+pub(crate) type KeyColumns = Vec<Ident>;

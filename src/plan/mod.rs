@@ -1,1 +1,147 @@
-//! Placeholder: the plan layer.
+//! The sealed list of batches. Pure: the same input gives the same bytes; no async, no files, no clock, no random.
+
+mod order;
+pub mod script;
+mod sequence;
+mod sql;
+
+pub use order::{RowOrder, pack};
+pub use sequence::SequenceMove;
+pub use sql::{BatchTable, batch_script, sequence_script, undo_script};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ident::{Ident, TableName};
+
+/// Version of `plan.json` and of the batch files.
+pub const FORMAT: u32 = 1;
+
+/// `plan.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Always [`FORMAT`].
+    pub format: u32,
+    /// The live database that the plan was made for.
+    pub live: LiveIdentity,
+    /// SHA-256 of `staging/manifest.json`.
+    pub staging_sha256: String,
+    /// SHA-256 of `diff/manifest.json`.
+    pub diff_sha256: String,
+    /// The batches, in the order in which they are applied.
+    pub batches: Vec<Batch>,
+    /// Sequences that are moved forward by the last batch.
+    pub sequences: Vec<SequenceMove>,
+    /// Rows by table and verdict, all of the diff.
+    pub verdicts: BTreeMap<TableName, BTreeMap<String, u64>>,
+    /// Rows by evidence, of those that will be written.
+    pub evidence: BTreeMap<String, u64>,
+    /// User triggers that will fire, one line each.
+    pub triggers: Vec<String>,
+    /// What a person should know before applying, one line each.
+    pub notes: Vec<String>,
+    /// SHA-256 over all of the above.
+    pub seal: String,
+}
+
+/// Which database a plan is meant for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveIdentity {
+    /// From the control file; `None` where the role may not read it.
+    pub system_identifier: Option<String>,
+    /// The database's name.
+    pub dbname: String,
+    /// The database's oid.
+    pub database_oid: u32,
+}
+
+/// One batch: one transaction, one file, one undo file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// From 1.
+    pub number: u32,
+    /// Path inside the case: `batches/0001-public.customers-insert.sql`.
+    pub file: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Path of the undo file; `None` for the batch that moves sequences.
+    pub undo_file: Option<String>,
+    /// SHA-256 of the undo file.
+    pub undo_sha256: Option<String>,
+    /// What it writes, in the order of its temporary tables `rowback_1`, `rowback_2`, …
+    pub parts: Vec<Part>,
+}
+
+/// What a batch does to one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The table.
+    pub table: TableName,
+    /// Insert or update.
+    pub action: Action,
+    /// Columns that name a row.
+    pub key: Vec<Ident>,
+    /// Columns that are written.
+    pub columns: Vec<Ident>,
+    /// Number of rows.
+    pub rows: u64,
+}
+
+/// What is done to rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Lost rows come back.
+    Insert,
+    /// Damaged, unlinked or misrouted columns get their value back.
+    Update,
+}
+
+impl Action {
+    /// As it stands in file names.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+        }
+    }
+}
+
+impl Plan {
+    /// Puts the seal on: everything after this that changes the plan is noticed.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.seal = self.expected_seal();
+        self
+    }
+
+    /// Is the plan as it was sealed?
+    pub fn is_intact(&self) -> bool {
+        self.seal == self.expected_seal()
+    }
+
+    fn expected_seal(&self) -> String {
+        let open = Self { seal: String::new(), ..self.clone() };
+        let bytes = serde_json::to_vec(&open).unwrap_or_default();
+        sha256_hex(&bytes)
+    }
+
+    /// Rows that will be written by an action.
+    pub fn rows(&self, action: Action) -> u64 {
+        let parts = self.batches.iter().flat_map(|batch| &batch.parts);
+        parts.filter(|part| part.action == action).map(|part| part.rows).sum()
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").unwrap_or_default();
+    }
+    text
+}

@@ -1,1 +1,187 @@
-//! Placeholder: the scratch layer.
+//! The throw-away database: made, loaded with what is needed of the backup, removed.
+
+pub mod choice;
+pub mod cluster;
+mod error;
+pub mod programs;
+pub mod restore;
+mod restore_error;
+mod rows;
+pub mod sweep;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+pub use error::ScratchError;
+pub use restore_error::RestoreError;
+
+use self::choice::Choice;
+use self::restore::RestoreFailure;
+use crate::backup::{Backup, ReadCounts};
+use crate::cancel::CancelToken;
+use crate::catalog::Catalog;
+use crate::env::Env;
+use crate::ident::TableName;
+use crate::pg::{ConnectSettings, ScratchSession, ServerIdentity, SessionOptions};
+use crate::progress::{SharedProgress, Step};
+
+/// Where scratch is to be made.
+#[derive(Debug, Clone, Default)]
+pub struct ScratchOptions {
+    /// A server to make a database on; without it a private cluster is started.
+    pub url: Option<ConnectSettings>,
+    /// Directory of `initdb` and `postgres` for the private cluster.
+    pub pg_bin: Option<PathBuf>,
+}
+
+/// A scratch database with the backup's structure in it. Gone when dropped.
+pub struct Scratch {
+    backup: Arc<Backup>,
+    place: Place,
+    session: ScratchSession,
+    catalog: Catalog,
+    failures: Vec<RestoreFailure>,
+    loaded: Mutex<BTreeMap<TableName, Vec<Choice>>>,
+    progress: SharedProgress,
+    cancel: CancelToken,
+}
+
+mod place;
+use place::Place;
+
+impl Scratch {
+    /// Makes the database and restores the structure of `backup`; no rows yet. Refuses a `--scratch` server database
+    /// that is `live`.
+    pub async fn prepare(
+        backup: Arc<Backup>,
+        options: &ScratchOptions,
+        live: Option<&ServerIdentity>,
+        env: &Env,
+        progress: SharedProgress,
+        cancel: CancelToken,
+    ) -> Result<Self, RestoreError> {
+        if backup.contents().missing_schema() {
+            return Err(RestoreError::NoStructure);
+        }
+        let place = Place::make(&backup, options, live, env).await?;
+        let session = ScratchSession::connect(&place.settings(), &session_options()).await?;
+        let superuser = place.superuser_session().await?;
+        let (catalog, failures) =
+            restore::restore_structure(&backup, &session, superuser.as_ref(), &cancel).await?;
+        if !failures.is_empty() {
+            progress.note(&format!(
+                "{} objects of the backup were left out of scratch; they matter only where a wanted table needs them",
+                failures.len()
+            ));
+        }
+        Ok(Self {
+            backup,
+            place,
+            session,
+            catalog,
+            failures,
+            loaded: Mutex::new(BTreeMap::new()),
+            progress,
+            cancel,
+        })
+    }
+
+    /// The backup's structure.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The session that owns everything in scratch.
+    pub fn session(&self) -> &ScratchSession {
+        &self.session
+    }
+
+    /// The backup that scratch was made from.
+    pub fn backup(&self) -> &Arc<Backup> {
+        &self.backup
+    }
+
+    /// Another session on the scratch database.
+    pub async fn connect(&self) -> Result<ScratchSession, RestoreError> {
+        Ok(ScratchSession::connect(&self.place.settings(), &session_options()).await?)
+    }
+
+    /// How to connect to the scratch database.
+    pub fn settings(&self) -> ConnectSettings {
+        self.place.settings()
+    }
+
+    /// What scratch could not take of the backup.
+    pub fn failures(&self) -> &[RestoreFailure] {
+        &self.failures
+    }
+
+    /// Loads rows of a table; what an earlier call loaded is never loaded twice. Partitions come with their root.
+    pub async fn load(&self, table: &TableName, choice: Choice) -> Result<ReadCounts, RestoreError> {
+        let found = self.catalog.tables.get(table).ok_or_else(|| self.why_missing(table))?;
+        let mut loaded = self.loaded.lock().await;
+        let earlier = loaded.entry(table.clone()).or_default();
+        let mut total = ReadCounts::default();
+        if earlier.iter().any(|choice| matches!(choice, Choice::All)) {
+            return Ok(total);
+        }
+        let names = std::iter::once(table).chain(self.catalog.partitions_of(table));
+        let streams = rows::streams(&self.backup, names, found.partitioned.then_some(table))?;
+        self.progress.start(Step::Load, &table.to_string(), None);
+        for stream in streams {
+            let counts = rows::copy_stream(
+                self.backup.clone(),
+                &self.session,
+                stream,
+                &choice,
+                earlier,
+                &self.progress,
+                &self.cancel,
+            )
+            .await?;
+            total.rows_read += counts.rows_read;
+            total.rows_kept += counts.rows_kept;
+            total.bytes_read += counts.bytes_read;
+        }
+        earlier.push(choice);
+        self.session.execute("analyzing scratch", &format!("analyze {}", table.quoted())).await?;
+        self.progress.finish(Step::Load);
+        Ok(total)
+    }
+
+    /// Was every row of the table loaded?
+    pub async fn is_whole(&self, table: &TableName) -> bool {
+        let loaded = self.loaded.lock().await;
+        loaded.get(table).is_some_and(|choices| choices.iter().any(|choice| matches!(choice, Choice::All)))
+    }
+
+    /// Why a table that the backup names is not in scratch.
+    fn why_missing(&self, table: &TableName) -> RestoreError {
+        let entries = &self.backup.contents().entries;
+        let is_it = |kind: &str, schema: Option<&str>, name: &str| {
+            kind == "TABLE" && schema == Some(table.schema.as_str()) && name == table.name.as_str()
+        };
+        let entry = entries.iter().find(|entry| is_it(&entry.kind, entry.schema.as_deref(), &entry.name));
+        let reasons = entry
+            .map(|entry| restore::reasons(entries, &self.failures, entry.id))
+            .unwrap_or_default()
+            .into_iter()
+            .map(|failure| format!("{}: {}", failure.object, failure.message))
+            .collect();
+        RestoreError::TableNotRestored { table: table.clone(), reasons }
+    }
+
+    /// Removes scratch now and says so if that fails; dropping it does the same in silence.
+    pub async fn remove(self) -> Result<(), RestoreError> {
+        let Self { place, session, .. } = self;
+        drop(session);
+        place.remove().await
+    }
+}
+
+fn session_options() -> SessionOptions {
+    SessionOptions::named("rowback scratch")
+}

@@ -40,6 +40,18 @@ macro_rules! queries {
 }
 
 queries! {
+    /// Ordinary tables, partition roots and partitions.
+    CATALOG_TABLES = "catalog_tables", Read;
+    /// Their columns.
+    CATALOG_COLUMNS = "catalog_columns", Read;
+    /// Their unique keys and exclusion constraints.
+    CATALOG_KEYS = "catalog_keys", Read;
+    /// Foreign keys.
+    CATALOG_FOREIGN_KEYS = "catalog_foreign_keys", Read;
+    /// User triggers.
+    CATALOG_TRIGGERS = "catalog_triggers", Read;
+    /// What a condition reads, once it is a view in scratch.
+    EXTRACT_RELATIONS = "extract_relations", Scratch;
     /// Pins session settings, skipping those that the server does not know.
     SESSION_PIN = "session_pin", Read;
     /// Which server and database this is.

@@ -1,0 +1,27 @@
+-- access:  read
+-- params:  none
+-- returns: name text, child oid, parent oid, child_columns text[], parent_columns text[], on_delete text, set_columns text[], match_full bool, deferrable bool, initially_deferred bool
+-- why:     conkey and confkey are read as pairs: a foreign key may point at a unique key that is not the primary key, or
+--          list its columns in another order; copies that a partition inherits are left out, ones that a partition has
+--          of its own are not; confdelsetcols is read through to_jsonb because servers before 15 do not have it
+select
+  con.conname::text as name,
+  con.conrelid::oid as child,
+  con.confrelid::oid as parent,
+  (select pg_catalog.array_agg(a.attname::text order by k.n)
+   from pg_catalog.unnest(con.conkey) with ordinality as k(attnum, n)
+   join pg_catalog.pg_attribute as a on a.attrelid = con.conrelid and a.attnum = k.attnum)::text[] as child_columns,
+  (select pg_catalog.array_agg(a.attname::text order by k.n)
+   from pg_catalog.unnest(con.confkey) with ordinality as k(attnum, n)
+   join pg_catalog.pg_attribute as a on a.attrelid = con.confrelid and a.attnum = k.attnum)::text[] as parent_columns,
+  con.confdeltype::text as on_delete,
+  coalesce((select pg_catalog.array_agg(a.attname::text order by a.attnum)
+   from pg_catalog.jsonb_array_elements_text(nullif(pg_catalog.to_jsonb(con) -> 'confdelsetcols', 'null'::pg_catalog.jsonb)) as s(attnum)
+   join pg_catalog.pg_attribute as a on a.attrelid = con.conrelid and a.attnum = s.attnum::int2), '{}')::text[] as set_columns,
+  (con.confmatchtype = 'f')::bool as match_full,
+  con.condeferrable::bool as deferrable,
+  con.condeferred::bool as initially_deferred
+from pg_catalog.pg_constraint as con
+where con.contype = 'f'
+  and con.conparentid = 0
+order by con.conrelid, con.conname

@@ -1,0 +1,36 @@
+-- access:  scratch
+-- params:  $1 text  schema-qualified name of a view
+-- returns: schema text, name text, kind text
+-- why:     PostgreSQL itself knows what a condition reads once it is a view: tables directly, tables behind other views,
+--          and functions; a function that is not immutable may read any table, which is why it is listed (kind f)
+with recursive seen as (
+  select $1::text::pg_catalog.regclass::oid as relation
+  union
+  select d.refobjid
+  from seen as s
+  join pg_catalog.pg_rewrite as r on r.ev_class = s.relation
+  join pg_catalog.pg_depend as d on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.objid = r.oid
+    and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid <> r.ev_class
+), functions as (
+  select distinct p.oid, p.proname, p.pronamespace
+  from seen as s
+  join pg_catalog.pg_rewrite as r on r.ev_class = s.relation
+  join pg_catalog.pg_depend as d on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.objid = r.oid
+    and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+  join pg_catalog.pg_proc as p on p.oid = d.refobjid
+  join pg_catalog.pg_language as l on l.oid = p.prolang
+  where p.provolatile <> 'i' and l.lanname not in ('internal', 'c')
+)
+select
+  n.nspname::text as schema,
+  c.relname::text as name,
+  c.relkind::text as kind
+from seen as s
+join pg_catalog.pg_class as c on c.oid = s.relation
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p')
+union all
+select n.nspname::text, f.proname::text, 'f'::text
+from functions as f
+join pg_catalog.pg_namespace as n on n.oid = f.pronamespace
+order by 3, 1, 2

@@ -1,0 +1,190 @@
+//! Which rows of scratch are chosen, kept in scratch itself: one side table per table, naming rows by partition and
+//! place. Scratch rows never move, so that names them exactly, keys or no keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ExtractError;
+use crate::catalog::{Catalog, ForeignKey, Table};
+use crate::ident::TableName;
+use crate::pg::ScratchSession;
+use crate::sql::literal::literal;
+
+/// The family of rows that are only parents of chosen ones; real families count from 0.
+pub(super) const PARENTS: i16 = -1;
+
+/// Why a row was chosen; the number orders the reasons, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reason {
+    /// An entry of the recipe selects it.
+    Selected(u16),
+    /// It hangs on a chosen row by this foreign key of the catalog.
+    Child(u16),
+    /// A chosen row refers to it by this foreign key.
+    Parent(u16),
+}
+
+impl Reason {
+    fn number(self) -> i32 {
+        match self {
+            Self::Selected(entry) => i32::from(entry),
+            Self::Child(fk) => 100_000 + i32::from(fk),
+            Self::Parent(fk) => 200_000 + i32::from(fk),
+        }
+    }
+}
+
+/// The side tables that exist so far.
+pub(super) struct Chosen<'a> {
+    pub session: &'a ScratchSession,
+    pub catalog: &'a Catalog,
+    made: BTreeSet<TableName>,
+}
+
+impl<'a> Chosen<'a> {
+    /// No rows yet; `entries` are the origins' texts of the recipe's entries.
+    pub async fn start(
+        session: &'a ScratchSession,
+        catalog: &'a Catalog,
+        entries: usize,
+    ) -> Result<Self, ExtractError> {
+        session
+            .execute(
+                "preparing extraction",
+                "create unlogged table rowback.origins (id int4 primary key, origin text not null)",
+            )
+            .await?;
+        let mut texts: BTreeMap<i32, String> = BTreeMap::new();
+        for entry in (0u16..).take(entries) {
+            texts.insert(Reason::Selected(entry).number(), "predicate".to_owned());
+        }
+        for (at, fk) in (0u16..).zip(&catalog.foreign_keys) {
+            texts.insert(Reason::Child(at).number(), format!("cascade {}", fk.name));
+            texts.insert(Reason::Parent(at).number(), format!("parent {}", fk.name));
+        }
+        let values: Vec<String> =
+            texts.iter().map(|(id, text)| format!("({id}, {})", literal(text))).collect();
+        let insert = format!("insert into rowback.origins values {}", values.join(", "));
+        session.execute("preparing extraction", &insert).await?;
+        Ok(Self { session, catalog, made: BTreeSet::new() })
+    }
+
+    /// Tables that have chosen rows, or may have.
+    pub fn tables(&self) -> &BTreeSet<TableName> {
+        &self.made
+    }
+
+    /// The side table of a table; made at the first call.
+    pub async fn side_table(&mut self, table: &TableName) -> Result<String, ExtractError> {
+        let name = side_name(self.table(table)?);
+        if self.made.insert(table.clone()) {
+            let create = format!(
+                "create unlogged table {name} (n bigint generated always as identity, tab oid not null, place tid not null, \
+                 family int2 not null, origin int4 not null, primary key (tab, place, family))"
+            );
+            self.session.execute("preparing extraction", &create).await?;
+        }
+        Ok(name)
+    }
+
+    /// The table in scratch.
+    pub fn table(&self, name: &TableName) -> Result<&'a Table, ExtractError> {
+        let catalog = self.catalog;
+        catalog.tables.get(name).ok_or_else(|| ExtractError::unknown_table(name, catalog))
+    }
+
+    /// Adds the children of rows of `family` that were added to the parent after number `since`. Returns how many
+    /// rows were new.
+    pub async fn add_children(
+        &mut self,
+        at: u16,
+        fk: &ForeignKey,
+        family: i16,
+        since: i64,
+    ) -> Result<u64, ExtractError> {
+        let (parent_side, child_side) =
+            (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
+        let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
+        let insert = format!(
+            "insert into {child_side} (tab, place, family, origin)\n\
+             select distinct c.rowback_tab, c.rowback_place, {family}::int2, {}\n\
+             from {} as c\njoin {} as p on {}\njoin {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid\n\
+             where h.family = {family} and h.n > {since}\non conflict do nothing",
+            Reason::Child(at).number(),
+            child_source(fk, child),
+            parent.from_sql(),
+            join_condition(fk, child, parent),
+        );
+        self.insert_counting(&insert).await
+    }
+
+    /// Adds the parents of chosen rows that were added to the child after number `since`, unless they are chosen
+    /// already.
+    pub async fn add_parents(&mut self, at: u16, fk: &ForeignKey, since: i64) -> Result<u64, ExtractError> {
+        let (parent_side, child_side) =
+            (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
+        let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
+        let insert = format!(
+            "insert into {parent_side} (tab, place, family, origin)\n\
+             select distinct p.tableoid, p.ctid, {PARENTS}::int2, {}\n\
+             from {} as c\njoin {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since}\n\
+             join {} as p on {}\n\
+             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid)\n\
+             on conflict do nothing",
+            Reason::Parent(at).number(),
+            child_source(fk, child),
+            parent.from_sql(),
+            join_condition(fk, child, parent),
+        );
+        self.insert_counting(&insert).await
+    }
+
+    async fn insert_counting(&self, insert: &str) -> Result<u64, ExtractError> {
+        let counted = format!("with added as ({insert} returning 1) select count(*) from added");
+        let rows = self.session.text_rows("following foreign keys in scratch", &counted).await?;
+        Ok(number(&rows))
+    }
+
+    /// The highest number given to a chosen row of the table so far.
+    pub async fn last_number(&mut self, table: &TableName) -> Result<i64, ExtractError> {
+        let side = self.side_table(table).await?;
+        let sql = format!("select coalesce(max(n), 0) from {side}");
+        let rows = self.session.text_rows("following foreign keys in scratch", &sql).await?;
+        Ok(i64::try_from(number(&rows)).unwrap_or(i64::MAX))
+    }
+
+    /// Number of chosen rows of a family.
+    pub async fn count(&mut self, table: &TableName, family: i16) -> Result<u64, ExtractError> {
+        let side = self.side_table(table).await?;
+        let sql = format!("select count(*) from {side} where family = {family}");
+        Ok(number(&self.session.text_rows("counting chosen rows", &sql).await?))
+    }
+}
+
+/// The single number that a statement returned.
+pub(super) fn number(rows: &[Vec<Option<String>>]) -> u64 {
+    let first = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+    first.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+pub(super) fn side_name(table: &Table) -> String {
+    format!("rowback.chosen_{}", table.oid)
+}
+
+/// The child's rows that a reference can apply to, with their place.
+fn child_source(fk: &ForeignKey, child: &Table) -> String {
+    let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
+    format!("(select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition})", child.from_sql())
+}
+
+/// The condition that makes `c` a child of `p`. Declared references may compare different types: by text then.
+pub(super) fn join_condition(fk: &ForeignKey, child: &Table, parent: &Table) -> String {
+    let pairs = fk.columns.iter().map(|(child_column, parent_column)| {
+        let same_type = match (child.column(child_column), parent.column(parent_column)) {
+            (Some(left), Some(right)) => fk.is_enforced() || left.base_type == right.base_type,
+            _ => fk.is_enforced(),
+        };
+        let cast = if same_type { "" } else { "::text" };
+        format!("c.{}{cast} = p.{}{cast}", child_column.quoted(), parent_column.quoted())
+    });
+    pairs.collect::<Vec<_>>().join(" and ")
+}

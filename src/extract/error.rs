@@ -1,0 +1,229 @@
+//! What can go wrong while rows are chosen and staged. Live is never touched here.
+
+use crate::catalog::{Catalog, Table, column_list};
+use crate::error::{Explain, Kind};
+use crate::ident::{Ident, TableName};
+use crate::pg::PgError;
+use crate::recipe::{Recover, nearest};
+use crate::scratch::RestoreError;
+use crate::sql::predicate::PredicateError;
+use crate::staging::StagingError;
+
+/// Why extraction stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The recipe names a table that the backup does not have.
+    #[error("the backup has no table \"{table}\"")]
+    UnknownTable {
+        /// As the recipe has it.
+        table: TableName,
+        /// A table with a similar name.
+        nearest: Option<String>,
+        /// Number of tables in the backup.
+        tables: usize,
+    },
+    /// The recipe names a column that the table does not have.
+    #[error("table \"{table}\" of the backup has no column \"{column}\"")]
+    UnknownColumn {
+        /// The table.
+        table: TableName,
+        /// As the recipe has it.
+        column: Ident,
+        /// A column with a similar name.
+        nearest: Option<String>,
+        /// All columns.
+        columns: String,
+    },
+    /// The text of a predicate or query is not what it must be.
+    #[error("the predicate for \"{table}\" cannot be used")]
+    Refused {
+        /// The table.
+        table: TableName,
+        /// Why.
+        source: PredicateError,
+    },
+    /// PostgreSQL refused the predicate.
+    #[error("the predicate for \"{table}\" failed")]
+    Predicate {
+        /// The table.
+        table: TableName,
+        /// What PostgreSQL says.
+        source: PgError,
+    },
+    /// The predicate matches no row of the backup.
+    #[error("the predicate matches no row of \"{table}\" in the backup")]
+    NothingMatches {
+        /// The table.
+        table: TableName,
+        /// Rows that the table has in the backup.
+        rows: u64,
+        /// Newest finite value of each date or timestamp column.
+        newest: Vec<(Ident, String)>,
+    },
+    /// Nothing names a row of this table.
+    #[error("table \"{table}\" has no key that names a row")]
+    NoKey {
+        /// The table.
+        table: TableName,
+    },
+    /// The key of the recipe is none.
+    #[error("the key ({}) of \"{table}\" does not name rows", column_list(key))]
+    KeyNotUnique {
+        /// The table.
+        table: TableName,
+        /// The key.
+        key: Vec<Ident>,
+        /// Number of nulls and of values that occur more than once.
+        bad: u64,
+    },
+    /// A feature of the recipe that this version does not have.
+    #[error("this version of rowback does not do {what}")]
+    NotInThisVersion {
+        /// The feature.
+        what: &'static str,
+    },
+    /// Scratch.
+    #[error(transparent)]
+    Scratch(#[from] RestoreError),
+    /// Staging.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// The scratch server.
+    #[error(transparent)]
+    Pg(#[from] PgError),
+}
+
+impl ExtractError {
+    pub(super) fn unknown_table(table: &TableName, catalog: &Catalog) -> Self {
+        let names: Vec<String> = catalog.tables.keys().map(ToString::to_string).collect();
+        let wanted = table.to_string();
+        // A table of the right name in another schema is nearer than any misspelling.
+        let elsewhere = catalog.tables.keys().find(|name| name.name == table.name).map(ToString::to_string);
+        let nearest =
+            elsewhere.or_else(|| nearest(&wanted, names.iter().map(String::as_str)).map(str::to_owned));
+        Self::UnknownTable { table: table.clone(), nearest, tables: names.len() }
+    }
+
+    pub(super) fn unknown_column(table: &Table, column: &Ident) -> Self {
+        let names: Vec<Ident> = table.column_names().cloned().collect();
+        let nearest = nearest(column.as_str(), names.iter().map(Ident::as_str)).map(str::to_owned);
+        Self::UnknownColumn {
+            table: table.name.clone(),
+            column: column.clone(),
+            nearest,
+            columns: column_list(&names),
+        }
+    }
+
+    pub(super) fn refused(recover: &Recover, source: PredicateError) -> Self {
+        Self::Refused { table: recover.table.clone(), source }
+    }
+
+    pub(super) fn predicate(table: &TableName, source: PgError) -> Self {
+        match source {
+            lost @ (PgError::Lost { .. } | PgError::Cancelled { .. } | PgError::Connect { .. }) => {
+                Self::Pg(lost)
+            }
+            source => Self::Predicate { table: table.clone(), source },
+        }
+    }
+}
+
+impl Explain for ExtractError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownTable { .. } => "unknown-table",
+            Self::UnknownColumn { .. } => "unknown-column",
+            Self::Refused { source, .. } => source.code(),
+            Self::Predicate { source: PgError::TimedOut { .. }, .. } => "predicate-timeout",
+            Self::Predicate { source, .. } if source.sqlstate() == Some("25006") => "predicate-writes",
+            Self::Predicate { .. } => "predicate-failed",
+            Self::NothingMatches { .. } => "predicate-matches-nothing",
+            Self::NoKey { .. } => "no-key",
+            Self::KeyNotUnique { .. } => "key-not-unique",
+            Self::NotInThisVersion { .. } => "not-in-this-version",
+            Self::Scratch(source) => source.code(),
+            Self::Staging(source) => source.code(),
+            Self::Pg(source) => source.code(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoKey { .. } | Self::KeyNotUnique { .. } => Kind::Refused,
+            Self::NothingMatches { .. } => Kind::Input,
+            Self::Scratch(source) => source.kind(),
+            Self::Staging(source) => source.kind(),
+            Self::Pg(source) => source.kind(),
+            _ => Kind::Usage,
+        }
+    }
+
+    fn causes(&self) -> Vec<String> {
+        match self {
+            Self::UnknownTable { tables, .. } => vec![format!("the backup has {tables} tables")],
+            Self::UnknownColumn { columns, .. } => vec![format!("its columns are {columns}")],
+            Self::Refused { source, .. } => {
+                let mut causes = vec![source.to_string()];
+                causes.extend(source.causes());
+                causes
+            }
+            Self::Predicate { source, .. } => {
+                source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
+            }
+            Self::NothingMatches { rows: 0, .. } => vec!["the table is empty in the backup".into()],
+            Self::NothingMatches { rows, newest, .. } => {
+                let mut causes = vec![format!("the table has {rows} rows in the backup")];
+                causes.extend(newest.iter().map(|(column, value)| format!("newest {column}: {value}")));
+                causes
+            }
+            Self::NoKey { .. } => {
+                vec!["it has neither a primary key nor a unique key over columns that are not null".into()]
+            }
+            Self::KeyNotUnique { bad, .. } => {
+                vec![format!("{bad} keys are null or occur more than once in the backup")]
+            }
+            Self::NotInThisVersion { .. } => Vec::new(),
+            Self::Scratch(source) => source.causes(),
+            Self::Staging(source) => source.causes(),
+            Self::Pg(source) => source.causes(),
+        }
+    }
+
+    fn hint(&self) -> String {
+        let nothing = "Live was not asked and nothing was changed.";
+        match self {
+            Self::UnknownTable { nearest: Some(name), .. }
+            | Self::UnknownColumn { nearest: Some(name), .. } => {
+                format!("Did you mean \"{name}\"? {nothing}")
+            }
+            Self::UnknownTable { .. } => format!("`rowback inspect` lists the tables of a backup. {nothing}"),
+            Self::UnknownColumn { .. } => format!("Correct the name. {nothing}"),
+            Self::Refused { source, .. } => source.hint(),
+            Self::Predicate { source: PgError::TimedOut { .. }, .. } => {
+                format!("Make the predicate cheaper, or give it more time with `--time-limit`. {nothing}")
+            }
+            Self::Predicate { source, .. } if source.sqlstate() == Some("25006") => {
+                format!("A predicate may only read; it ran in a read-only transaction in scratch. {nothing}")
+            }
+            Self::Predicate { .. } => {
+                format!(
+                    "The predicate is evaluated over the backup's rows of this table. Correct it and run the same command again. {nothing}"
+                )
+            }
+            Self::NothingMatches { .. } => {
+                format!(
+                    "Is it the wrong backup, or one taken after the accident? Otherwise correct the predicate. {nothing}"
+                )
+            }
+            Self::NoKey { table } => format!(
+                "Name columns that are unique in the recipe: `key = [\"…\"]` under `[columns.\"{table}\"]`, or leave the table out with `children = [...]`. {nothing}"
+            ),
+            Self::KeyNotUnique { .. } => format!("Name other columns in `key = [...]`. {nothing}"),
+            Self::NotInThisVersion { .. } => format!("Leave it out of the recipe. {nothing}"),
+            Self::Scratch(source) => source.hint(),
+            Self::Staging(source) => source.hint(),
+            Self::Pg(source) => source.hint(),
+        }
+    }
+}

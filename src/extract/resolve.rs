@@ -1,0 +1,68 @@
+//! Holds the names of a recipe against the backup's catalog.
+
+use super::{ExtractError, KeyColumns};
+use crate::catalog::{Action, Catalog, ForeignKey, Origin, Table, column_list};
+use crate::ident::{Ident, TableName};
+use crate::recipe::{Children, DeclaredForeignKey, Recipe};
+
+/// Every table and column that the recipe names must be in the backup.
+pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), ExtractError> {
+    for recover in &recipe.recover {
+        let table = table(catalog, &recover.table)?;
+        let named = recover.identity.iter().chain(&recover.key).chain(&recover.columns).chain(&recover.owner);
+        named.into_iter().try_for_each(|column| has_column(table, column))?;
+        if let Children::Only(children) = &recover.children {
+            for child in children {
+                self::table(catalog, child)?;
+            }
+        }
+    }
+    for (name, map) in &recipe.columns {
+        let table = table(catalog, name)?;
+        let named = map.map.keys().chain(&map.ignore).chain(&map.key);
+        named.into_iter().try_for_each(|column| has_column(table, column))?;
+    }
+    recipe.policy.exclude_keys.keys().try_for_each(|name| table(catalog, name).map(|_| ()))
+}
+
+fn table<'a>(catalog: &'a Catalog, name: &TableName) -> Result<&'a Table, ExtractError> {
+    catalog.tables.get(name).ok_or_else(|| ExtractError::unknown_table(name, catalog))
+}
+
+fn has_column(table: &Table, name: &Ident) -> Result<(), ExtractError> {
+    if table.column(name).is_some() { Ok(()) } else { Err(ExtractError::unknown_column(table, name)) }
+}
+
+/// The recipe's references as foreign keys.
+pub fn resolve_foreign_keys(recipe: &Recipe, catalog: &Catalog) -> Result<Vec<ForeignKey>, ExtractError> {
+    recipe.foreign_keys.iter().map(|declared| foreign_key(declared, catalog)).collect()
+}
+
+fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<ForeignKey, ExtractError> {
+    let (child, parent) = (table(catalog, &declared.from_table)?, table(catalog, &declared.to_table)?);
+    declared.from_columns.iter().try_for_each(|column| has_column(child, column))?;
+    declared.to_columns.iter().try_for_each(|column| has_column(parent, column))?;
+    Ok(ForeignKey {
+        name: format!(
+            "{}({}) -> {}({})",
+            child.name,
+            column_list(&declared.from_columns),
+            parent.name,
+            column_list(&declared.to_columns)
+        ),
+        child: child.name.clone(),
+        parent: parent.name.clone(),
+        columns: declared.from_columns.iter().cloned().zip(declared.to_columns.iter().cloned()).collect(),
+        on_delete: Action::NoAction,
+        set_columns: Vec::new(),
+        match_full: false,
+        deferrable: false,
+        origin: Origin::Declared { when: declared.when.clone() },
+    })
+}
+
+/// The columns that name a row: those of the recipe, else those of the catalog.
+pub(super) fn key_of(recipe: &Recipe, table: &Table) -> Result<KeyColumns, ExtractError> {
+    let given = recipe.key_of(&table.name).map(<[Ident]>::to_vec);
+    given.or_else(|| table.key_columns()).ok_or_else(|| ExtractError::NoKey { table: table.name.clone() })
+}

@@ -1,0 +1,169 @@
+//! Evaluates what the recipe selects: a predicate or query of the user, run by PostgreSQL in a read-only transaction
+//! with a time limit, as a role without superuser, on scratch.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::chosen::Chosen;
+use super::{Entry, ExtractError, Selected};
+use crate::catalog::{Catalog, Table, quoted_list};
+use crate::ident::{Ident, TableName};
+use crate::pg::{Row, ScratchSession, column};
+use crate::recipe::Recipe;
+use crate::scratch::Scratch;
+use crate::sql::registry;
+
+/// What a condition reads beside its own table.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Tables, partitions named by their root.
+    pub tables: BTreeSet<TableName>,
+    /// Functions that may read anything.
+    pub functions: Vec<String>,
+}
+
+/// Lets PostgreSQL parse the condition, as a view that is thrown away, and tells what it reads. This is where a
+/// syntax error or an unknown column of a predicate shows.
+pub(super) async fn analyze(
+    session: &ScratchSession,
+    catalog: &Catalog,
+    table: &Table,
+    selected: &Selected,
+) -> Result<Reads, ExtractError> {
+    let view = match selected {
+        Selected::Where(text) => format!("select 1 as hit from {} where (\n{text}\n)", table.from_sql()),
+        Selected::Query(text) => text.clone(),
+    };
+    let begin = format!("begin; set local search_path = {}, public", table.name.schema.quoted());
+    session.execute("reading a predicate", &begin).await?;
+    let result = inside(session, &view).await;
+    session.execute("reading a predicate", "rollback").await?;
+    let mut reads = Reads::default();
+    for (schema, name, kind) in result.map_err(|source| ExtractError::predicate(&table.name, source))? {
+        if kind == "f" {
+            reads.functions.push(format!("{schema}.{name}"));
+        } else {
+            let found = TableName::new(schema, name);
+            reads.tables.insert(catalog.root_of(&found).clone());
+        }
+    }
+    Ok(reads)
+}
+
+async fn inside(
+    session: &ScratchSession,
+    view: &str,
+) -> Result<Vec<(String, String, String)>, crate::pg::PgError> {
+    session.execute("reading a predicate", &format!("create view rowback.predicate as {view}")).await?;
+    let rows = session.query(&registry::EXTRACT_RELATIONS, &[&"rowback.predicate"]).await?;
+    let value = |row: &Row, name: &str| column::<String>(row, name, "reading a predicate");
+    rows.iter().map(|row| Ok((value(row, "schema")?, value(row, "name")?, value(row, "kind")?))).collect()
+}
+
+/// Chooses the rows that an entry selects; returns how many.
+pub(super) async fn choose(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+    entry: &Entry<'_>,
+    key: &[Ident],
+    family: i16,
+    time_limit: Duration,
+) -> Result<u64, ExtractError> {
+    let (table, number) = (entry.table, entry.number);
+    let select = select_places(table, key, &entry.selected);
+    let reader = scratch.connect().await?;
+    let limit = time_limit.as_millis();
+    let begin = format!(
+        "begin transaction read only; set local statement_timeout = {limit}; set local search_path = {}, public",
+        table.name.schema.quoted()
+    );
+    reader.execute("evaluating a predicate", &begin).await?;
+    let side = chosen.side_table(&table.name).await?;
+    let staged = format!("rowback.hits_{number}");
+    let create = format!("create unlogged table {staged} (tab oid, place tid)");
+    chosen.session.execute("evaluating a predicate", &create).await?;
+    let copied = async {
+        let mut rows =
+            reader.copy_out("evaluating a predicate", &format!("copy ({select}) to stdout")).await?;
+        let mut into =
+            chosen.session.copy_in("evaluating a predicate", &format!("copy {staged} from stdin")).await?;
+        while let Some(row) = rows.next_row().await? {
+            let mut line = row.to_vec();
+            line.push(b'\n');
+            into.send(line.into()).await?;
+        }
+        into.finish().await
+    };
+    let count = copied.await.map_err(|source| ExtractError::predicate(&table.name, source))?;
+    let insert = format!(
+        "insert into {side} (tab, place, family, origin) select tab, place, {family}::int2, {number} from {staged} \
+         on conflict do nothing; drop table {staged}"
+    );
+    chosen.session.execute("evaluating a predicate", &insert).await?;
+    Ok(count)
+}
+
+fn select_places(table: &Table, key: &[Ident], selected: &Selected) -> String {
+    let source = table.from_sql();
+    match selected {
+        Selected::Where(text) => format!("select tableoid, ctid from {source} where (\n{text}\n)"),
+        Selected::Query(text) => {
+            let columns = quoted_list("", key);
+            format!(
+                "select tableoid, ctid from {source} where ({columns}) in \
+                 (select {columns} from (\n{text}\n) as rowback_query)"
+            )
+        }
+    }
+}
+
+/// What to say when nothing matches: how many rows there are and how new they are. Is it the wrong backup?
+pub(super) async fn why_nothing(
+    session: &ScratchSession,
+    table: &Table,
+) -> Result<ExtractError, ExtractError> {
+    use crate::value::BaseType;
+    let timed: Vec<&Ident> = table
+        .columns
+        .iter()
+        .filter(|column| {
+            matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)
+        })
+        .map(|column| &column.name)
+        .collect();
+    let newest: Vec<String> = timed
+        .iter()
+        .map(|name| {
+            let finite = format!("{0} <> 'infinity' and {0} <> '-infinity'", name.quoted());
+            format!(", max({}) filter (where {finite})", name.quoted())
+        })
+        .collect();
+    let sql = format!("select count(*){} from {}", newest.concat(), table.from_sql());
+    let rows = session.text_rows("counting the table's rows", &sql).await?;
+    let row = rows.into_iter().next().unwrap_or_default();
+    let mut values = row.into_iter();
+    let count = values.next().flatten().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let newest = timed.into_iter().cloned().zip(values).filter_map(|(name, value)| Some((name, value?)));
+    Ok(ExtractError::NothingMatches { table: table.name.clone(), rows: count, newest: newest.collect() })
+}
+
+/// Is a key that the recipe gives really one: no two rows alike, no null? Proven on the loaded rows.
+pub(super) async fn prove_key_if_given(
+    session: &ScratchSession,
+    recipe: &Recipe,
+    table: &Table,
+) -> Result<(), ExtractError> {
+    let Some(key) = recipe.key_of(&table.name) else { return Ok(()) };
+    let columns = quoted_list("", key);
+    let nulls: Vec<String> = key.iter().map(|name| format!("{} is null", name.quoted())).collect();
+    let sql = format!(
+        "select count(*) from (select from {0} where {1} union all select from (select from {0} group by {columns} having count(*) > 1) as twice) as bad",
+        table.from_sql(),
+        nulls.join(" or ")
+    );
+    let rows = session.text_rows("proving a key", &sql).await?;
+    match super::chosen::number(&rows) {
+        0 => Ok(()),
+        bad => Err(ExtractError::KeyNotUnique { table: table.name.clone(), key: key.to_vec(), bad }),
+    }
+}

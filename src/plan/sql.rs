@@ -1,0 +1,390 @@
+//! The SQL of batches and undo files. Every write is guarded by the value that was seen: an insert by absence, an
+//! update by the old values, an undo by the values that apply wrote. Names go through `Ident`, values through COPY.
+
+use super::script::{CopyBlock, Step, StepKind, render};
+use super::{Action, SequenceMove};
+use crate::catalog::{ForeignKey, Table, column_list, quoted_list};
+use crate::ident::{Ident, TableName};
+use crate::sql::literal::literal;
+
+/// The rows of one table in one batch.
+#[derive(Debug, Clone)]
+pub struct BatchTable<'a> {
+    /// The table as live has it.
+    pub table: &'a Table,
+    /// Insert or update.
+    pub action: Action,
+    /// Columns that name a row in live.
+    pub key: Vec<Ident>,
+    /// Columns that are written; for an insert the key is among them.
+    pub columns: Vec<Ident>,
+    /// COPY text, each row with its newline. Insert: `columns`. Update: key, new values, seen values.
+    pub rows: Vec<u8>,
+    /// Number of rows.
+    pub count: u64,
+}
+
+/// Settings that make text mean the same here as where it was read. The time zone and the search path stay as the
+/// application has them: no text depends on them, but triggers may.
+const SETTINGS: &str = "\
+set local client_encoding = 'UTF8';
+set local standard_conforming_strings = on;
+set local datestyle = 'ISO, MDY';
+set local intervalstyle = 'postgres';
+set local extra_float_digits = 1;
+set local bytea_output = 'hex';
+set local lc_monetary = 'C';
+set local xmloption = content;
+set local row_security = off;";
+
+/// A batch file. Running it twice changes nothing the second time.
+pub fn batch_script(number: u32, tables: &[BatchTable<'_>]) -> Vec<u8> {
+    let mut title = vec![format!("rowback batch {number:04}, format {}", super::FORMAT)];
+    title.extend(tables.iter().map(|part| describe(part, part.action.word())));
+    title.push(
+        "Guarded and idempotent: rows that live already has, or that changed meanwhile, stay as they are."
+            .into(),
+    );
+    title.push(
+        "The last result lists every row that did not end as staged; no row listed means all did.".into(),
+    );
+    let mut steps = opening();
+    for (at, part) in tables.iter().enumerate() {
+        steps.push(stage(at + 1, part, Purpose::Apply));
+    }
+    let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| write_cte(at + 1, part)).collect();
+    let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
+    let reports: Vec<String> = tables.iter().enumerate().map(|(at, part)| report(at + 1, part)).collect();
+    steps.push(Step::sql(StepKind::Report, format!("{}\norder by 1, 2;", reports.join("\nunion all\n"))));
+    steps.push(Step::sql(StepKind::Commit, "commit;"));
+    render(&title, &steps)
+}
+
+/// An undo file: takes back what the batch wrote, but leaves rows alone that changed since or that others refer to.
+/// `foreign_keys` are those of live.
+pub fn undo_script(number: u32, tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Vec<u8> {
+    let mut title = vec![format!("rowback undo {number:04}, format {}", super::FORMAT)];
+    title.extend(tables.iter().map(|part| describe(part, "take back")));
+    title.push(
+        "Rows that changed since, or that others refer to, stay and are listed by the last result.".into(),
+    );
+    title.push("`rowback undo` also knows which rows apply really wrote; run by hand, this takes back every equal row.".into());
+    let mut steps = opening();
+    for (at, part) in tables.iter().enumerate() {
+        steps.push(stage(at + 1, part, Purpose::Undo));
+    }
+    steps.push(Step::sql(StepKind::Hold, hold(tables, foreign_keys)));
+    let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| undo_cte(at + 1, part)).collect();
+    let counts = tables
+        .iter()
+        .enumerate()
+        .map(|(at, part)| format!("(select pg_catalog.count(*) from w{}) as {}", at + 1, label(part)));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
+    let reports: Vec<String> =
+        tables.iter().enumerate().map(|(at, part)| undo_report(at + 1, part)).collect();
+    steps.push(Step::sql(StepKind::Report, format!("{}\norder by 1, 2;", reports.join("\nunion all\n"))));
+    steps.push(Step::sql(StepKind::Commit, "commit;"));
+    render(&title, &steps)
+}
+
+/// The batch that moves sequences forward; short ways by `nextval`, which cannot collide with anybody.
+pub fn sequence_script(number: u32, moves: &[SequenceMove]) -> Vec<u8> {
+    let title = vec![
+        format!("rowback batch {number:04}, format {}", super::FORMAT),
+        "sequences that would hand out a recovered number again; only ever moved forward".into(),
+    ];
+    let mut steps = opening();
+    let moves: Vec<String> = moves.iter().map(sequence_sql).collect();
+    steps.push(Step::sql(StepKind::Write, moves.join("\n")));
+    steps.push(Step::sql(StepKind::Commit, "commit;"));
+    render(&title, &steps)
+}
+
+fn sequence_sql(advance: &SequenceMove) -> String {
+    let name = advance.sequence.quoted();
+    let as_text = literal(&name);
+    let (target, step) = (advance.at_least, advance.increment);
+    format!(
+        "select pg_catalog.setval({as_text}::pg_catalog.regclass, {target}) as moved from {name} \
+         where last_value < {target} - 1000 * {step};\n\
+         select pg_catalog.count(pg_catalog.nextval({as_text}::pg_catalog.regclass)) as steps from pg_catalog.generate_series(1, \
+         (select pg_catalog.ceil(({target} - last_value)::numeric / {step})::bigint + (not is_called)::int from {name} \
+         where last_value <= {target}));"
+    )
+}
+
+fn opening() -> Vec<Step> {
+    vec![Step::sql(StepKind::Begin, "begin;"), Step::sql(StepKind::Settings, SETTINGS)]
+}
+
+fn describe(part: &BatchTable<'_>, word: &str) -> String {
+    let columns = match part.action {
+        Action::Insert => String::new(),
+        Action::Update => format!(" ({})", column_list(&part.columns)),
+    };
+    format!("{}: {word} {} rows{columns}", part.table.name, part.count).replace(['\n', '\r'], " ")
+}
+
+fn label(part: &BatchTable<'_>) -> String {
+    Ident::new(part.table.name.to_string()).quoted()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Apply,
+    Undo,
+}
+
+/// `a` for an insert's columns, `k1, n1, s1` (key, new, seen) for an update's.
+fn temporary_columns(part: &BatchTable<'_>) -> Vec<(String, String)> {
+    match part.action {
+        Action::Insert => part.columns.iter().map(|name| (name.quoted(), name.quoted())).collect(),
+        Action::Update => {
+            let numbered = |prefix: &'static str, columns: &[Ident]| {
+                let named = columns.iter().enumerate();
+                named.map(|(at, name)| (format!("{prefix}{}", at + 1), name.quoted())).collect::<Vec<_>>()
+            };
+            let mut all = numbered("k", &part.key);
+            all.extend(numbered("n", &part.columns));
+            all.extend(numbered("s", &part.columns));
+            all
+        }
+    }
+}
+
+fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> Step {
+    let columns = temporary_columns(part);
+    let selected: Vec<String> = columns.iter().map(|(name, source)| format!("{source} as {name}")).collect();
+    let held = if purpose == Purpose::Undo { ", null::pg_catalog.text as rowback_held" } else { "" };
+    let from = part.table.from_sql();
+    let mut sql = format!(
+        "create temporary table \"rowback_{number}\" on commit drop as select {}{held} from {from} where false;",
+        selected.join(", ")
+    );
+    if purpose == Purpose::Apply {
+        let keys: Vec<String> = part
+            .key
+            .iter()
+            .enumerate()
+            .map(|(at, name)| format!("{} as k{}", name.quoted(), at + 1))
+            .collect();
+        sql.push_str(&format!(
+            "\ncreate temporary table \"rowback_done_{number}\" on commit drop as select {} from {from} where false;",
+            keys.join(", ")
+        ));
+    }
+    let names: Vec<String> = columns.into_iter().map(|(name, _)| name).collect();
+    let copy = CopyBlock {
+        sql: format!("copy pg_temp.\"rowback_{number}\" ({}) from stdin", names.join(", ")),
+        rows: part.rows.clone(),
+    };
+    Step { kind: StepKind::Stage, sql, copy: Some(copy) }
+}
+
+/// `l.key = r.key`, with the names that the temporary table uses.
+fn same_key(part: &BatchTable<'_>) -> String {
+    let pairs = part.key.iter().enumerate().map(|(at, name)| match part.action {
+        Action::Insert => format!("l.{0} = r.{0}", name.quoted()),
+        Action::Update => format!("l.{} = r.k{}", name.quoted(), at + 1),
+    });
+    pairs.collect::<Vec<_>>().join(" and ")
+}
+
+/// Are the written columns in live what was staged? By text, because not every type has an equality.
+fn as_staged(part: &BatchTable<'_>) -> String {
+    let pairs = part.columns.iter().enumerate().map(|(at, name)| {
+        let staged = match part.action {
+            Action::Insert => name.quoted(),
+            Action::Update => format!("n{}", at + 1),
+        };
+        format!("l.{}::text is not distinct from r.{staged}::text", name.quoted())
+    });
+    pairs.collect::<Vec<_>>().join(" and ")
+}
+
+/// Are the columns of an update still what was seen?
+fn as_seen(part: &BatchTable<'_>) -> String {
+    let pairs = part.columns.iter().enumerate();
+    pairs
+        .map(|(at, name)| format!("l.{}::text is not distinct from r.s{}::text", name.quoted(), at + 1))
+        .collect::<Vec<_>>()
+        .join(" and ")
+}
+
+fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
+    let keys: Vec<String> =
+        part.key.iter().enumerate().map(|(at, name)| format!("l.{} as k{}", name.quoted(), at + 1)).collect();
+    let keys = keys.join(", ");
+    let write = match part.action {
+        Action::Insert => {
+            let columns = quoted_list("", &part.columns);
+            format!(
+                "insert into {} as l ({columns}) overriding system value\n  select {columns} from \
+                 pg_temp.\"rowback_{number}\"\n  on conflict do nothing\n  returning {keys}",
+                part.table.name.quoted()
+            )
+        }
+        Action::Update => {
+            let sets = part
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(at, name)| format!("{} = r.n{}", name.quoted(), at + 1));
+            format!(
+                "update {} as l set {}\n  from pg_temp.\"rowback_{number}\" as r\n  where {} and {}\n  returning {keys}",
+                part.table.from_sql(),
+                sets.collect::<Vec<_>>().join(", "),
+                same_key(part),
+                as_seen(part)
+            )
+        }
+    };
+    let names: Vec<String> = (1..=part.key.len()).map(|at| format!("k{at}")).collect();
+    format!(
+        "w{number} as ({write}),\nd{number} as (insert into pg_temp.\"rowback_done_{number}\" select {} from w{number} returning 1)",
+        names.join(", ")
+    )
+}
+
+fn count_column(number: usize, part: &BatchTable<'_>) -> String {
+    format!("(select pg_catalog.count(*) from d{number}) as {}", label(part))
+}
+
+/// The key as JSON text, the way reports and the journal name a row.
+fn key_json(part: &BatchTable<'_>) -> String {
+    let pairs = part.key.iter().enumerate().map(|(at, name)| {
+        let column = match part.action {
+            Action::Insert => name.quoted(),
+            Action::Update => format!("k{}", at + 1),
+        };
+        format!("{}, r.{column}::text", literal(name.as_str()))
+    });
+    format!("pg_catalog.jsonb_build_object({})::text", pairs.collect::<Vec<_>>().join(", "))
+}
+
+fn report(number: usize, part: &BatchTable<'_>) -> String {
+    let done_key: Vec<String> = part
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, name)| match part.action {
+            Action::Insert => format!("d.k{} = r.{}", at + 1, name.quoted()),
+            Action::Update => format!("d.k{0} = r.k{0}", at + 1),
+        })
+        .collect();
+    let same = as_staged(part);
+    let absent = match part.action {
+        Action::Insert => "'blocked'",
+        Action::Update => "'missing'",
+    };
+    format!(
+        "select {} as \"table\", {} as \"key\",\n  case when l.tableoid is null then case when d.k1 is null then {absent} else 'swallowed' end\n       \
+         when {same} then 'present'\n       when d.k1 is null then 'kept' else 'altered' end as \"outcome\"\n\
+         from pg_temp.\"rowback_{number}\" as r\nleft join {} as l on {}\nleft join pg_temp.\"rowback_done_{number}\" as d on {}\n\
+         where d.k1 is null or l.tableoid is null or not ({same})",
+        literal(&part.table.name.to_string()),
+        key_json(part),
+        part.table.from_sql(),
+        same_key(part),
+        done_key.join(" and ")
+    )
+}
+
+/// Marks what must stay: rows that are gone, changed since, or referred to by rows that stay.
+fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
+    let mut first = Vec::new();
+    let mut looped = Vec::new();
+    for (at, part) in tables.iter().enumerate() {
+        let temporary = format!("pg_temp.\"rowback_{}\"", at + 1);
+        let (from, key) = (part.table.from_sql(), same_key(part));
+        first.push(format!(
+            "  update {temporary} as r set rowback_held = 'gone' where not exists (select from {from} as l where {key});"
+        ));
+        first.push(format!(
+            "  update {temporary} as r set rowback_held = 'changed since' where rowback_held is null and exists \
+             (select from {from} as l where {key} and not ({}));",
+            as_staged(part)
+        ));
+        if part.action == Action::Insert {
+            let referring = foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.parent == part.table.name);
+            looped.extend(referring.map(|fk| hold_referred(&temporary, fk, tables)));
+        }
+    }
+    let body = if looped.is_empty() {
+        String::new()
+    } else {
+        format!("  loop\n    total := 0;\n{}\n    exit when total = 0;\n  end loop;\n", looped.join("\n"))
+    };
+    format!(
+        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint;\nbegin\n{}\n{body}end\n$rowback$;",
+        first.join("\n")
+    )
+}
+
+fn hold_referred(temporary: &str, fk: &ForeignKey, tables: &[BatchTable<'_>]) -> String {
+    let refers: Vec<String> = fk
+        .columns
+        .iter()
+        .map(|(child, parent)| format!("c.{} = r.{}", child.quoted(), parent.quoted()))
+        .collect();
+    let leaving = tables
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| part.table.name == fk.child && part.action == Action::Insert);
+    let leaving: Vec<String> = leaving
+        .map(|(at, part)| {
+            let same: Vec<String> = part.key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
+            format!(
+                " and not exists (select from pg_temp.\"rowback_{}\" as k where k.rowback_held is null and {})",
+                at + 1,
+                same.join(" and ")
+            )
+        })
+        .collect();
+    format!(
+        "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
+         get diagnostics moved = row_count;\n    total := total + moved;",
+        literal(&format!("still referred to by {}", fk.child)),
+        from_name(&fk.child),
+        refers.join(" and "),
+        leaving.concat()
+    )
+}
+
+/// Children in tables that inherit count as well, so no ONLY here: holding too much is safe.
+fn from_name(table: &TableName) -> String {
+    table.quoted()
+}
+
+fn undo_cte(number: usize, part: &BatchTable<'_>) -> String {
+    let (from, key, same) = (part.table.from_sql(), same_key(part), as_staged(part));
+    let temporary = format!("pg_temp.\"rowback_{number}\" as r");
+    match part.action {
+        Action::Insert => format!(
+            "w{number} as (delete from {from} as l using {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning 1)"
+        ),
+        Action::Update => {
+            let sets = part
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(at, name)| format!("{} = r.s{}", name.quoted(), at + 1));
+            format!(
+                "w{number} as (update {from} as l set {}\n  from {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning 1)",
+                sets.collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
+}
+
+fn undo_report(number: usize, part: &BatchTable<'_>) -> String {
+    format!(
+        "select {} as \"table\", {} as \"key\", r.rowback_held as \"outcome\" from pg_temp.\"rowback_{number}\" as r \
+         where r.rowback_held is not null",
+        literal(&part.table.name.to_string()),
+        key_json(part)
+    )
+}
