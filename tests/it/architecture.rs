@@ -37,7 +37,7 @@ const LAYERS: [(&str, u8); 21] = [
 /// Inside layer 4 a stage may name the types that the stages before it put out.
 const STAGE_EDGES: [(&str, &[&str]); 6] = [
     ("scratch", &["backup"]),
-    ("extract", &["recipe"]),
+    ("extract", &["recipe", "scratch"]),
     ("diff", &["recipe", "extract"]),
     ("plan", &["recipe", "diff"]),
     ("apply", &["plan"]),
