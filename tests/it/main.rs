@@ -10,6 +10,7 @@
 
 mod architecture;
 mod examples;
+mod extract;
 mod queries;
 mod support;
 mod support_self;
