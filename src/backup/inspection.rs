@@ -199,7 +199,7 @@ impl Check<'_> {
                 }
             }
             Container::Tar(tar) => {
-                for name in tar.large_object_members(block)? {
+                for name in tar.large_object_members(entry, block)? {
                     let mut stored = tar.open_member(&name, &block.object)?;
                     self.large_object(&tar.path, &block.object, &mut stored, Codec::Plain)?;
                 }
