@@ -293,6 +293,3 @@ impl Explain for BackupError {
         format!("{advice} {NOTHING_CHANGED}")
     }
 }
-
-#[cfg(test)]
-mod tests;

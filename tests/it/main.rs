@@ -9,9 +9,11 @@
 #![allow(clippy::too_many_lines, reason = "a test reads from top to bottom")]
 
 mod architecture;
-mod backup;
+mod cluster;
 mod examples;
 mod extract;
+mod pg;
+mod pg_tls;
 mod queries;
 mod support;
 mod support_self;
