@@ -149,13 +149,10 @@ impl fmt::Display for Compression {
 impl Contents {
     /// The schema is not in the backup (`--data-only`, `--section=data`): nothing can be restored from it.
     pub fn missing_schema(&self) -> bool {
-        let settings = ["ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES"];
-        let has_schema = self
-            .entries
-            .iter()
-            .any(|entry| entry.section == Section::PreData && !settings.contains(&entry.kind.as_str()));
-        let has_data = self.entries.iter().any(|entry| entry.section == Section::Data);
-        has_data && !has_schema
+        // Rows without a TABLE of their own are those of tables that belong to an extension.
+        let makes_tables =
+            |entry: &Entry| matches!(entry.kind.as_str(), "TABLE" | "FOREIGN TABLE" | "EXTENSION");
+        !self.tables.is_empty() && !self.entries.iter().any(makes_tables)
     }
 
     /// The backup holds large objects.

@@ -293,3 +293,6 @@ impl Explain for BackupError {
         format!("{advice} {NOTHING_CHANGED}")
     }
 }
+
+#[cfg(test)]
+mod tests;

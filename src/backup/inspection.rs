@@ -199,7 +199,7 @@ impl Check<'_> {
                 }
             }
             Container::Tar(tar) => {
-                for name in tar.large_object_members(block)? {
+                for name in tar.large_object_members(entry, block)? {
                     let mut stored = tar.open_member(&name, &block.object)?;
                     self.large_object(&tar.path, &block.object, &mut stored, Codec::Plain)?;
                 }
@@ -279,19 +279,23 @@ fn drain(text: &mut dyn Read, cancel: &CancelToken) -> Result<Counted, RowFault>
     }
 }
 
-/// The blocks must follow each other from the table of contents to the end of the file: bytes that belong to no
-/// block were not checked.
+/// The blocks must follow each other from the table of contents to the end of the file, or to a second table of
+/// contents: bytes that belong to nothing were not checked.
 fn check_coverage(custom: &Custom, ranges: &mut [(u64, u64)]) -> Result<(), BackupError> {
     ranges.sort_unstable();
     let mut expected = custom.data_start;
-    for &(start, end) in ranges.iter().chain([&(custom.bytes, custom.bytes)]) {
+    for &(start, end) in ranges.iter() {
         if start != expected {
             let fact = format!("the bytes {expected} to {start} belong to no block");
-            return Err(BackupError::reading(&custom.path, toc::OBJECT, expected, damaged(fact)));
+            return Err(BackupError::reading(&custom.path, "its data", expected, damaged(fact)));
         }
         expected = end;
     }
-    Ok(())
+    if expected == custom.bytes {
+        return Ok(());
+    }
+    toc::check_appended(&custom.file, expected, custom.bytes)
+        .map_err(|error| BackupError::reading(&custom.path, "what follows its last block", expected, error))
 }
 
 /// Reports how far a block was read.

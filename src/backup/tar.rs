@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::BackupError;
 use super::directory;
-use super::input::{Input, Stored, ends_early};
+use super::input::{Input, Stored, damaged, ends_early};
 use super::toc::Block;
 
 /// A file written by `pg_dump -Ft`.
@@ -67,15 +67,17 @@ impl Tar {
         Ok(Stored::Whole(Input::new(Arc::clone(&self.file), start, end)))
     }
 
-    /// The members with the large objects that a `blobs.toc` lists.
-    pub(super) fn large_object_members(&self, block: &Block) -> Result<Vec<String>, BackupError> {
-        let name = block.file_name.as_deref().unwrap_or("blobs.toc");
+    /// The members with the large objects that the list of entry `id` names. The table of contents is of no help:
+    /// pg_dump before 17 writes another name there than the list gets.
+    pub(super) fn large_object_members(&self, id: i32, block: &Block) -> Result<Vec<String>, BackupError> {
+        let own = format!("blobs_{id}.toc");
+        let name = if self.members.contains_key(&own) { own.as_str() } else { "blobs.toc" };
         let mut stored = self.open_member(name, &block.object)?;
         let mut text = String::new();
         let read = stored.read_to_string(&mut text);
         let at = stored.position();
         let reading = |error| BackupError::reading(&self.path, &block.object, at, error);
         read.map_err(reading)?;
-        directory::list(&text).map_err(|fact| reading(super::input::damaged(fact)))
+        directory::list(&text).map_err(|fact| reading(damaged(fact)))
     }
 }

@@ -115,6 +115,20 @@ pub(super) fn compression(metadata: &ArchiveMetadata) -> Compression {
     }
 }
 
+/// Are the bytes from `start` to the end of a custom-format file a second table of contents? `pg_dump -Fc >> file`
+/// appends it, and pg_dump 17 also with `> file` (it reopens its standard output for appending): when it goes back to
+/// fill in where the blocks are, that lands at the end. The first table of contents is then as if written to a pipe.
+pub(super) fn check_appended(file: &Arc<File>, start: u64, end: u64) -> io::Result<()> {
+    let mut walk = Walk { input: Input::new(Arc::clone(file), 0, end), version: (0, 0) };
+    let offset_bytes = walk.header()?;
+    walk.input = Input::new(Arc::clone(file), start, end);
+    walk.entries(Format::Custom, offset_bytes)?;
+    match walk.input.left() {
+        0 => Ok(()),
+        left => Err(damaged(format!("{left} bytes belong to no block"))),
+    }
+}
+
 /// Goes over a table of contents without keeping it and checks every length. Layout: `ReadHead` and `ReadToc` in
 /// PostgreSQL's `pg_backup_archiver.c`.
 struct Walk {
@@ -132,6 +146,10 @@ impl Walk {
         for _ in 0..3 {
             self.string()?;
         }
+        self.entries(format, offset_bytes)
+    }
+
+    fn entries(&mut self, format: Format, offset_bytes: u8) -> io::Result<()> {
         let count = self.input.int()?;
         let count = u64::try_from(count).map_err(|source| damaged(format!("{count} entries: {source}")))?;
         // An entry has at least 14 integers or string lengths. The crate allocates room for all entries at once.

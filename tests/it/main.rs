@@ -9,6 +9,7 @@
 #![allow(clippy::too_many_lines, reason = "a test reads from top to bottom")]
 
 mod architecture;
+mod backup;
 mod cluster;
 mod examples;
 mod extract;

@@ -5,6 +5,7 @@
 mod binary;
 mod database;
 mod digest;
+mod rescue;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use binary::{Output, Rowback, Running};
 pub use database::TestDb;
 pub use digest::Digest;
+pub use rescue::Rescue;
 pub use server::{Server, server};
 
 /// A directory that is gone when the value is dropped. It lies in `/tmp` whatever `TMPDIR` says (a socket's path
