@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -69,13 +69,23 @@ pub(super) fn read(place: &Place<'_>, format: Format) -> Result<Toc, BackupError
         Format::Tar => format::tar::read_metadata(place.path),
     };
     let metadata = metadata.map_err(|error| match error {
-        libpgdump::Error::InvalidUtf8(_) => BackupError::Encoding { path: place.path.to_path_buf() },
+        libpgdump::Error::InvalidUtf8(_) if !says_utf8(place) => {
+            BackupError::Encoding { path: place.path.to_path_buf() }
+        }
+        libpgdump::Error::InvalidUtf8(_) => reading(damaged("a name or a definition is not valid UTF-8")),
         libpgdump::Error::Io(error) => reading(error),
         other => reading(damaged(other.to_string())),
     })?;
     let blocks = blocks(&metadata).map_err(reading)?;
     let contents = Contents::from_metadata(metadata, format).map_err(|fact| reading(damaged(fact)))?;
     Ok(Toc { contents, blocks, end })
+}
+
+/// Does the table of contents say that its text is UTF-8? pg_dump writes the encoding as the first entry.
+fn says_utf8(place: &Place<'_>) -> bool {
+    let mut head = Vec::new();
+    let read = Input::new(Arc::clone(place.file), place.start, place.end).take(4096).read_to_end(&mut head);
+    read.is_ok() && memchr::memmem::find(&head, b"SET client_encoding = 'UTF8'").is_some()
 }
 
 fn blocks(metadata: &ArchiveMetadata) -> io::Result<BTreeMap<i32, Block>> {

@@ -507,6 +507,26 @@ fn claims_in_a_header_are_not_believed() {
 }
 
 #[test]
+fn names_in_another_encoding_are_refused_and_rows_are_not() {
+    let database = database();
+    let error = Archive::open(&database.dump(&["-Fc", "-E", "LATIN1"])).unwrap_err();
+    assert_eq!(error.code(), "backup-encoding");
+
+    let files = TempDir::new("encoding");
+    let mut bent = std::fs::read(database.dump(&["-Fc"])).unwrap();
+    let at = memchr::memmem::find(&bent, "Öde".as_bytes()).unwrap();
+    bent[at] = b'x';
+    let error = Archive::open(&files.write("bent", &bent)).unwrap_err();
+    assert_eq!((error.code(), error.causes().len()), ("backup-damaged", 1), "UTF-8 was promised");
+
+    let latin = TestDb::with("latin", "create table a (b text); insert into a values ('é')");
+    let archive = Archive::open(&latin.dump(&["-Fc", "-E", "LATIN1"])).unwrap();
+    assert_eq!(archive.contents().encoding, "LATIN1");
+    assert_eq!(read(&archive, &table("a"), &KeepAll).unwrap().0, b"\xe9\n");
+    assert!(verify(&archive).is_ok());
+}
+
+#[test]
 fn a_manifest_must_name_and_match_every_file() {
     let database = database();
     let files = TempDir::new("manifest");
