@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Catalog, Column, ForeignKey, Identity, Origin, Table, Trigger, TriggerMode, UniqueKey};
+use super::{
+    Action, Catalog, Check, Column, ForeignKey, Identity, Origin, Table, Trigger, TriggerMode, UniqueKey,
+};
 use crate::ident::{Ident, TableName};
 use crate::pg::{FromSql, PgError, ReadSession, Row, ScratchSession, column as value};
 use crate::sql::registry::{self, Query};
@@ -57,6 +59,14 @@ pub async fn load(place: Place<'_>) -> Result<Catalog, PgError> {
             table.triggers.push(trigger(&row)?);
         }
     }
+    for row in place.query(&registry::CATALOG_CHECKS).await? {
+        let oid: u32 = get(&row, "table_oid")?;
+        let table = relations.root_name(oid).and_then(|name| tables.get_mut(name));
+        if let Some(table) = table.filter(|found| found.oid == oid) {
+            let name = Ident::new(get::<String>(&row, "name")?);
+            table.checks.push(Check { name, expression: get(&row, "expression")? });
+        }
+    }
     let foreign_keys = foreign_keys(&place.query(&registry::CATALOG_FOREIGN_KEYS).await?, &relations)?;
     Ok(Catalog { tables, partitions: relations.partitions, foreign_keys })
 }
@@ -90,6 +100,7 @@ impl Relations {
                     partitioned: get::<String>(row, "kind")? == "p",
                     columns: vec![],
                     keys: vec![],
+                    checks: vec![],
                     triggers: vec![],
                     row_security: get(row, "row_security")?,
                 };

@@ -9,7 +9,7 @@ mod table;
 
 pub use foreign_key::{Action, ForeignKey, Origin};
 pub use key::UniqueKey;
-pub use table::{Column, Identity, Table, Trigger, TriggerMode};
+pub use table::{Check, Column, Identity, Table, Trigger, TriggerMode};
 
 use std::collections::BTreeMap;
 

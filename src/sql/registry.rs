@@ -50,6 +50,10 @@ queries! {
     CATALOG_FOREIGN_KEYS = "catalog_foreign_keys", Read;
     /// User triggers.
     CATALOG_TRIGGERS = "catalog_triggers", Read;
+    /// CHECK constraints.
+    CATALOG_CHECKS = "catalog_checks", Read;
+    /// Where a sequence stands.
+    DIFF_SEQUENCE = "diff_sequence", Read;
     /// What a condition reads, once it is a view in scratch.
     EXTRACT_RELATIONS = "extract_relations", Scratch;
     /// Pins session settings, skipping those that the server does not know.

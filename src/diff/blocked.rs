@@ -1,0 +1,118 @@
+//! Rows that must not get children hung on them, by the columns that children refer to; and the other side of it, what
+//! a row's parents say about the row. In memory are exceptions only, never whole tables.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::Verdict;
+use crate::catalog::ForeignKey;
+use crate::ident::{Ident, TableName};
+
+type Key = Box<[u8]>;
+
+/// What will be asked about a foreign key's parents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Only whether something is wrong with one.
+    Blocked,
+    /// Also whether one is recovered.
+    Recovered,
+}
+
+/// What is wrong with a parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The parent's verdict.
+    pub verdict: Verdict,
+    /// One line for the report of what hangs on it.
+    pub reason: String,
+}
+
+/// What is known of one table's rows by one list of columns.
+#[derive(Debug, Default)]
+struct ByColumns {
+    blocked: HashMap<Key, Block>,
+    recovered: HashSet<Key>,
+    unneeded: HashSet<Key>,
+}
+
+/// What is known of rows as parents, by table and referenced columns.
+#[derive(Debug, Default)]
+pub struct Parents {
+    by: BTreeMap<(TableName, Vec<Ident>), ByColumns>,
+    /// The lists for which recovered keys are kept: only where somebody asks, because they can be many.
+    recovered_of: BTreeSet<(TableName, Vec<Ident>)>,
+}
+
+impl Parents {
+    /// Prepares for the columns that these foreign keys refer to; the flag says whether `is_recovered` will be asked.
+    pub fn for_foreign_keys<'a>(foreign_keys: impl Iterator<Item = (&'a ForeignKey, Asks)>) -> Self {
+        let mut found = Self::default();
+        for (fk, asks) in foreign_keys {
+            let list = (fk.parent.clone(), fk.parent_columns().cloned().collect());
+            if asks == Asks::Recovered {
+                found.recovered_of.insert(list.clone());
+            }
+            found.by.entry(list).or_default();
+        }
+        found
+    }
+
+    /// The column lists by which a table is referred to.
+    pub fn columns_of(&self, table: &TableName) -> Vec<Vec<Ident>> {
+        self.by.keys().filter(|(name, _)| name == table).map(|(_, columns)| columns.clone()).collect()
+    }
+
+    fn get(&self, fk: &ForeignKey) -> Option<&ByColumns> {
+        self.by.get(&(fk.parent.clone(), fk.parent_columns().cloned().collect()))
+    }
+
+    fn get_mut(&mut self, table: &TableName, columns: &[Ident]) -> Option<&mut ByColumns> {
+        self.by.get_mut(&(table.clone(), columns.to_vec()))
+    }
+
+    /// Nothing may be hung on this row. True when that was not known.
+    pub fn block(&mut self, table: &TableName, columns: &[Ident], key: Key, block: Block) -> bool {
+        let Some(by) = self.get_mut(table, columns) else { return false };
+        by.recovered.remove(&key);
+        by.unneeded.remove(&key);
+        by.blocked.insert(key, block).is_none()
+    }
+
+    /// This row comes back, or came back by other hands: links to it that the accident cut are set again.
+    pub fn recover(&mut self, table: &TableName, columns: &[Ident], key: Key) {
+        if !self.recovered_of.contains(&(table.clone(), columns.to_vec())) {
+            return;
+        }
+        if let Some(by) = self.get_mut(table, columns) {
+            by.recovered.insert(key);
+        }
+    }
+
+    /// This row is lost, but only wanted if a recovered row refers to it.
+    pub fn mark_unneeded(&mut self, table: &TableName, columns: &[Ident], key: Key) {
+        if let Some(by) = self.get_mut(table, columns) {
+            by.unneeded.insert(key);
+        }
+    }
+
+    /// A recovered row refers to this one. True when that was not known.
+    pub fn need(&mut self, fk: &ForeignKey, key: &[u8]) -> bool {
+        let columns: Vec<Ident> = fk.parent_columns().cloned().collect();
+        self.get_mut(&fk.parent, &columns).is_some_and(|by| by.unneeded.remove(key))
+    }
+
+    /// Is the row still not needed by anything?
+    pub fn is_unneeded(&self, table: &TableName, columns: &[Ident], key: &[u8]) -> bool {
+        self.by.get(&(table.clone(), columns.to_vec())).is_some_and(|by| by.unneeded.contains(key))
+    }
+
+    /// What is wrong with the parent that this key names.
+    pub fn blocked(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Block> {
+        self.get(fk)?.blocked.get(key)
+    }
+
+    /// Does the parent come back?
+    pub fn is_recovered(&self, fk: &ForeignKey, key: &[u8]) -> bool {
+        self.get(fk).is_some_and(|by| by.recovered.contains(key))
+    }
+}

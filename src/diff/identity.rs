@@ -1,0 +1,152 @@
+//! Is the live row with the same key the same entity? The recipe decides; without it natural keys, creation timestamps,
+//! other unique values and foreign keys speak, in this order. Pure.
+
+use super::drift::Fit;
+use super::lookup::{StagedRow, key_of};
+use crate::catalog::ForeignKey;
+use crate::ident::Ident;
+use crate::value::BaseType;
+use crate::value::copy_text::is_null;
+
+/// The answer, with the reason for the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entity {
+    /// The same.
+    Same,
+    /// Another one.
+    Other(String),
+    /// Nothing to go by.
+    Uncertain(String),
+}
+
+/// Column names that tell when a row was made.
+const CREATED: [&str; 10] = [
+    "created_at",
+    "created",
+    "created_on",
+    "creation_date",
+    "create_date",
+    "date_created",
+    "inserted_at",
+    "createdat",
+    "creation_time",
+    "create_time",
+];
+
+/// What the structure of a table says about its rows' identity; made once for a table.
+#[derive(Debug)]
+pub struct IdentityRule {
+    given: Vec<usize>,
+    natural: bool,
+    created: Vec<usize>,
+    uniques: Vec<(Ident, Vec<usize>)>,
+    foreign: Vec<(String, Vec<usize>)>,
+}
+
+impl IdentityRule {
+    /// `given` is the recipe's `identity`; `foreign_keys` are live's, with the table as child.
+    pub fn of<'a>(
+        fit: &Fit<'_>,
+        given: &[Ident],
+        foreign_keys: impl Iterator<Item = &'a ForeignKey>,
+    ) -> Self {
+        let keys: Vec<&Ident> = fit.key.iter().map(|&at| &fit.columns[at].live.name).collect();
+        let foreign: Vec<&ForeignKey> = foreign_keys.collect();
+        let of_parent =
+            |name: &Ident| foreign.iter().any(|fk| fk.child_columns().any(|column| column == name));
+        let speaks = |name: &Ident| {
+            let column = fit.live.column(name);
+            column.is_some_and(|column| {
+                !column.deterministic || speaks_for_itself(column.base_type, column.is_enum)
+            })
+        };
+        // A key that holds a parent's key and more (order and line number) is as good as its parent's identity.
+        let composite = keys.len() > 1 && keys.iter().any(|name| of_parent(name));
+        let uniques = fit.live.keys.iter().filter(|key| {
+            key.is_plain() && !key.exclusion && !keys.iter().all(|name| key.columns.contains(name))
+        });
+        let not_null = |fk: &&&ForeignKey| {
+            fk.child_columns().all(|name| fit.live.column(name).is_some_and(|column| column.not_null))
+        };
+        Self {
+            given: fit.positions(given).unwrap_or_default(),
+            natural: composite || keys.iter().any(|name| speaks(name) && !of_parent(name)),
+            created: created_columns(fit),
+            uniques: uniques
+                .filter_map(|key| Some((key.name.clone(), fit.positions(&key.columns)?)))
+                .collect(),
+            foreign: foreign
+                .iter()
+                .filter(not_null)
+                .filter(|fk| fk.is_enforced() && !fk.child_columns().all(|name| keys.contains(&name)))
+                .filter_map(|fk| Some((fk.name.clone(), fit.positions(fk.child_columns())?)))
+                .collect(),
+        }
+    }
+
+    /// Compares the staged row with live's row of the same key.
+    pub fn judge(&self, staged: &StagedRow, live: &[Box<[u8]>], hint: &str) -> Entity {
+        if !self.given.is_empty() {
+            let same = self.given.iter().all(|&at| staged.fields[at] == live[at]);
+            return if same {
+                Entity::Same
+            } else {
+                Entity::Other("the recipe's identity columns differ".into())
+            };
+        }
+        if self.natural {
+            return Entity::Same;
+        }
+        let mut unique_differs = None;
+        for (name, positions) in &self.uniques {
+            match (key_of(&staged.fields, positions), key_of(live, positions)) {
+                (Some(left), Some(right)) if left == right => return Entity::Same,
+                (Some(_), Some(_)) => unique_differs = Some(name),
+                _ => {}
+            }
+        }
+        for &at in &self.created {
+            if !is_null(&staged.fields[at]) && !is_null(&live[at]) {
+                return if staged.fields[at] == live[at] {
+                    Entity::Same
+                } else {
+                    Entity::Other("it was created at another time".into())
+                };
+            }
+        }
+        if let Some(name) = unique_differs {
+            return Entity::Other(format!("the values of {name} differ"));
+        }
+        for (name, positions) in &self.foreign {
+            if key_of(&staged.fields, positions) != key_of(live, positions) {
+                return Entity::Other(format!("{name} points elsewhere"));
+            }
+        }
+        Entity::Uncertain(format!("nothing tells whether it is the same entity; {hint} decides"))
+    }
+
+    /// Was live's row made at another time than the backup's? Then the accident took the old one.
+    pub fn was_made_again(&self, staged: &StagedRow, live: &[Box<[u8]>]) -> bool {
+        self.created.iter().any(|&at| staged.fields[at] != live[at])
+    }
+}
+
+/// Values that nobody hands out twice by counting.
+fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
+    !is_enum
+        && matches!(
+            base_type,
+            BaseType::Text | BaseType::Varchar | BaseType::Bpchar | BaseType::Uuid | BaseType::Bytea
+        )
+}
+
+fn created_columns(fit: &Fit<'_>) -> Vec<usize> {
+    let timed = |base_type| matches!(base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz);
+    let is_created = |name: &str| CREATED.contains(&name.to_lowercase().as_str());
+    fit.columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| timed(column.live.base_type) && is_created(column.live.name.as_str()))
+        .map(|(at, _)| at)
+        .collect()
+}

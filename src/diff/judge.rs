@@ -1,0 +1,216 @@
+//! One row, one verdict. Decides from the staged row, live's row of the same key and what is known of the parents; asks
+//! no server. Pure.
+
+use super::blocked::Parents;
+use super::drift::Fit;
+use super::identity::{Entity, IdentityRule};
+use super::lookup::StagedRow;
+use super::tombstones::Tombstones;
+use super::verdict::{Evidence, RowAction, Verdict};
+use crate::catalog::{ForeignKey, column_list};
+use crate::ident::Ident;
+use crate::recipe::{Changed, Links};
+
+/// What became of one row and what will be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the plan does.
+    pub action: RowAction,
+    /// How we know.
+    pub evidence: Evidence,
+    /// One line for the report; empty where the verdict says it all.
+    pub reason: String,
+    /// Positions in `Fit::columns`: what an update sets, what an insert leaves null, or what differs.
+    pub columns: Vec<usize>,
+    /// Must nothing be hung on this row?
+    pub blocks: bool,
+    /// Does the row come back, by us or by other hands, so that cut links to it are set again?
+    pub comes_back: bool,
+}
+
+/// A foreign key upwards from the table.
+pub struct Upward<'a> {
+    /// The reference.
+    pub fk: &'a ForeignKey,
+    /// Its child columns, as positions in `Fit::columns`.
+    pub columns: Vec<usize>,
+    /// The columns that a deletion of the parent sets, with what they are set to: raw COPY fields.
+    pub set: Vec<(usize, Box<[u8]>)>,
+    /// Must a parent that is not staged be looked for in live?
+    pub verify: bool,
+}
+
+/// Everything that judging the rows of one table needs.
+pub struct Court<'a> {
+    /// How the table fits live's.
+    pub fit: &'a Fit<'a>,
+    /// Who is who.
+    pub identity: IdentityRule,
+    /// Foreign keys upwards, live's and declared ones.
+    pub upwards: Vec<Upward<'a>>,
+    /// Rows that were deleted on purpose.
+    pub tombstones: Option<&'a Tombstones>,
+    /// What is done with changed rows.
+    pub changed: Changed,
+    /// Are cut links set again?
+    pub links: Links,
+}
+
+impl Court<'_> {
+    /// The verdict, before live's constraints are asked about rows to insert. `refers` tells for each of `upwards`
+    /// whether its condition holds for the row.
+    pub fn judge(
+        &self,
+        row: &StagedRow,
+        live: Option<&[Box<[u8]>]>,
+        refers: &[bool],
+        parents: &Parents,
+    ) -> Judgement {
+        let evidence = Evidence::of_origin(&row.origin);
+        if self.tombstones.is_some_and(|tombstones| tombstones.contains(row)) {
+            let reason = "named in the tombstones".to_owned();
+            return Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) };
+        }
+        match live {
+            Some(live) => self.judge_present(row, live, refers, parents, evidence),
+            None => self.judge_absent(row, refers, parents, evidence),
+        }
+    }
+
+    fn judge_absent(
+        &self,
+        row: &StagedRow,
+        refers: &[bool],
+        parents: &Parents,
+        evidence: Evidence,
+    ) -> Judgement {
+        let mut left_null = Vec::new();
+        let mut reason = String::new();
+        for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
+            let Some(key) = row.key(&upward.columns) else { continue };
+            let Some(block) = parents.blocked(upward.fk, &key) else { continue };
+            if upward.fk.cuts_link() && upward.fk.is_enforced() {
+                // What PostgreSQL itself does to the child of a parent that is gone.
+                left_null.extend(upward.set.iter().map(|(at, _)| *at));
+                reason = format!("link to {} left empty, its parent is {}", upward.fk.parent, block.verdict);
+                continue;
+            }
+            let verdict =
+                if block.verdict == Verdict::Excluded { Verdict::Excluded } else { Verdict::Orphan };
+            let reason = format!("hangs on {} that is {}: {}", upward.fk.parent, block.verdict, block.reason);
+            return Judgement { blocks: true, reason, ..still(verdict, evidence) };
+        }
+        left_null.sort_unstable();
+        left_null.dedup();
+        Judgement {
+            action: RowAction::Insert,
+            columns: left_null,
+            comes_back: true,
+            reason,
+            ..still(Verdict::Lost, evidence)
+        }
+    }
+
+    fn judge_present(
+        &self,
+        row: &StagedRow,
+        live: &[Box<[u8]>],
+        refers: &[bool],
+        parents: &Parents,
+        evidence: Evidence,
+    ) -> Judgement {
+        let differing: Vec<usize> =
+            self.fit.written().map(|(at, _)| at).filter(|&at| row.fields[at] != live[at]).collect();
+        if differing.is_empty() {
+            return still(Verdict::Same, evidence);
+        }
+        let hint = format!("`identity = [...]` for {}", self.fit.live.name);
+        let entity = self.identity.judge(row, live, &hint);
+        if let Entity::Other(reason) = entity {
+            return Judgement {
+                blocks: true,
+                reason,
+                columns: differing,
+                ..still(Verdict::IdReused, evidence)
+            };
+        }
+        if evidence == Evidence::Needed {
+            return still(Verdict::Same, evidence);
+        }
+        let cut = self.cut_links(row, live, refers, parents);
+        let others: Vec<Ident> = differing
+            .iter()
+            .filter(|at| !cut.contains(at))
+            .map(|&at| self.fit.columns[at].live.name.clone())
+            .collect();
+        let came_back = self.identity.was_made_again(row, live);
+        if !cut.is_empty() {
+            let reason = if others.is_empty() {
+                String::new()
+            } else {
+                format!("live's {} stays as it is", column_list(&others))
+            };
+            let action = RowAction::Update;
+            return Judgement { action, columns: cut, reason, ..still(Verdict::Unlinked, evidence) };
+        }
+        let (blocks, reason) = match entity {
+            Entity::Uncertain(reason) => (true, reason),
+            _ => (false, format!("live's {} differs", column_list(&others))),
+        };
+        let action = match self.changed {
+            Changed::Overwrite if !blocks => RowAction::Update,
+            _ => RowAction::None,
+        };
+        let columns = differing;
+        Judgement {
+            blocks,
+            reason,
+            columns,
+            action,
+            comes_back: came_back,
+            ..still(Verdict::Changed, evidence)
+        }
+    }
+
+    /// Columns that the loss of a recovered parent emptied.
+    fn cut_links(
+        &self,
+        row: &StagedRow,
+        live: &[Box<[u8]>],
+        refers: &[bool],
+        parents: &Parents,
+    ) -> Vec<usize> {
+        let mut cut = Vec::new();
+        if self.links == Links::Leave {
+            return cut;
+        }
+        let cutting =
+            self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && upward.fk.cuts_link());
+        for (upward, _) in cutting {
+            let Some(key) = row.key(&upward.columns) else { continue };
+            let is_set = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
+            let is_cut = upward.columns.iter().all(|at| is_set(at) || row.fields[*at] == live[*at])
+                && upward.set.iter().any(|(at, value)| live[*at] == *value && row.fields[*at] != *value);
+            if is_cut && parents.is_recovered(upward.fk, &key) {
+                cut.extend(upward.set.iter().map(|(at, _)| *at).filter(|&at| row.fields[at] != live[at]));
+            }
+        }
+        cut.sort_unstable();
+        cut.dedup();
+        cut
+    }
+}
+
+fn still(verdict: Verdict, evidence: Evidence) -> Judgement {
+    Judgement {
+        verdict,
+        action: RowAction::None,
+        evidence,
+        reason: String::new(),
+        columns: Vec::new(),
+        blocks: false,
+        comes_back: false,
+    }
+}

@@ -1,0 +1,225 @@
+//! One pass over the staged rows of a table: look up, judge, ask live's constraints, tell the parents' book, write. A
+//! table whose rows refer to each other is passed over until the book does not change any more.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::blocked::{Block, Parents};
+use super::judge::{Court, Judgement};
+use super::lookup::{StagedRow, by_key, text};
+use super::probe::{Obstacle, obstacles};
+use super::rows::DiffWriter;
+use super::verdict::{Evidence, RowAction, Verdict};
+use super::{DiffError, conditions, verify_parents};
+use crate::cancel::CancelToken;
+use crate::ident::Ident;
+use crate::pg::ReadSession;
+use crate::progress::{SharedProgress, Step};
+use crate::staging::{StagedFile, StagingReader};
+
+/// Rows that are looked up together.
+const CHUNK_ROWS: usize = 1000;
+
+/// What a pass counts.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Rows by verdict.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// Rows that will be written, by evidence.
+    pub written: BTreeMap<Evidence, u64>,
+    /// Rows by action.
+    pub actions: BTreeMap<RowAction, u64>,
+    /// Lost rows that hang on a parent, by name of the foreign key.
+    pub missing: BTreeMap<String, u64>,
+    /// The highest number of a recovered row, by column that a sequence feeds.
+    pub highest: BTreeMap<Ident, i64>,
+    /// Lost parents that only others need.
+    pub lost_parents: u64,
+    /// Did the parents' book learn something about this table?
+    pub learned: bool,
+}
+
+/// What a pass needs beside the court.
+pub struct Bench<'a> {
+    /// Live.
+    pub session: &'a ReadSession,
+    /// Where staging is.
+    pub staging: &'a Path,
+    /// The staged file of the table.
+    pub file: &'a StagedFile,
+    /// Progress.
+    pub progress: &'a SharedProgress,
+    /// Stop?
+    pub cancel: &'a CancelToken,
+}
+
+/// Runs one pass; without a writer it only fills the parents' book. `settled` says that needs are known, so that lost
+/// parents which nothing needs are left out.
+pub async fn run(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    parents: &mut Parents,
+    mut writer: Option<&mut DiffWriter>,
+    settled: bool,
+) -> Result<Tally, DiffError> {
+    let mut tally = Tally::default();
+    let mut reader = StagingReader::open(bench.staging, bench.file)?;
+    let mut staged = Vec::new();
+    loop {
+        if bench.cancel.is_cancelled() {
+            return Err(DiffError::Cancelled);
+        }
+        let mut chunk = Vec::with_capacity(CHUNK_ROWS);
+        while chunk.len() < CHUNK_ROWS && reader.next_row(&mut staged)? {
+            chunk.push(StagedRow::cut(&staged, court.fit));
+        }
+        if chunk.is_empty() {
+            return Ok(tally);
+        }
+        let rows: Vec<&StagedRow> = chunk.iter().collect();
+        let live = by_key(bench.session, court.fit, &rows).await?;
+        let mut judgements = judge_chunk(court, bench, parents, &rows, &live).await?;
+        for ((row, live), judgement) in chunk.iter().zip(&live).zip(&mut judgements) {
+            record(court, parents, row, judgement, settled, &mut tally);
+            if let Some(writer) = writer.as_deref_mut() {
+                writer.write(court.fit, row, live.as_deref(), judgement)?;
+            }
+        }
+        bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
+    }
+}
+
+async fn judge_chunk(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    parents: &Parents,
+    rows: &[&StagedRow],
+    live: &[Option<Vec<Box<[u8]>>>],
+) -> Result<Vec<Judgement>, DiffError> {
+    let refers = conditions::hold(bench.session, court, rows).await?;
+    let mut judgements: Vec<Judgement> = rows
+        .iter()
+        .zip(live)
+        .zip(&refers)
+        .map(|((row, live), refers)| court.judge(row, live.as_deref(), refers, parents))
+        .collect();
+    verify_parents::check(bench.session, court, parents, rows, &refers, &mut judgements).await?;
+    ask_constraints(court, bench, rows, live, &mut judgements).await?;
+    Ok(judgements)
+}
+
+/// Rows to insert are asked about as they would be inserted, rows to update as they would be afterwards.
+async fn ask_constraints(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    rows: &[&StagedRow],
+    live: &[Option<Vec<Box<[u8]>>>],
+    judgements: &mut [Judgement],
+) -> Result<(), DiffError> {
+    let mut written = Vec::new();
+    for (at, judgement) in judgements.iter().enumerate() {
+        let mut row = rows[at].clone();
+        match (judgement.action, &live[at]) {
+            (RowAction::Insert, _) => {
+                judgement.columns.iter().for_each(|&column| row.fields[column] = Box::from(&b"\\N"[..]));
+            }
+            (RowAction::Update, Some(live)) => {
+                let kept = (0..live.len()).filter(|column| !judgement.columns.contains(column));
+                kept.for_each(|column| row.fields[column].clone_from(&live[column]));
+            }
+            _ => continue,
+        }
+        written.push((at, row));
+    }
+    let asked: Vec<&StagedRow> = written.iter().map(|(_, row)| row).collect();
+    let found = obstacles(bench.session, court.fit, &asked).await?;
+    for ((at, _), obstacle) in written.iter().zip(found) {
+        if let Some(obstacle) = obstacle {
+            stop_by(&mut judgements[*at], &obstacle);
+        }
+    }
+    Ok(())
+}
+
+fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
+    let reason = obstacle.reason();
+    if judgement.action == RowAction::Update {
+        judgement.verdict = Verdict::Changed;
+        judgement.reason = format!("kept: {reason}");
+    } else {
+        judgement.verdict =
+            if matches!(obstacle, Obstacle::Held { .. }) { Verdict::Recreated } else { Verdict::Unfit };
+        judgement.reason = reason;
+        judgement.blocks = true;
+        judgement.comes_back = false;
+        judgement.columns.clear();
+    }
+    judgement.action = RowAction::None;
+}
+
+/// Tells the parents' book what children of this row must know, and counts.
+fn record(
+    court: &Court<'_>,
+    parents: &mut Parents,
+    row: &StagedRow,
+    judgement: &mut Judgement,
+    settled: bool,
+    tally: &mut Tally,
+) {
+    let table = &court.fit.live.name;
+    let inserts = judgement.action == RowAction::Insert;
+    let only_needed = inserts && judgement.evidence == Evidence::Needed;
+    let mut wanted = inserts && !only_needed;
+    for columns in parents.columns_of(table) {
+        let Some(key) = court.fit.positions(&columns).and_then(|positions| row.key(&positions)) else {
+            continue;
+        };
+        if judgement.blocks {
+            let block = Block { verdict: judgement.verdict, reason: judgement.reason.clone() };
+            tally.learned |= parents.block(table, &columns, key, block);
+            continue;
+        }
+        if judgement.comes_back {
+            parents.recover(table, &columns, key.clone());
+        }
+        if only_needed && !settled {
+            parents.mark_unneeded(table, &columns, key);
+        } else if only_needed {
+            wanted |= !parents.is_unneeded(table, &columns, &key);
+        }
+    }
+    if only_needed && settled && !wanted {
+        judgement.action = RowAction::None;
+        judgement.reason = "no recovered row needs it".into();
+    }
+    if wanted {
+        for upward in &court.upwards {
+            if let Some(key) = row.key(&upward.columns) {
+                tally.learned |= parents.need(upward.fk, &key);
+            }
+        }
+    }
+    count(court, row, judgement, only_needed, tally);
+}
+
+fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed: bool, tally: &mut Tally) {
+    *tally.verdicts.entry(judgement.verdict).or_default() += 1;
+    *tally.actions.entry(judgement.action).or_default() += 1;
+    tally.lost_parents += u64::from(only_needed);
+    if judgement.action != RowAction::None {
+        *tally.written.entry(judgement.evidence).or_default() += 1;
+    }
+    if judgement.verdict == Verdict::Lost && !only_needed {
+        for upward in court.upwards.iter().filter(|upward| row.key(&upward.columns).is_some()) {
+            *tally.missing.entry(upward.fk.name.clone()).or_default() += 1;
+        }
+    }
+    if judgement.action == RowAction::Insert {
+        for (at, column) in court.fit.written().filter(|(_, column)| column.live.sequence.is_some()) {
+            if let Some(value) = text(&row.fields[at]).and_then(|text| text.parse::<i64>().ok()) {
+                let highest = tally.highest.entry(column.live.name.clone()).or_insert(value);
+                *highest = value.max(*highest);
+            }
+        }
+    }
+}
