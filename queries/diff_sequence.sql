@@ -1,5 +1,6 @@
 -- access:  read
--- params:  $1 text  schema, $2 text  sequence
+-- params:  $1 text  schema
+--          $2 text  sequence
 -- returns: increment_by int8, last_value int8
 -- why:     last_value is null until the first nextval, which is the same as "nothing handed out yet"
 select
