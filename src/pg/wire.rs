@@ -1,5 +1,5 @@
 //! One open connection: the driver's client, the task that moves its bytes, the notices it hears.
-//! Ends with its owner: a dropped wire says goodbye to the server, and hangs up when that takes too long.
+//! Ends with its owner: a dropped wire says goodbye to the server; if a statement still runs there, it is stopped.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,11 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, NoTls, Socke
 
 use super::error::{PgError, chain};
 
-/// A goodbye that takes longer than this (a statement still runs) becomes a hang-up.
+/// A goodbye that takes longer than this means that a statement still runs: it is cancelled, because a server does not
+/// notice that nobody waits for its answer.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// How long the request to cancel may take before we just hang up.
+const HANG_UP: Duration = Duration::from_secs(2);
 
 /// A message of the server that is no error, such as `RAISE NOTICE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,15 +65,11 @@ impl Wire {
     {
         let heard = Arc::new(Heard::default());
         let (hang_up, owner_gone) = oneshot::channel();
-        tokio::spawn(carry(connection, Arc::clone(&heard), owner_gone));
-        Self {
-            client,
-            tls,
-            heard,
-            cancelled: Arc::default(),
-            statements: Mutex::default(),
-            _hang_up: hang_up,
-        }
+        let cancelled = Arc::<AtomicBool>::default();
+        let stopper =
+            Canceller { token: client.cancel_token(), tls: tls.clone(), cancelled: Arc::clone(&cancelled) };
+        tokio::spawn(carry(connection, Arc::clone(&heard), owner_gone, stopper));
+        Self { client, tls, heard, cancelled, statements: Mutex::default(), _hang_up: hang_up }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -117,8 +116,12 @@ impl Wire {
     }
 }
 
-async fn carry<T>(mut connection: Connection<Socket, T>, heard: Arc<Heard>, owner_gone: oneshot::Receiver<()>)
-where
+async fn carry<T>(
+    mut connection: Connection<Socket, T>,
+    heard: Arc<Heard>,
+    owner_gone: oneshot::Receiver<()>,
+    canceller: Canceller,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let listen = async {
@@ -141,7 +144,10 @@ where
     };
     tokio::select! {
         () = listen => {}
-        () = patience => {}
+        () = patience => {
+            // Nobody is left to tell whether it worked; dropping the connection is all that remains either way.
+            drop(tokio::time::timeout(HANG_UP, canceller.cancel()).await);
+        }
     }
 }
 

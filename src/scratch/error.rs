@@ -197,3 +197,103 @@ impl Explain for ScratchError {
         format!("{advice} The scratch directory was removed; live was not touched.")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied() -> std::io::Error {
+        std::io::Error::from(std::io::ErrorKind::PermissionDenied)
+    }
+
+    #[test]
+    fn every_error_has_its_words() {
+        let path = || PathBuf::from("/x/scratch");
+        let lines = || vec!["FATAL:  something".to_owned()];
+        for (error, code, message, cause) in [
+            (
+                ScratchError::ProgramsMissing { searched: vec!["/a".into(), "/b".into()] },
+                "server-programs-missing",
+                "no PostgreSQL server programs were found on this machine",
+                "no directory with both `initdb` and `postgres` among /a, /b",
+            ),
+            (
+                ScratchError::ProgramsTooOld {
+                    found: vec![("/a".into(), "postgres 14.1".into())],
+                    needed: 17,
+                },
+                "server-programs-too-old",
+                "the PostgreSQL server programs on this machine are too old for this backup",
+                "the backup's server was version 17",
+            ),
+            (
+                ScratchError::ProgramsUnfit {
+                    directory: "/a".into(),
+                    problem: "there is no `postgres` in it".into(),
+                },
+                "server-programs-unfit",
+                "the server programs in \"/a\" cannot be used",
+                "there is no `postgres` in it",
+            ),
+            (
+                ScratchError::NoAccount { tried: vec!["postgres".into(), "nobody".into()] },
+                "no-server-account",
+                "there is no account to run the scratch server as",
+                "PostgreSQL refuses to run as root, and no account postgres or nobody exists",
+            ),
+            (
+                ScratchError::Directory { action: "make", path: path(), source: denied() },
+                "scratch-directory",
+                "cannot make \"/x/scratch\"",
+                "permission denied",
+            ),
+            (
+                ScratchError::Closed { account: "postgres".into(), path: "/root".into() },
+                "scratch-directory-closed",
+                "the account \"postgres\" cannot enter \"/root\"",
+                "PostgreSQL refuses to run as root, so the scratch server runs as \"postgres\"",
+            ),
+            (
+                ScratchError::Spawn { program: "/a/initdb".into(), source: denied() },
+                "program-not-run",
+                "cannot run \"/a/initdb\"",
+                "permission denied",
+            ),
+            (
+                ScratchError::Initdb { directory: path(), lines: lines() },
+                "initdb-failed",
+                "initdb could not make the scratch cluster",
+                "FATAL:  something",
+            ),
+            (
+                ScratchError::ServerDied {
+                    directory: path(),
+                    status: "exit status: 1".into(),
+                    lines: lines(),
+                },
+                "scratch-not-started",
+                "the scratch server did not start",
+                "it ended with exit status: 1",
+            ),
+            (
+                ScratchError::ServerSlow { limit_secs: 60, lines: lines() },
+                "scratch-not-ready",
+                "the scratch server was not ready within 60 s",
+                "FATAL:  something",
+            ),
+        ] {
+            assert_eq!((error.code(), error.kind()), (code, Kind::Input));
+            assert_eq!((error.to_string(), error.causes()[0].as_str()), (message.to_owned(), cause));
+            assert!(error.hint().ends_with("live was not touched."), "{}", error.hint());
+        }
+        let full = ScratchError::Initdb {
+            directory: path(),
+            lines: vec!["could not extend file: No space left on device".into()],
+        };
+        assert_eq!(
+            full.hint(),
+            "The disk of \"/x\" is full: make room, or set `TMPDIR` to a directory on another one. \
+             The scratch directory was removed; live was not touched."
+        );
+    }
+}

@@ -280,6 +280,25 @@ async fn time_limits_cancelling_and_lost_connections_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_dropped_session_stops_its_statement() {
+    let db = TestDb::new("dropped");
+    let running = || {
+        db.psql("select count(*) from pg_stat_activity where datname = current_database() and query ~ '^select pg_sleep'")
+    };
+    let session = scratch(&db).await;
+    let waiting =
+        tokio::time::timeout(Duration::from_millis(300), session.execute("sleeping", "select pg_sleep(600)"));
+    assert!(waiting.await.is_err());
+    assert_eq!(running().trim(), "1");
+    drop(session);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while running().trim() != "0" {
+        assert!(std::time::Instant::now() < deadline, "the statement still runs");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_lock_that_is_released_is_waited_for() {
     let db = TestDb::with("lock", "create table t (a int); insert into t values (1)");
     let holder = writer(&db).await;
