@@ -207,6 +207,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table of all errors")]
     fn every_error_has_its_words() {
         let path = || PathBuf::from("/x/scratch");
         let lines = || vec!["FATAL:  something".to_owned()];
