@@ -28,3 +28,5 @@ pub mod sql;
 pub mod staging;
 pub mod value;
 pub mod verify;
+
+pub use case::Error;

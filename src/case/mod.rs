@@ -1,1 +1,108 @@
-//! Placeholder: the case layer.
+//! The case directory, and the stages one after the other: each reads what the stage before left and leaves its own, so
+//! that each can be run alone, looked at, repeated and resumed. Only here are stages called.
+
+mod error;
+mod layout;
+mod planning;
+mod sources;
+mod stages;
+mod summary;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{CaseError, Error};
+pub use layout::{BackupIdentity, Layout};
+pub use summary::{DiffSummary, ExtractSummary, PlanSummary, Verdicts};
+
+use crate::cancel::CancelToken;
+use crate::env::Env;
+use crate::pg::{ConnectSettings, ReadSession, SessionOptions};
+use crate::progress::SharedProgress;
+use crate::recipe::Recipe;
+use crate::scratch::ScratchOptions;
+use crate::staging::StagingFormat;
+
+/// What every command has around it.
+pub struct Context {
+    /// Where progress is told.
+    pub progress: SharedProgress,
+    /// Set when somebody asks to stop.
+    pub cancel: CancelToken,
+    /// The environment, for connections and finding programs.
+    pub env: Env,
+}
+
+/// Everything that a recovery needs up to the plan.
+#[derive(Debug)]
+pub struct RecoverOptions {
+    /// What to recover.
+    pub recipe: Recipe,
+    /// The backup.
+    pub backup: PathBuf,
+    /// The database to be repaired.
+    pub live: ConnectSettings,
+    /// Where the case goes.
+    pub case_dir: PathBuf,
+    /// Where scratch goes.
+    pub scratch: ScratchOptions,
+    /// Format of the staging files.
+    pub staging: StagingFormat,
+    /// Most rows of one batch.
+    pub batch_rows: u32,
+}
+
+/// Extract, diff and plan; only reads live.
+pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<PlanSummary, Error> {
+    let session = connect_live(&options.live).await?;
+    let live = session.identity().await?;
+    stages::extract(options, Some(&live), context).await?;
+    let layout = Layout::at(&options.case_dir);
+    stages::diff(&layout, &options.recipe, session, context).await?;
+    stages::plan(layout, options.recipe.clone(), options.batch_rows).await
+}
+
+/// From the backup to staging; live is not asked, beyond making sure that scratch is another database.
+pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<ExtractSummary, Error> {
+    let live = match &options.scratch.url {
+        Some(_) => Some(connect_live(&options.live).await?.identity().await?),
+        None => None,
+    };
+    stages::extract(options, live.as_ref(), context).await
+}
+
+/// From staging to verdicts. `live` wins over what the recipe of the case says.
+pub async fn diff(
+    case: &Path,
+    live: Option<ConnectSettings>,
+    context: &Context,
+) -> Result<DiffSummary, Error> {
+    let layout = Layout::at(case);
+    let recipe = recipe_of(&layout)?;
+    let settings = settings_of(&recipe, live, &context.env)?;
+    let session = connect_live(&settings).await?;
+    stages::diff(&layout, &recipe, session, context).await
+}
+
+/// From verdicts to batches; asks no database.
+pub async fn plan(case: &Path, batch_rows: u32, _context: &Context) -> Result<PlanSummary, Error> {
+    let layout = Layout::at(case);
+    let recipe = recipe_of(&layout)?;
+    stages::plan(layout, recipe, batch_rows).await
+}
+
+fn recipe_of(layout: &Layout) -> Result<Recipe, Error> {
+    layout.read(&layout.recipe(), "recover")?;
+    Ok(Recipe::load(&layout.recipe())?)
+}
+
+/// Connection settings: those given, else those of the recipe, else of the environment.
+fn settings_of(recipe: &Recipe, live: Option<ConnectSettings>, env: &Env) -> Result<ConnectSettings, Error> {
+    match live {
+        Some(settings) => Ok(settings),
+        None => Ok(ConnectSettings::resolve(recipe.live.url.as_deref(), env)?),
+    }
+}
+
+async fn connect_live(settings: &ConnectSettings) -> Result<ReadSession, Error> {
+    Ok(ReadSession::connect(settings, &SessionOptions::named("rowback")).await?)
+}

@@ -4,10 +4,12 @@ mod order;
 pub mod script;
 mod sequence;
 mod sql;
+mod triggers;
 
 pub use order::{RowOrder, pack};
 pub use sequence::SequenceMove;
 pub use sql::{BatchTable, batch_script, sequence_script, undo_script};
+pub use triggers::triggers_that_fire;
 
 use std::collections::BTreeMap;
 
@@ -38,12 +40,27 @@ pub struct Plan {
     pub verdicts: BTreeMap<TableName, BTreeMap<String, u64>>,
     /// Rows by evidence, of those that will be written.
     pub evidence: BTreeMap<String, u64>,
+    /// What the plan comes to.
+    pub totals: Totals,
     /// User triggers that will fire, one line each.
     pub triggers: Vec<String>,
     /// What a person should know before applying, one line each.
     pub notes: Vec<String>,
     /// SHA-256 over all of the above.
     pub seal: String,
+}
+
+/// What a plan comes to, in rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Lost rows that come back.
+    pub insert: u64,
+    /// Rows whose damaged columns are set right.
+    pub repair: u64,
+    /// Rows whose cut link is set again.
+    pub relink: u64,
+    /// Rows that are left as they are and need a human.
+    pub conflicts: u64,
 }
 
 /// Which database a plan is meant for.

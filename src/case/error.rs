@@ -1,0 +1,207 @@
+//! What can go wrong with a case directory, and the one error type over all stages.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::backup::BackupError;
+use crate::diff::DiffError;
+use crate::error::{Explain, Kind};
+use crate::extract::ExtractError;
+use crate::pg::PgError;
+use crate::recipe::RecipeError;
+use crate::scratch::RestoreError;
+use crate::staging::StagingError;
+
+/// What can go wrong with the case directory itself.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// The directory or a file in it cannot be read or written.
+    #[error("cannot use \"{}\"", path.display())]
+    Directory {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The directory has files in it and is no case.
+    #[error("\"{}\" is not empty and no case of rowback's", path.display())]
+    NoCase {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The case belongs to another recipe.
+    #[error("\"{}\" holds another recovery", path.display())]
+    OtherRun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The case was applied, at least in part.
+    #[error("\"{}\" holds a recovery that was applied", path.display())]
+    AlreadyApplied {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A stage has not been run.
+    #[error("\"{}\" is not there", path.display())]
+    StageMissing {
+        /// The file that is missing.
+        path: PathBuf,
+        /// The stage that makes it.
+        stage: &'static str,
+    },
+    /// A JSON file does not hold what it should.
+    #[error("\"{}\" cannot be understood", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Files of an earlier stage are newer than what was made of them.
+    #[error("the diff is not of this staging")]
+    Stale,
+    /// The plan would be larger than the recipe allows.
+    #[error("the plan would write {rows} rows")]
+    TooLarge {
+        /// Rows that would be written.
+        rows: u64,
+        /// The recipe's `max_rows`.
+        most: u64,
+    },
+    /// A name that cannot stand in a batch file.
+    #[error("the name {name:?} cannot be written into a batch file")]
+    OddName {
+        /// The table or column.
+        name: String,
+    },
+    /// A feature of the recipe that this version does not have.
+    #[error("this version of rowback does not do {what}")]
+    NotInThisVersion {
+        /// The feature.
+        what: &'static str,
+    },
+    /// A thread died.
+    #[error("a working thread ended unexpectedly")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+impl Explain for CaseError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "case-directory",
+            Self::NoCase { .. } => "not-a-case",
+            Self::OtherRun { .. } => "case-of-another-run",
+            Self::AlreadyApplied { .. } => "case-already-applied",
+            Self::StageMissing { .. } => "stage-missing",
+            Self::Json { .. } => "case-file-damaged",
+            Self::Stale => "diff-stale",
+            Self::TooLarge { .. } => "plan-too-large",
+            Self::OddName { .. } => "odd-name",
+            Self::NotInThisVersion { .. } => "not-in-this-version",
+            Self::Thread(_) => "thread-died",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Directory { .. } | Self::Json { .. } | Self::StageMissing { .. } => Kind::Input,
+            Self::NotInThisVersion { .. } => Kind::Usage,
+            Self::Thread(_) => Kind::Bug,
+            _ => Kind::Refused,
+        }
+    }
+
+    fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Directory { source, .. } => vec![source.to_string()],
+            Self::Json { source, .. } => vec![source.to_string()],
+            Self::OtherRun { .. } => vec!["its recipe.toml is not the one of this run".into()],
+            Self::AlreadyApplied { .. } => vec!["it has a journal.jsonl".into()],
+            Self::Stale => vec!["staging/manifest.json changed after the diff was made".into()],
+            Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],
+            Self::OddName { .. } => vec!["it contains a line break".into()],
+            Self::Thread(source) => vec![source.to_string()],
+            Self::NoCase { .. } | Self::StageMissing { .. } | Self::NotInThisVersion { .. } => Vec::new(),
+        }
+    }
+
+    fn hint(&self) -> String {
+        let nothing = "Live was not changed.";
+        match self {
+            Self::Directory { .. } => {
+                format!(
+                    "Check the directory's permissions and free space, then run the same command again. {nothing}"
+                )
+            }
+            Self::NoCase { .. } | Self::OtherRun { .. } => {
+                format!("Name another directory with `--case DIR`, or move this one away. {nothing}")
+            }
+            Self::AlreadyApplied { .. } => "Its journal is needed to undo it. Name another directory with `--case DIR`. This run changed nothing.".into(),
+            Self::StageMissing { stage, .. } => {
+                format!(
+                    "Run `rowback {stage}` first (`rowback recover` runs extract, diff and plan). {nothing}"
+                )
+            }
+            Self::Json { .. } => format!("Run the stage that makes it again. {nothing}"),
+            Self::Stale => format!("Run `rowback diff` again, then `rowback plan`. {nothing}"),
+            Self::TooLarge { rows, .. } => format!(
+                "If that is what you expect, write `max_rows = {rows}` under [policy] in the recipe; otherwise narrow the predicate. {nothing}"
+            ),
+            Self::OddName { .. } => format!("Leave the table out of the recovery. {nothing}"),
+            Self::NotInThisVersion { .. } => format!("Leave it out of the recipe. {nothing}"),
+            Self::Thread(_) => format!("This is a bug of rowback; please report it. {nothing}"),
+        }
+    }
+}
+
+/// Puts the stages' errors side by side; each speaks for itself.
+macro_rules! errors {
+    ($($(#[$meta:meta])* $variant:ident($error:ty),)*) => {
+        /// Every error of the library.
+        #[derive(Debug, thiserror::Error)]
+        pub enum Error {
+            $(
+                $(#[$meta])*
+                #[error(transparent)]
+                $variant(#[from] $error),
+            )*
+        }
+
+        impl Explain for Error {
+            fn code(&self) -> &'static str {
+                match self { $(Self::$variant(error) => error.code(),)* }
+            }
+
+            fn kind(&self) -> Kind {
+                match self { $(Self::$variant(error) => error.kind(),)* }
+            }
+
+            fn causes(&self) -> Vec<String> {
+                match self { $(Self::$variant(error) => error.causes(),)* }
+            }
+
+            fn hint(&self) -> String {
+                match self { $(Self::$variant(error) => error.hint(),)* }
+            }
+        }
+    };
+}
+
+errors! {
+    /// The case directory.
+    Case(CaseError),
+    /// The recipe.
+    Recipe(RecipeError),
+    /// The backup.
+    Backup(BackupError),
+    /// Scratch.
+    Scratch(RestoreError),
+    /// Extraction.
+    Extract(ExtractError),
+    /// Staging and diff files.
+    Staging(StagingError),
+    /// The diff.
+    Diff(DiffError),
+    /// A server.
+    Pg(PgError),
+}

@@ -1,0 +1,208 @@
+//! The case directory: its files, who may see them (nobody else) and which run owns it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::CaseError;
+use crate::staging::write_atomic;
+
+/// Version of `backup.json`.
+const FORMAT: u32 = 1;
+
+/// Paths inside a case.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+/// `backup.json`: which backup the case was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupIdentity {
+    /// Always [`FORMAT`].
+    pub format: u32,
+    /// Where the backup was.
+    pub path: PathBuf,
+    /// SHA-256 of the file, or over the listing of a directory.
+    pub sha256: String,
+    /// Custom, directory or tar.
+    pub archive: String,
+    /// Version of the archive format.
+    pub archive_version: String,
+    /// Version of the server that was dumped.
+    pub server_version: String,
+    /// When, by the clock of the dumping machine.
+    pub dumped_at: Option<String>,
+    /// Name of the dumped database.
+    pub dbname: String,
+    /// Tables in the backup.
+    pub tables: Vec<String>,
+}
+
+impl BackupIdentity {
+    /// Describes a backup whose digest is known.
+    pub fn of(path: &Path, contents: &crate::backup::Contents, sha256: String) -> Self {
+        Self {
+            format: FORMAT,
+            path: path.to_owned(),
+            sha256,
+            archive: format!("{:?}", contents.format).to_lowercase(),
+            archive_version: contents.archive_version.clone(),
+            server_version: contents.server_version.clone(),
+            dumped_at: contents.dumped_at.clone(),
+            dbname: contents.dbname.clone(),
+            tables: contents.tables.keys().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Layout {
+    /// The case in this directory, which need not exist yet.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `recipe.toml`.
+    pub fn recipe(&self) -> PathBuf {
+        self.root.join("recipe.toml")
+    }
+
+    /// `backup.json`.
+    pub fn backup(&self) -> PathBuf {
+        self.root.join("backup.json")
+    }
+
+    /// `staging/`.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// `diff/`.
+    pub fn diff(&self) -> PathBuf {
+        self.root.join("diff")
+    }
+
+    /// `plan.json`.
+    pub fn plan(&self) -> PathBuf {
+        self.root.join("plan.json")
+    }
+
+    /// `journal.jsonl`.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// `report.html`.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// Makes the directory for a new recovery of `recipe`. An existing case is only taken over when it is of the very
+    /// same recipe and nothing of it was applied; any other directory with files in it is refused.
+    pub fn open_for(&self, recipe: &str) -> Result<(), CaseError> {
+        match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(unusable(&self.root, source)),
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    self.check_is_ours(recipe)?;
+                }
+            }
+        }
+        self.make_directory(&self.root.clone())?;
+        self.write(&self.recipe(), recipe.as_bytes())
+    }
+
+    fn check_is_ours(&self, recipe: &str) -> Result<(), CaseError> {
+        let old = match fs::read_to_string(self.recipe()) {
+            Ok(old) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CaseError::NoCase { path: self.root.clone() });
+            }
+            Err(source) => return Err(unusable(&self.recipe(), source)),
+        };
+        if self.journal().exists() {
+            return Err(CaseError::AlreadyApplied { path: self.root.clone() });
+        }
+        if old != recipe {
+            return Err(CaseError::OtherRun { path: self.root.clone() });
+        }
+        Ok(())
+    }
+
+    /// Makes a directory that only its owner can enter.
+    pub fn make_directory(&self, path: &Path) -> Result<(), CaseError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+            .map_err(|source| unusable(path, source))
+    }
+
+    /// Makes a directory anew: what an earlier run of the stage left there goes.
+    pub fn clear_directory(&self, path: &Path) -> Result<(), CaseError> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(path, error)),
+            _ => {}
+        }
+        self.make_directory(path)
+    }
+
+    /// Removes files that later stages made: they do not belong to what is made now.
+    pub fn forget(&self, paths: &[PathBuf]) -> Result<(), CaseError> {
+        for path in paths {
+            let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            match gone {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(unusable(path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a file whole or not at all, readable by its owner only.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), CaseError> {
+        write_atomic(path, bytes).map_err(|source| unusable(path, source))
+    }
+
+    /// Writes a value as JSON.
+    pub fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), CaseError> {
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|source| CaseError::Json { path: path.to_owned(), source })?;
+        bytes.push(b'\n');
+        self.write(path, &bytes)
+    }
+
+    /// Reads a JSON file that `stage` leaves.
+    pub fn read_json<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &Path,
+        stage: &'static str,
+    ) -> Result<T, CaseError> {
+        let bytes = self.read(path, stage)?;
+        serde_json::from_slice(&bytes).map_err(|source| CaseError::Json { path: path.to_owned(), source })
+    }
+
+    /// Reads a file that `stage` leaves.
+    pub fn read(&self, path: &Path, stage: &'static str) -> Result<Vec<u8>, CaseError> {
+        fs::read(path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                CaseError::StageMissing { path: path.to_owned(), stage }
+            } else {
+                unusable(path, source)
+            }
+        })
+    }
+}
+
+fn unusable(path: &Path, source: io::Error) -> CaseError {
+    CaseError::Directory { path: path.to_owned(), source }
+}

@@ -1,0 +1,35 @@
+//! Staged rows and their diff rows, side by side, as the plan reads them.
+
+use super::layout::Layout;
+use super::{CaseError, Error};
+use crate::diff::{DiffReader, DiffRow, DiffedTable};
+use crate::staging::{StagingReader, verify_sha256};
+
+/// Reads a table's staging and diff file in step.
+pub(super) struct TableRows {
+    staged: StagingReader,
+    diff: DiffReader,
+}
+
+impl TableRows {
+    /// Opens both files, after their digests were found to be those of the diff.
+    pub(super) fn open(layout: &Layout, table: &DiffedTable) -> Result<Self, Error> {
+        verify_sha256(&layout.staging(), &table.staged)?;
+        verify_sha256(&layout.diff(), &table.file)?;
+        Ok(Self {
+            staged: StagingReader::open(&layout.staging(), &table.staged)?,
+            diff: DiffReader::open(&layout.diff(), &table.file)?,
+        })
+    }
+
+    /// The next staged row (COPY text without newline) and what became of it.
+    pub(super) fn next_row(&mut self) -> Result<Option<(Vec<u8>, DiffRow)>, Error> {
+        let mut row = Vec::new();
+        let staged = self.staged.next_row(&mut row)?;
+        match (staged, self.diff.next_row()?) {
+            (true, Some(diff)) => Ok(Some((row, diff))),
+            (false, None) => Ok(None),
+            _ => Err(CaseError::Stale.into()),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Each stage with the case around it: what it reads, what it leaves, and what of later stages it makes void.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::layout::{BackupIdentity, Layout};
+use super::planning::{self, Checks};
+use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
+use super::{CaseError, Context, Error, RecoverOptions};
+use crate::backup::Backup;
+use crate::diff::{self, DiffInput, Diffed};
+use crate::extract::{self, ExtractOptions, Extracted};
+use crate::pg::{ReadSession, ServerIdentity};
+use crate::plan::sha256_hex;
+use crate::recipe::{Kind, Recipe, Recreated, Selection, Triggers};
+use crate::scratch::Scratch;
+use crate::staging::{Manifest, StagingFormat};
+
+const MANIFEST: &str = "manifest.json";
+
+/// Longest time for one predicate.
+const TIME_LIMIT: Duration = Duration::from_secs(900);
+
+/// From the backup to staging.
+pub(super) async fn extract(
+    options: &RecoverOptions,
+    live: Option<&ServerIdentity>,
+    context: &Context,
+) -> Result<ExtractSummary, Error> {
+    refuse_what_is_missing(&options.recipe)?;
+    let backup = Arc::new(Backup::open(&options.backup)?);
+    let layout = Layout::at(&options.case_dir);
+    layout.open_for(&options.recipe.to_toml()?)?;
+    layout.forget(&[
+        layout.plan(),
+        layout.report(),
+        layout.diff(),
+        layout.root().join("batches"),
+        layout.root().join("undo"),
+    ])?;
+    layout.clear_directory(&layout.staging())?;
+    let digest = {
+        let (backup, progress, cancel) = (backup.clone(), context.progress.clone(), context.cancel.clone());
+        tokio::task::spawn_blocking(move || backup.sha256(&*progress, &cancel))
+    };
+    let (progress, cancel) = (context.progress.clone(), context.cancel.clone());
+    let scratch =
+        Scratch::prepare(backup.clone(), &options.scratch, live, &context.env, progress, cancel).await?;
+    let how = ExtractOptions { format: options.staging, time_limit: TIME_LIMIT };
+    let staging = layout.staging();
+    let extracted = tokio::select! {
+        done = extract::run(&scratch, &options.recipe, &staging, &how, &context.progress) => done,
+        () = context.cancel.cancelled() => Err(crate::scratch::RestoreError::Cancelled.into()),
+    };
+    let removed = scratch.remove().await;
+    let extracted = extracted?;
+    removed?;
+    let sha256 = digest.await.map_err(CaseError::Thread)??;
+    let identity = BackupIdentity::of(&options.backup, backup.contents(), sha256);
+    layout.write_json(&layout.backup(), &identity)?;
+    store(&layout, &extracted)?;
+    Ok(ExtractSummary {
+        tables: extracted.files.iter().map(|file| (file.table.table.clone(), file.rows)).collect(),
+        notes: extracted.notes,
+    })
+}
+
+/// What the recipe may say and this version does not do.
+fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
+    let refuse = |what| Err(CaseError::NotInThisVersion { what });
+    if recipe.recover.iter().any(|entry| entry.kind != Kind::Deleted) {
+        return refuse("kinds other than \"deleted\"");
+    }
+    if recipe.recover.iter().any(|entry| matches!(entry.selection, Selection::Replay(_))) {
+        return refuse("replay");
+    }
+    if recipe.backup.after.is_some() {
+        return refuse("a backup taken after the accident");
+    }
+    if recipe.policy.recreated == Recreated::Repoint {
+        return refuse("recreated = \"repoint\"");
+    }
+    if recipe.policy.triggers != Triggers::Fire {
+        return refuse("triggers other than \"fire\"");
+    }
+    if recipe.policy.recreate {
+        return refuse("recreate = true");
+    }
+    Ok(())
+}
+
+/// The manifest is the last file of staging: without it there is no staging.
+fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
+    let mut manifest = Manifest::new(extracted.files.clone());
+    let json = |source| CaseError::Json { path: layout.staging().join(MANIFEST), source };
+    manifest.extra.insert("edges".into(), serde_json::to_value(&extracted.edges).map_err(json)?);
+    manifest.extra.insert("catalog".into(), serde_json::to_value(&extracted.catalog).map_err(json)?);
+    manifest.extra.insert("notes".into(), serde_json::to_value(&extracted.notes).map_err(json)?);
+    Ok(manifest.store(&layout.staging())?)
+}
+
+/// What extraction left, and the SHA-256 of its manifest.
+pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Error> {
+    let path = layout.staging().join(MANIFEST);
+    let bytes = layout.read(&path, "extract")?;
+    let mut manifest = Manifest::load(&layout.staging())?;
+    let mut take = |name: &str| manifest.extra.remove(name).unwrap_or_default();
+    let json = |source| CaseError::Json { path: path.clone(), source };
+    let extracted = Extracted {
+        edges: serde_json::from_value(take("edges")).map_err(json)?,
+        catalog: serde_json::from_value(take("catalog")).map_err(json)?,
+        notes: serde_json::from_value(take("notes")).map_err(json)?,
+        files: manifest.tables,
+    };
+    Ok((extracted, sha256_hex(&bytes)))
+}
+
+/// From staging to verdicts.
+pub(super) async fn diff(
+    layout: &Layout,
+    recipe: &Recipe,
+    session: ReadSession,
+    context: &Context,
+) -> Result<DiffSummary, Error> {
+    refuse_when_applied(layout)?;
+    let (extracted, staging_sha256) = load_extracted(layout)?;
+    layout.forget(&[
+        layout.plan(),
+        layout.report(),
+        layout.root().join("batches"),
+        layout.root().join("undo"),
+    ])?;
+    layout.clear_directory(&layout.diff())?;
+    let staging = layout.staging();
+    let directory = layout.diff();
+    let input = DiffInput {
+        staging: &staging,
+        staging_sha256,
+        extracted: &extracted,
+        recipe,
+        directory: &directory,
+        format: StagingFormat::Parquet,
+        progress: &context.progress,
+        cancel: &context.cancel,
+    };
+    let diffed = diff::run(&input, &session).await?;
+    layout.write_json(&directory.join(MANIFEST), &diffed)?;
+    Ok(DiffSummary::of(&diffed))
+}
+
+/// The plan and the diff of an applied case are what undo needs.
+fn refuse_when_applied(layout: &Layout) -> Result<(), CaseError> {
+    if layout.journal().exists() {
+        return Err(CaseError::AlreadyApplied { path: layout.root().to_owned() });
+    }
+    Ok(())
+}
+
+/// From verdicts to batches. Work of files and text, so on a thread that may block.
+pub(super) async fn plan(layout: Layout, recipe: Recipe, batch_rows: u32) -> Result<PlanSummary, Error> {
+    let made = tokio::task::spawn_blocking(move || plan_now(&layout, &recipe, batch_rows));
+    made.await.map_err(CaseError::Thread)?
+}
+
+fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSummary, Error> {
+    refuse_when_applied(layout)?;
+    let (extracted, staging_sha256) = load_extracted(layout)?;
+    let path = layout.diff().join(MANIFEST);
+    let diff_sha256 = sha256_hex(&layout.read(&path, "diff")?);
+    let diffed: Diffed = layout.read_json(&path, "diff")?;
+    if diffed.staging_sha256 != staging_sha256 {
+        return Err(CaseError::Stale.into());
+    }
+    let rows: u64 = diffed
+        .tables
+        .iter()
+        .flat_map(|table| &table.actions)
+        .filter(|(action, _)| **action != diff::RowAction::None)
+        .map(|(_, count)| *count)
+        .sum();
+    if rows > recipe.policy.max_rows {
+        return Err(CaseError::TooLarge { rows, most: recipe.policy.max_rows }.into());
+    }
+    let checks = Checks { staging_sha256, diff_sha256, notes: extracted.notes };
+    let plan = planning::make(layout, &diffed, batch_rows, checks)?;
+    layout.write_json(&layout.plan(), &plan)?;
+    Ok(PlanSummary::of(&plan))
+}

@@ -1,0 +1,93 @@
+//! What each stage found, as plain values for printing and JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::diff::{Diffed, Verdict};
+use crate::ident::TableName;
+use crate::plan::Plan;
+
+/// Rows by table and verdict.
+pub type Verdicts = BTreeMap<TableName, BTreeMap<String, u64>>;
+
+/// What was staged.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExtractSummary {
+    /// Staged rows by table.
+    pub tables: BTreeMap<TableName, u64>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// What the diff found.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiffSummary {
+    /// Rows by table and verdict.
+    pub verdicts: Verdicts,
+    /// Rows that need a human.
+    pub conflicts: u64,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+impl DiffSummary {
+    pub(super) fn of(diffed: &Diffed) -> Self {
+        let mut verdicts = Verdicts::new();
+        let mut conflicts = 0;
+        for table in &diffed.tables {
+            let counts = verdicts.entry(table.table.clone()).or_default();
+            for (verdict, count) in &table.verdicts {
+                counts.insert(verdict.word().to_owned(), *count);
+                conflicts += if Verdict::is_conflict(*verdict) { *count } else { 0 };
+            }
+        }
+        Self { verdicts, conflicts, notes: diffed.notes.clone() }
+    }
+
+    /// Is something left for a human?
+    pub fn leftover(&self) -> bool {
+        self.conflicts > 0
+    }
+}
+
+/// What will be done.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanSummary {
+    /// Rows by table and verdict.
+    pub verdicts: Verdicts,
+    /// Rows that will be written, by evidence.
+    pub evidence: BTreeMap<String, u64>,
+    /// Lost rows that come back.
+    pub insert: u64,
+    /// Rows whose damaged columns are set right.
+    pub repair: u64,
+    /// Rows whose cut link is set again.
+    pub relink: u64,
+    /// Rows that are left as they are and need a human.
+    pub conflicts: u64,
+    /// Triggers that will fire.
+    pub triggers: Vec<String>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+impl PlanSummary {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self {
+            verdicts: plan.verdicts.clone(),
+            evidence: plan.evidence.clone(),
+            insert: plan.totals.insert,
+            repair: plan.totals.repair,
+            relink: plan.totals.relink,
+            conflicts: plan.totals.conflicts,
+            triggers: plan.triggers.clone(),
+            notes: plan.notes.clone(),
+        }
+    }
+
+    /// Is something left for a human?
+    pub fn leftover(&self) -> bool {
+        self.conflicts > 0
+    }
+}
