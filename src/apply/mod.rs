@@ -1,1 +1,221 @@
-//! Placeholder: the apply layer.
+//! Writes the plan's batches to live, one transaction each, and takes them back. The only stage that is given a
+//! `WriteSession`. What a transaction changes is on disk before it commits; after a crash the server is asked how it
+//! ended, so the same command always goes on. Never decides what to write: that is in the sealed plan.
+
+mod error;
+mod history;
+mod holders;
+mod journal;
+mod limits;
+mod lock;
+mod place;
+mod row_key;
+mod runner;
+mod sealed;
+mod settle;
+mod summary;
+mod transaction;
+pub mod undo;
+
+use std::path::Path;
+
+pub use error::{ApplyError, Holder};
+pub use journal::{Event, Exception, Held, JOURNAL_FORMAT, Journal, Line, PartRecord, TakenRecord};
+pub use limits::Limits;
+pub use lock::CaseLock;
+pub use place::{Place, Task};
+pub use row_key::RowKey;
+pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
+
+use history::{BatchHistory, History, Standing, mark_ours};
+use runner::{Announced, Job, Runner, Surroundings};
+use transaction::Performed;
+
+use crate::cancel::CancelToken;
+use crate::pg::{ConnectSettings, PgError};
+use crate::plan::{Action, Batch, Plan};
+use crate::progress::{SharedProgress, Step};
+
+/// Shall it last?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Commit.
+    Real,
+    /// Do everything in one transaction and roll it back. Sequences are left alone; those that triggers or defaults of
+    /// other tables draw from move nevertheless, because PostgreSQL never takes that back.
+    DryRun,
+}
+
+/// What the person says about this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// The name of the live database; empty = not given.
+    pub confirm: String,
+    /// Commit or roll back.
+    pub mode: Mode,
+    /// Limits of locks, statements and attempts.
+    pub limits: Limits,
+}
+
+/// Applies the plan of a case. Everything is checked before the first write; batches that an earlier run committed are
+/// not repeated. Rows that did not end as staged are listed in the summary.
+pub async fn run(
+    case: &Path,
+    settings: &ConnectSettings,
+    options: &ApplyOptions,
+    progress: SharedProgress,
+    cancel: CancelToken,
+) -> Result<ApplySummary, ApplyError> {
+    let around = Surroundings { settings, limits: &options.limits, progress, cancel };
+    let task = if options.mode == Mode::DryRun { Task::DryRun } else { Task::Apply };
+    let mut runner = Runner::open(case, task, &options.confirm, around).await?;
+    runner.settle().await?;
+    let before = runner.history.numbers(Standing::Committed).len();
+    let waiting = waiting(runner.plan(), &runner.history);
+    let rows = waiting.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
+    let progress = runner.around.progress.clone();
+    progress.start(Step::Apply, &runner.dbname(), Some(rows));
+    let done = match options.mode {
+        Mode::Real => run_all(&mut runner, &waiting).await,
+        Mode::DryRun => try_all(&mut runner, &waiting).await,
+    };
+    progress.finish(Step::Apply);
+    done?;
+    Ok(summary(&runner, options.mode, waiting.len(), before))
+}
+
+/// The batches that are not known to be committed.
+fn waiting(plan: &Plan, history: &History) -> Vec<Batch> {
+    let open = |batch: &&Batch| {
+        let history = history.batch(batch.number);
+        history.standing != Standing::Committed || history.pending.is_some()
+    };
+    plan.batches.iter().filter(open).cloned().collect()
+}
+
+async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
+    for batch in batches {
+        let steps = runner.case.script(&batch.file, &batch.sha256)?;
+        runner.run(&Job { batch, steps }, announce).await?;
+        let rows = batch.parts.iter().map(|part| part.rows).sum();
+        runner.around.progress.advance(Step::Apply, rows);
+    }
+    Ok(())
+}
+
+/// All batches in one transaction, because a child's batch needs its parents'; then back.
+async fn try_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
+    // `nextval` and `setval` cannot be rolled back: a batch that moves sequences writes no rows and is left out.
+    let (rows, sequences): (Vec<Batch>, Vec<Batch>) =
+        batches.iter().cloned().partition(|batch| !batch.parts.is_empty());
+    runner.begin_trial().await?;
+    let tried = run_all(runner, &rows).await;
+    let ended = runner.end_trial().await;
+    tried?;
+    if !sequences.is_empty() {
+        let moves = runner.plan().sequences.len();
+        runner.notes.push(format!("Sequences would be moved forward where they are behind: {moves}."));
+    }
+    ended
+}
+
+/// The line of the journal that goes before the commit.
+fn announce(
+    batch: &Batch,
+    performed: Performed,
+    before: &BatchHistory,
+    announced: Announced,
+) -> Result<Event, PgError> {
+    let Announced { xid, system_identifier } = announced;
+    let mut written: Vec<PartRecord> = batch
+        .parts
+        .iter()
+        .zip(&performed.counts)
+        .map(|(part, &rows)| PartRecord {
+            table: part.table.clone(),
+            action: part.action,
+            rows,
+            exceptions: Vec::new(),
+        })
+        .collect();
+    for row in performed.reported {
+        let what = || format!("running batch {}", batch.number);
+        let outcome = Outcome::parse(&row.word).ok_or_else(|| PgError::Answer {
+            what: what(),
+            cause: format!("unknown outcome {:?}", row.word),
+        })?;
+        let at = part_of(batch, &performed.stored, &row).ok_or_else(|| PgError::Answer {
+            what: what(),
+            cause: format!("a row of {} was reported", row.table),
+        })?;
+        let stored = performed.stored.get(at).and_then(|stored| stored.get(&row.key)).cloned();
+        let record = written.get_mut(at).into_iter();
+        record.for_each(|record| {
+            let exception = Exception { key: row.key.clone(), outcome, ours: false, stored: stored.clone() };
+            record.exceptions.push(exception);
+        });
+    }
+    mark_ours(&mut written, &before.ours_before());
+    Ok(Event::Writing { xid, system_identifier, written })
+}
+
+/// Which part of the batch a reported row belongs to: the one that stored it, else the first that fits.
+fn part_of(
+    batch: &Batch,
+    stored: &[std::collections::BTreeMap<RowKey, String>],
+    row: &transaction::Reported,
+) -> Option<usize> {
+    let fits = |at: &usize| {
+        let part = &batch.parts[*at];
+        part.table == row.table && row.key.has_columns(part.key.iter().map(crate::ident::Ident::as_str))
+    };
+    let has = |at: &usize| stored.get(*at).is_some_and(|stored| stored.contains_key(&row.key));
+    let all = || (0..batch.parts.len()).filter(fits);
+    all().find(has).or_else(|| all().next())
+}
+
+fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplySummary {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let mut tables: Vec<TableCount> = Vec::new();
+    let mut leftovers = Vec::new();
+    for (batch, history) in runner.history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
+        for part in &history.written {
+            count(&mut tables, part);
+            let left = part.exceptions.iter().filter(|exception| exception.outcome != Outcome::Present);
+            leftovers.extend(left.map(|exception| Leftover {
+                batch,
+                table: part.table.clone(),
+                key: exception.key.clone(),
+                outcome: exception.outcome,
+            }));
+        }
+    }
+    ApplySummary {
+        dry_run: mode == Mode::DryRun,
+        dbname: runner.dbname(),
+        batches: number(runner.plan().batches.len()),
+        committed_now: number(now),
+        committed_before: number(before),
+        inserted: tables.iter().map(|table| table.inserted).sum(),
+        updated: tables.iter().map(|table| table.updated).sum(),
+        tables,
+        leftovers,
+        notes: runner.notes.clone(),
+    }
+}
+
+fn count(tables: &mut Vec<TableCount>, part: &PartRecord) {
+    let at = tables.iter().position(|count| count.table == part.table).unwrap_or_else(|| {
+        tables.push(TableCount { table: part.table.clone(), inserted: 0, updated: 0, present: 0 });
+        tables.len() - 1
+    });
+    let entry = &mut tables[at];
+    let present = part.exceptions.iter().filter(|exception| exception.outcome == Outcome::Present);
+    let (ours, theirs): (Vec<&Exception>, Vec<&Exception>) = present.partition(|exception| exception.ours);
+    let written = part.rows + u64::try_from(ours.len()).unwrap_or(u64::MAX);
+    match part.action {
+        Action::Insert => entry.inserted += written,
+        Action::Update => entry.updated += written,
+    }
+    entry.present += u64::try_from(theirs.len()).unwrap_or(u64::MAX);
+}

@@ -138,25 +138,25 @@ enum Purpose {
     Undo,
 }
 
-/// `a` for an insert's columns, `k1, n1, s1` (key, new, seen) for an update's.
-fn temporary_columns(part: &BatchTable<'_>) -> Vec<(String, String)> {
-    match part.action {
-        Action::Insert => part.columns.iter().map(|name| (name.quoted(), name.quoted())).collect(),
+/// `a` for an insert's columns, `k1, n1, s1` (key, new, seen) for an update's, each with the column it is made from.
+pub(super) fn temporary_columns(key: &[Ident], columns: &[Ident], action: Action) -> Vec<(String, String)> {
+    match action {
+        Action::Insert => columns.iter().map(|name| (name.quoted(), name.quoted())).collect(),
         Action::Update => {
             let numbered = |prefix: &'static str, columns: &[Ident]| {
                 let named = columns.iter().enumerate();
                 named.map(|(at, name)| (format!("{prefix}{}", at + 1), name.quoted())).collect::<Vec<_>>()
             };
-            let mut all = numbered("k", &part.key);
-            all.extend(numbered("n", &part.columns));
-            all.extend(numbered("s", &part.columns));
+            let mut all = numbered("k", key);
+            all.extend(numbered("n", columns));
+            all.extend(numbered("s", columns));
             all
         }
     }
 }
 
 fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> Step {
-    let columns = temporary_columns(part);
+    let columns = temporary_columns(&part.key, &part.columns, part.action);
     let selected: Vec<String> = columns.iter().map(|(name, source)| format!("{source} as {name}")).collect();
     let held = if purpose == Purpose::Undo { ", null::pg_catalog.text as rowback_held" } else { "" };
     let from = part.table.from_sql();
@@ -255,14 +255,19 @@ fn count_column(number: usize, part: &BatchTable<'_>) -> String {
 
 /// The key as JSON text, the way reports and the journal name a row.
 fn key_json(part: &BatchTable<'_>) -> String {
-    let pairs = part.key.iter().enumerate().map(|(at, name)| {
-        let column = match part.action {
+    format!("{}::text", row_key_json(&part.key, part.action))
+}
+
+/// The key of a row `r` of a temporary table as a `jsonb` object, every value as text.
+pub(super) fn row_key_json(key: &[Ident], action: Action) -> String {
+    let pairs = key.iter().enumerate().map(|(at, name)| {
+        let column = match action {
             Action::Insert => name.quoted(),
             Action::Update => format!("k{}", at + 1),
         };
         format!("{}, r.{column}::text", literal(name.as_str()))
     });
-    format!("pg_catalog.jsonb_build_object({})::text", pairs.collect::<Vec<_>>().join(", "))
+    format!("pg_catalog.jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
 }
 
 fn report(number: usize, part: &BatchTable<'_>) -> String {

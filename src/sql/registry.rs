@@ -40,6 +40,14 @@ macro_rules! queries {
 }
 
 queries! {
+    /// Number of the open transaction and of its process.
+    APPLY_BEGIN_MARK = "apply_begin_mark", Write;
+    /// Who is in the way of a waiting process.
+    APPLY_LOCK_HOLDERS = "apply_lock_holders", Read;
+    /// What became of a transaction.
+    APPLY_OUTCOME = "apply_outcome", Read;
+    /// Which session has a transaction open.
+    APPLY_SESSION_OF = "apply_session_of", Read;
     /// Ordinary tables, partition roots and partitions.
     CATALOG_TABLES = "catalog_tables", Read;
     /// Their columns.

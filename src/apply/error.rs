@@ -1,0 +1,399 @@
+//! Everything that can stop apply or undo, each with what it left behind.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::place::Place;
+use crate::error::{Explain, Kind};
+use crate::pg::{DbFacts, PgError};
+use crate::plan::LiveIdentity;
+
+/// A session that holds a lock that a batch needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process on the server.
+    pub pid: i32,
+    /// Its `application_name`, possibly empty.
+    pub application: String,
+    /// What it is doing, such as `idle in transaction`; possibly empty.
+    pub state: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "pid {}", self.pid)?;
+        if !self.application.is_empty() {
+            write!(formatter, ", application \"{}\"", self.application)?;
+        }
+        if !self.state.is_empty() {
+            write!(formatter, " ({})", self.state)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why apply or undo did not do its work, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The name of the database was not given.
+    #[error("nothing is written without the name of the database as confirmation")]
+    ConfirmationMissing,
+    /// Another name was given.
+    #[error("the confirmation names \"{given}\", but the connection leads to the database \"{dbname}\"")]
+    ConfirmationWrong {
+        /// What was given.
+        given: String,
+        /// Where the connection leads.
+        dbname: String,
+    },
+    /// The case has no plan.
+    #[error("there is no plan in \"{}\"", case.display())]
+    PlanMissing {
+        /// The case.
+        case: PathBuf,
+    },
+    /// A file of the case cannot be read or understood.
+    #[error("\"{}\" cannot be read", path.display())]
+    CaseUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The plan is of a format that this version does not know.
+    #[error("the plan has format {found}, this version of rowback knows format {known}")]
+    PlanFormat {
+        /// The number in the file.
+        found: u32,
+        /// The number that is understood.
+        known: u32,
+    },
+    /// The seal does not fit the plan.
+    #[error("plan.json was changed after it was made")]
+    PlanEdited,
+    /// A batch or undo file is not the one that was planned.
+    #[error("\"{file}\" was changed after the plan was made")]
+    FileEdited {
+        /// Path inside the case.
+        file: String,
+    },
+    /// Staging or diff were made again since.
+    #[error("the plan is stale: \"{file}\" is not the one that it was made from")]
+    PlanStale {
+        /// Path inside the case.
+        file: String,
+    },
+    /// The plan was made for another database.
+    #[error("the plan was made for another database than \"{}\"", found.dbname)]
+    PlanForeign {
+        /// What the plan says.
+        planned: Box<LiveIdentity>,
+        /// What the server says.
+        found: Box<LiveIdentity>,
+    },
+    /// The server is a standby.
+    #[error("the server of \"{dbname}\" is a standby, which takes no writes")]
+    Standby {
+        /// The database.
+        dbname: String,
+    },
+    /// Another run has the case.
+    #[error("another run of rowback is at work on \"{}\"", case.display())]
+    CaseBusy {
+        /// The case.
+        case: PathBuf,
+    },
+    /// A line of the journal makes no sense.
+    #[error("the journal is damaged at line {line}")]
+    JournalDamaged {
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The journal is of a format that this version does not know.
+    #[error("the journal has format {found}, which this version of rowback does not know")]
+    JournalFormat {
+        /// The number in the file.
+        found: u32,
+    },
+    /// The journal speaks of another plan that is still applied.
+    #[error("the journal belongs to another plan, of which {batches} batches are applied and not taken back")]
+    JournalOfAnotherPlan {
+        /// How many.
+        batches: usize,
+    },
+    /// The journal cannot be written.
+    #[error("the journal cannot be written")]
+    JournalUnwritable {
+        /// What the system said.
+        cause: String,
+    },
+    /// Before the first batch, the server or the connection failed.
+    #[error(transparent)]
+    Server(#[from] PgError),
+    /// A lock, a deadlock or a serialization failure, at every attempt.
+    #[error("{place}")]
+    BatchBlocked {
+        /// Where it stopped.
+        place: Box<Place>,
+        /// What was waited for.
+        object: String,
+        /// How long each attempt waited.
+        waited: Duration,
+        /// How many attempts.
+        attempts: u32,
+        /// The server's report.
+        db: Box<DbFacts>,
+        /// Who was in the way.
+        holders: Vec<Holder>,
+    },
+    /// The server refused a batch.
+    #[error("{place}")]
+    BatchFailed {
+        /// Where it stopped.
+        place: Box<Place>,
+        /// The tables of the batch.
+        tables: String,
+        /// Why.
+        source: Box<PgError>,
+    },
+    /// Somebody asked to stop.
+    #[error("{place} (stopped on request)")]
+    Cancelled {
+        /// Where it stopped.
+        place: Box<Place>,
+    },
+    /// The connection broke.
+    #[error("the connection was lost; {place}")]
+    ConnectionLost {
+        /// Where it stopped.
+        place: Box<Place>,
+        /// Why.
+        source: Box<PgError>,
+    },
+    /// It is not known whether a batch is committed.
+    #[error("the outcome of batch {batch} is not known yet")]
+    InDoubt {
+        /// The batch.
+        batch: u32,
+        /// The transaction.
+        xid: String,
+        /// Its session, where it is still open.
+        holder: Option<Holder>,
+    },
+}
+
+impl Explain for ApplyError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::ConfirmationMissing => "confirmation-missing",
+            Self::ConfirmationWrong { .. } => "confirmation-wrong",
+            Self::PlanMissing { .. } => "plan-missing",
+            Self::CaseUnreadable { .. } => "case-unreadable",
+            Self::PlanFormat { .. } => "plan-format",
+            Self::PlanEdited => "plan-edited",
+            Self::FileEdited { .. } => "batch-edited",
+            Self::PlanStale { .. } => "plan-stale",
+            Self::PlanForeign { .. } => "plan-foreign",
+            Self::Standby { .. } => "live-is-standby",
+            Self::CaseBusy { .. } => "case-busy",
+            Self::JournalDamaged { .. } => "journal-damaged",
+            Self::JournalFormat { .. } => "journal-format",
+            Self::JournalOfAnotherPlan { .. } => "journal-of-another-plan",
+            Self::JournalUnwritable { .. } => "journal-unwritable",
+            Self::Server(error) => error.code(),
+            Self::BatchBlocked { .. } => "batch-blocked",
+            Self::BatchFailed { .. } => "batch-failed",
+            Self::Cancelled { .. } => "apply-cancelled",
+            Self::ConnectionLost { .. } => "apply-connection-lost",
+            Self::InDoubt { .. } => "batch-in-doubt",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::ConfirmationMissing | Self::ConfirmationWrong { .. } => Kind::Usage,
+            Self::PlanMissing { .. } | Self::CaseUnreadable { .. } => Kind::Input,
+            Self::PlanFormat { .. }
+            | Self::PlanEdited
+            | Self::FileEdited { .. }
+            | Self::PlanStale { .. }
+            | Self::PlanForeign { .. }
+            | Self::Standby { .. }
+            | Self::CaseBusy { .. }
+            | Self::JournalDamaged { .. }
+            | Self::JournalFormat { .. }
+            | Self::JournalOfAnotherPlan { .. } => Kind::Refused,
+            Self::Server(error) => error.kind(),
+            Self::BatchFailed { source, .. } if source.kind() == Kind::Bug => Kind::Bug,
+            Self::JournalUnwritable { .. }
+            | Self::BatchBlocked { .. }
+            | Self::BatchFailed { .. }
+            | Self::Cancelled { .. }
+            | Self::ConnectionLost { .. }
+            | Self::InDoubt { .. } => Kind::Stopped,
+        }
+    }
+
+    fn causes(&self) -> Vec<String> {
+        match self {
+            Self::CaseUnreadable { cause, .. }
+            | Self::JournalDamaged { cause, .. }
+            | Self::JournalUnwritable { cause } => vec![cause.clone()],
+            Self::PlanForeign { planned, found } => {
+                vec![
+                    format!("planned for {}", describe(planned)),
+                    format!("connected to {}", describe(found)),
+                ]
+            }
+            Self::Server(error) => error.causes(),
+            Self::BatchBlocked { object, waited, attempts, db, holders, .. } => {
+                let mut lines = vec![blocked(object, *waited, *attempts, db, holders)];
+                lines.extend(db.context.iter().map(|context| first_line(context)));
+                lines
+            }
+            Self::BatchFailed { tables, source, .. } => {
+                let mut lines = vec![format!("{source}, writing {tables}")];
+                lines.extend(source.causes());
+                lines
+            }
+            Self::ConnectionLost { source, .. } => source.causes(),
+            Self::InDoubt { xid, holder, .. } => vec![match holder {
+                Some(holder) => format!("transaction {xid} is still open on the server: {holder}"),
+                None => format!("the server could not be asked about transaction {xid}"),
+            }],
+            Self::ConfirmationMissing
+            | Self::ConfirmationWrong { .. }
+            | Self::PlanMissing { .. }
+            | Self::PlanFormat { .. }
+            | Self::PlanEdited
+            | Self::FileEdited { .. }
+            | Self::PlanStale { .. }
+            | Self::Standby { .. }
+            | Self::CaseBusy { .. }
+            | Self::JournalFormat { .. }
+            | Self::JournalOfAnotherPlan { .. }
+            | Self::Cancelled { .. } => Vec::new(),
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::Server(error) => error.hint(),
+            Self::ConfirmationWrong { dbname, .. } => format!(
+                "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \
+                 was changed."
+            ),
+            Self::BatchBlocked { place, holders, .. } => {
+                let when = if holders.is_empty() { "later" } else { "when that session has ended" };
+                format!(
+                    "Run the same command again {when}, or with a longer lock timeout. {}",
+                    place.what_is_left()
+                )
+            }
+            Self::BatchFailed { place, .. } => format!(
+                "Remove the cause and run the same command again; if live has changed too much for this plan, run \
+                 `rowback recover` again in a new case. {}",
+                place.what_is_left()
+            ),
+            Self::Cancelled { place } => {
+                format!("Run the same command again to go on. {}", place.what_is_left())
+            }
+            Self::ConnectionLost { place, .. } => format!(
+                "Run the same command again when the server can be reached; it asks the server how the interrupted \
+                 batch ended. {}",
+                place.what_is_left()
+            ),
+            Self::InDoubt { holder: Some(holder), .. } => format!(
+                "An interrupted run left that session behind. Run the same command again when it has ended, or end it \
+                 with `select pg_terminate_backend({})`. Nothing was changed by this run.",
+                holder.pid
+            ),
+            other => other.plain_hint().to_owned(),
+        }
+    }
+}
+
+impl ApplyError {
+    fn plain_hint(&self) -> &'static str {
+        match self {
+            Self::ConfirmationMissing => {
+                "Add `--confirm` with the name of the live database. No connection was made and nothing was changed."
+            }
+            Self::PlanMissing { .. } => {
+                "Name the case directory of an earlier `rowback recover`, or run `rowback plan` for this one. Nothing \
+                 was changed."
+            }
+            Self::CaseUnreadable { .. } => {
+                "Check the path and the permissions of the case directory. Nothing was changed."
+            }
+            Self::PlanFormat { .. } | Self::JournalFormat { .. } => {
+                "Use the version of rowback that made the case. Nothing was changed."
+            }
+            Self::PlanEdited | Self::FileEdited { .. } => {
+                "A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, \
+                 or run the edited file yourself with `psql -f`. Nothing was changed."
+            }
+            Self::PlanStale { .. } => {
+                "Run `rowback plan` again, review it, and apply that. Nothing was changed."
+            }
+            Self::PlanForeign { .. } => {
+                "Connect to the database that the plan was made for, or run `rowback recover` against this one. \
+                 Nothing was changed."
+            }
+            Self::Standby { .. } => "Connect to the primary server. Nothing was changed.",
+            Self::CaseBusy { .. } => {
+                "Wait until that run has ended, then run the same command again. Nothing was changed by this run."
+            }
+            Self::JournalDamaged { .. } => {
+                "The journal says what was committed, so it is not guessed: restore `journal.jsonl` from a copy, or \
+                 recover into a new case directory, which finds what live already has. Nothing was changed."
+            }
+            Self::JournalOfAnotherPlan { .. } => {
+                "Take the other plan back with `rowback undo` while its files are there, or recover into a new case \
+                 directory. Nothing was changed."
+            }
+            Self::JournalUnwritable { .. } => {
+                "Free space or correct the permissions of the case directory, then run the same command again. The \
+                 batch whose journal could not be written was not committed, or the next run asks the server about it."
+            }
+            _ => {
+                "Run the same command again when the server can be reached; it asks the server how the interrupted \
+                 batch ended. Whether that batch is committed is not known now."
+            }
+        }
+    }
+}
+
+fn describe(identity: &LiveIdentity) -> String {
+    let system = identity.system_identifier.as_deref().unwrap_or("unknown");
+    format!("\"{}\" (oid {}, system identifier {system})", identity.dbname, identity.database_oid)
+}
+
+fn blocked(object: &str, waited: Duration, attempts: u32, db: &DbFacts, holders: &[Holder]) -> String {
+    let tries = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+    let mut line = if db.sqlstate == "55P03" {
+        format!("no lock on {object} within {}, {tries} (SQLSTATE 55P03)", seconds(waited))
+    } else {
+        format!("{}, {tries} (SQLSTATE {})", db.message, db.sqlstate)
+    };
+    if !holders.is_empty() {
+        let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+        line.push_str(&format!("; held by {}", holders.join("; ")));
+    }
+    line
+}
+
+fn seconds(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis.is_multiple_of(1000) { format!("{} s", millis / 1000) } else { format!("{millis} ms") }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+use std::path::Path;
+
+use super::*;
+use crate::apply::Task;
+
+fn place(task: Task) -> Place {
+    Place { task, batch: 41, of: 120, done: (1..=40).collect() }
+}
+
+fn facts(message: &str, sqlstate: &str) -> Box<DbFacts> {
+    Box::new(DbFacts { message: message.into(), sqlstate: sqlstate.into(), ..DbFacts::default() })
+}
+
+fn all() -> Vec<ApplyError> {
+    let identity = |dbname: &str, oid| LiveIdentity {
+        system_identifier: Some("7384120045".into()),
+        dbname: dbname.into(),
+        database_oid: oid,
+    };
+    let holder = Holder { pid: 48211, application: "nightly-report".into(), state: "active".into() };
+    let case = Path::new("case").to_owned();
+    vec![
+        ApplyError::ConfirmationMissing,
+        ApplyError::ConfirmationWrong { given: "shop".into(), dbname: "shop2".into() },
+        ApplyError::PlanMissing { case: case.clone() },
+        ApplyError::CaseUnreadable { path: case.join("plan.json"), cause: "permission denied".into() },
+        ApplyError::PlanFormat { found: 2, known: 1 },
+        ApplyError::PlanEdited,
+        ApplyError::FileEdited { file: "batches/0001-public.t-insert.sql".into() },
+        ApplyError::PlanStale { file: "staging/manifest.json".into() },
+        ApplyError::PlanForeign {
+            planned: Box::new(identity("shop", 16384)),
+            found: Box::new(identity("shop", 20000)),
+        },
+        ApplyError::Standby { dbname: "shop".into() },
+        ApplyError::CaseBusy { case },
+        ApplyError::JournalDamaged { line: 3, cause: "missing field `batch`".into() },
+        ApplyError::JournalFormat { found: 2 },
+        ApplyError::JournalOfAnotherPlan { batches: 2 },
+        ApplyError::JournalUnwritable { cause: "No space left on device".into() },
+        ApplyError::BatchBlocked {
+            place: Box::new(place(Task::Apply)),
+            object: "\"shop.orders\"".into(),
+            waited: Duration::from_secs(5),
+            attempts: 3,
+            db: facts("canceling statement due to lock timeout", "55P03"),
+            holders: vec![holder.clone()],
+        },
+        ApplyError::BatchBlocked {
+            place: Box::new(place(Task::Undo)),
+            object: "\"shop.orders\"".into(),
+            waited: Duration::from_secs(5),
+            attempts: 1,
+            db: facts("deadlock detected", "40P01"),
+            holders: vec![],
+        },
+        ApplyError::BatchFailed {
+            place: Box::new(place(Task::DryRun)),
+            tables: "\"shop.orders\"".into(),
+            source: Box::new(PgError::Statement {
+                what: "running batch 41".into(),
+                db: facts("new row violates check constraint", "23514"),
+            }),
+        },
+        ApplyError::Cancelled { place: Box::new(place(Task::Apply)) },
+        ApplyError::ConnectionLost {
+            place: Box::new(place(Task::Apply)),
+            source: Box::new(PgError::Lost {
+                what: "running batch 41".into(),
+                cause: "connection closed".into(),
+            }),
+        },
+        ApplyError::InDoubt { batch: 41, xid: "742".into(), holder: Some(holder) },
+        ApplyError::InDoubt { batch: 41, xid: "742".into(), holder: None },
+    ]
+}
+
+#[test]
+fn every_error_has_its_words() {
+    let texts: Vec<String> = all()
+        .iter()
+        .map(|error| {
+            let causes: String = error.causes().iter().map(|cause| format!("  cause: {cause}\n")).collect();
+            format!("[{}] {:?}: {error}\n{causes}  hint: {}", error.code(), error.kind(), error.hint())
+        })
+        .collect();
+    insta::assert_snapshot!(texts.join("\n"), @r##"
+    [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
+      hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
+    [confirmation-wrong] Usage: the confirmation names "shop", but the connection leads to the database "shop2"
+      hint: Give `--confirm shop2` if that is the database to write to, or correct the connection. Nothing was changed.
+    [plan-missing] Input: there is no plan in "case"
+      hint: Name the case directory of an earlier `rowback recover`, or run `rowback plan` for this one. Nothing was changed.
+    [case-unreadable] Input: "case/plan.json" cannot be read
+      cause: permission denied
+      hint: Check the path and the permissions of the case directory. Nothing was changed.
+    [plan-format] Refused: the plan has format 2, this version of rowback knows format 1
+      hint: Use the version of rowback that made the case. Nothing was changed.
+    [plan-edited] Refused: plan.json was changed after it was made
+      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
+    [batch-edited] Refused: "batches/0001-public.t-insert.sql" was changed after the plan was made
+      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
+    [plan-stale] Refused: the plan is stale: "staging/manifest.json" is not the one that it was made from
+      hint: Run `rowback plan` again, review it, and apply that. Nothing was changed.
+    [plan-foreign] Refused: the plan was made for another database than "shop"
+      cause: planned for "shop" (oid 16384, system identifier 7384120045)
+      cause: connected to "shop" (oid 20000, system identifier 7384120045)
+      hint: Connect to the database that the plan was made for, or run `rowback recover` against this one. Nothing was changed.
+    [live-is-standby] Refused: the server of "shop" is a standby, which takes no writes
+      hint: Connect to the primary server. Nothing was changed.
+    [case-busy] Refused: another run of rowback is at work on "case"
+      hint: Wait until that run has ended, then run the same command again. Nothing was changed by this run.
+    [journal-damaged] Refused: the journal is damaged at line 3
+      cause: missing field `batch`
+      hint: The journal says what was committed, so it is not guessed: restore `journal.jsonl` from a copy, or recover into a new case directory, which finds what live already has. Nothing was changed.
+    [journal-format] Refused: the journal has format 2, which this version of rowback does not know
+      hint: Use the version of rowback that made the case. Nothing was changed.
+    [journal-of-another-plan] Refused: the journal belongs to another plan, of which 2 batches are applied and not taken back
+      hint: Take the other plan back with `rowback undo` while its files are there, or recover into a new case directory. Nothing was changed.
+    [journal-unwritable] Stopped: the journal cannot be written
+      cause: No space left on device
+      hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it.
+    [batch-blocked] Stopped: stopped at batch 41 of 120; batches 1–40 are committed
+      cause: no lock on "shop.orders" within 5 s, 3 attempts (SQLSTATE 55P03); held by pid 48211, application "nightly-report" (active)
+      hint: Run the same command again when that session has ended, or with a longer lock timeout. Committed batches are not repeated; this one was rolled back.
+    [batch-blocked] Stopped: undo stopped at batch 41 of 120; batches 1–40 are taken back
+      cause: deadlock detected, 1 attempt (SQLSTATE 40P01)
+      hint: Run the same command again later, or with a longer lock timeout. What is taken back stays so; this batch was rolled back.
+    [batch-failed] Stopped: the dry run stopped at batch 41 of 120
+      cause: the server refused a statement while running batch 41, writing "shop.orders"
+      cause: new row violates check constraint (SQLSTATE 23514)
+      hint: Remove the cause and run the same command again; if live has changed too much for this plan, run `rowback recover` again in a new case. Nothing was changed.
+    [apply-cancelled] Stopped: stopped at batch 41 of 120; batches 1–40 are committed (stopped on request)
+      hint: Run the same command again to go on. Committed batches are not repeated; this one was rolled back.
+    [apply-connection-lost] Stopped: the connection was lost; stopped at batch 41 of 120; batches 1–40 are committed
+      cause: connection closed
+      hint: Run the same command again when the server can be reached; it asks the server how the interrupted batch ended. Committed batches are not repeated; this one was rolled back.
+    [batch-in-doubt] Stopped: the outcome of batch 41 is not known yet
+      cause: transaction 742 is still open on the server: pid 48211, application "nightly-report" (active)
+      hint: An interrupted run left that session behind. Run the same command again when it has ended, or end it with `select pg_terminate_backend(48211)`. Nothing was changed by this run.
+    [batch-in-doubt] Stopped: the outcome of batch 41 is not known yet
+      cause: the server could not be asked about transaction 742
+      hint: Run the same command again when the server can be reached; it asks the server how the interrupted batch ended. Whether that batch is committed is not known now.
+    "##);
+}

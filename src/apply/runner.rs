@@ -1,0 +1,362 @@
+//! Runs one batch after the other, forwards or backwards: transaction, retries, journal, commit, and what to do when
+//! any of it fails. What a batch *means* is the business of `apply` and `undo`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::history::{BatchHistory, History, Pending, Standing};
+use super::holders::{Seen, Watch};
+use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
+use super::place::{Place, Task};
+use super::sealed::{Purpose, SealedCase};
+use super::settle::{self, Fate};
+use super::transaction::{Performed, Transaction};
+use super::{ApplyError, CaseLock, Limits};
+use crate::cancel::CancelToken;
+use crate::clock;
+use crate::ident::Ident;
+use crate::pg::{ConnectSettings, PgError, ServerIdentity, WriteSession, is_worth_retrying};
+use crate::plan::script::Step;
+use crate::plan::{Batch, LiveIdentity, Plan};
+use crate::progress::SharedProgress;
+
+/// What a run is given from outside.
+pub(super) struct Surroundings<'a> {
+    pub(super) settings: &'a ConnectSettings,
+    pub(super) limits: &'a Limits,
+    pub(super) progress: SharedProgress,
+    pub(super) cancel: CancelToken,
+}
+
+/// One batch to be run.
+pub(super) struct Job<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) steps: Vec<Step>,
+}
+
+/// A case, a journal and a session that are fit for writing.
+pub(super) struct Runner<'a> {
+    pub(super) case: SealedCase,
+    pub(super) history: History,
+    pub(super) around: Surroundings<'a>,
+    pub(super) notes: Vec<String>,
+    task: Task,
+    identity: ServerIdentity,
+    session: WriteSession,
+    journal: Journal,
+    _lock: CaseLock,
+}
+
+/// Turns what a transaction did into its line of the journal.
+pub(super) type Record = fn(&Batch, Performed, &BatchHistory, Announced) -> Result<Event, PgError>;
+
+/// What every announcement of a commit tells.
+pub(super) struct Announced {
+    pub(super) xid: String,
+    pub(super) system_identifier: Option<String>,
+}
+
+impl<'a> Runner<'a> {
+    /// All checks, in the order in which they cost: confirmation, case, journal, connection, identity.
+    pub(super) async fn open(
+        dir: &Path,
+        task: Task,
+        confirm: &str,
+        around: Surroundings<'a>,
+    ) -> Result<Self, ApplyError> {
+        if confirm.is_empty() {
+            return Err(ApplyError::ConfirmationMissing);
+        }
+        let purpose = if task == Task::Undo { Purpose::Undo } else { Purpose::Apply };
+        // Before the lock, which would make a file in a directory that is no case.
+        drop(super::sealed::read_plan(dir)?);
+        let lock = CaseLock::take(dir)?;
+        let case = SealedCase::open(dir, purpose)?;
+        let journal = Journal::read(dir)?;
+        let history = History::of(case.plan(), journal.lines())?;
+        let session = WriteSession::connect(around.settings, &around.limits.session_options()).await?;
+        let identity = session.identity().await?;
+        check_identity(case.plan(), confirm, &identity)?;
+        Ok(Self { case, history, around, notes: Vec::new(), task, identity, session, journal, _lock: lock })
+    }
+
+    /// The plan.
+    pub(super) fn plan(&self) -> &Plan {
+        self.case.plan()
+    }
+
+    /// The database's name.
+    pub(super) fn dbname(&self) -> String {
+        self.identity.dbname.clone()
+    }
+
+    /// Finds out what became of the transactions that an interrupted run has left in doubt.
+    pub(super) async fn settle(&mut self) -> Result<(), ApplyError> {
+        let pending: Vec<(u32, Pending)> =
+            self.history.all().filter_map(|(number, batch)| Some((number, batch.pending.clone()?))).collect();
+        for (number, pending) in pending {
+            let (Pending::Write { xid, .. } | Pending::Undo { xid, .. }) = &pending;
+            self.around.progress.note(&format!("asking the server how the interrupted batch {number} ended"));
+            let fate = self.fate(number, xid).await?;
+            match (fate, &pending) {
+                (Fate::Committed, Pending::Write { .. }) => self.record(number, Event::Committed)?,
+                (Fate::Aborted, Pending::Write { .. }) => self.record(number, Event::RolledBack)?,
+                (Fate::Committed, Pending::Undo { .. }) => self.record(number, Event::Undone)?,
+                (Fate::Aborted, Pending::Undo { .. }) => self.record(number, Event::UndoRolledBack)?,
+                (Fate::Forgotten, _) => self.notes.push(format!(
+                    "The server has forgotten how the interrupted batch {number} ended; it is run once more, which \
+                     changes nothing that is done already."
+                )),
+            }
+        }
+        Ok(())
+    }
+
+    async fn fate(&self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
+        settle::fate(&self.session, batch, xid, self.around.limits.settle_within, &self.around.cancel).await
+    }
+
+    /// Opens the one transaction of a dry run.
+    pub(super) async fn begin_trial(&self) -> Result<(), ApplyError> {
+        Ok(self.session.begin().await?)
+    }
+
+    /// Rolls the dry run back.
+    pub(super) async fn end_trial(&self) -> Result<(), ApplyError> {
+        Ok(self.session.rollback().await?)
+    }
+
+    /// Runs a batch to its commit (or, in a dry run, as far as that).
+    pub(super) async fn run(&mut self, job: &Job<'_>, record: Record) -> Result<(), ApplyError> {
+        let mut failed = 0;
+        loop {
+            if self.around.cancel.is_cancelled() {
+                return Err(ApplyError::Cancelled { place: Box::new(self.place(job)) });
+            }
+            let (error, seen) = match self.attempt(job).await {
+                Ok((performed, xid)) => match self.conclude(job, performed, xid, record).await? {
+                    Conclusion::Done => return Ok(()),
+                    Conclusion::NotCommitted(error) => (error, Seen::default()),
+                },
+                Err((error, seen)) => {
+                    self.leave_transaction(&error).await;
+                    (error, seen)
+                }
+            };
+            failed += 1;
+            let passing = error.sqlstate().is_some_and(is_worth_retrying);
+            match self.around.limits.backoff.pause_after(failed) {
+                Some(pause) if passing => self.pause(job, &error, pause).await,
+                _ => return Err(self.stopped(job, error, failed, seen)),
+            }
+        }
+    }
+
+    /// One attempt; leaves the transaction open when it went well.
+    async fn attempt(&self, job: &Job<'_>) -> Result<(Performed, String), (PgError, Seen)> {
+        let (cancel, limits) = (&self.around.cancel, self.around.limits);
+        let unseen = |error| (error, Seen::default());
+        match self.task {
+            Task::DryRun => self.session.execute("setting a savepoint", "savepoint rowback").await,
+            Task::Apply | Task::Undo => self.session.begin().await,
+        }
+        .map_err(unseen)?;
+        let transaction = Transaction::enter(&self.session, cancel, limits).await.map_err(unseen)?;
+        let patience = (limits.lock_timeout / 4).min(Duration::from_millis(500));
+        let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
+        let what = format!("running batch {}", job.batch.number);
+        match transaction.perform(&what, &job.steps, &job.batch.parts).await {
+            Ok(performed) => Ok((performed, transaction.xid)),
+            Err(error) => Err((error, watch.seen())),
+        }
+    }
+
+    async fn leave_transaction(&self, error: &PgError) {
+        if matches!(error, PgError::Lost { .. }) {
+            return;
+        }
+        let left = match self.task {
+            Task::DryRun => self.session.execute("going back", "rollback to savepoint rowback").await,
+            Task::Apply | Task::Undo => self.session.rollback().await,
+        };
+        // When even that fails, the connection is gone, and the server rolls back by itself.
+        drop(left);
+    }
+
+    /// Journal, commit, journal.
+    async fn conclude(
+        &mut self,
+        job: &Job<'_>,
+        performed: Performed,
+        xid: String,
+        record: Record,
+    ) -> Result<Conclusion, ApplyError> {
+        let number = job.batch.number;
+        let before = self.history.batch(number);
+        let announced =
+            Announced { xid: xid.clone(), system_identifier: self.identity.system_identifier.clone() };
+        let event = match record(job.batch, performed, &before, announced) {
+            Ok(event) => event,
+            Err(error) => {
+                self.leave_transaction(&error).await;
+                return Ok(Conclusion::NotCommitted(error));
+            }
+        };
+        if self.task == Task::DryRun {
+            return self.conclude_trial(job, &event).await;
+        }
+        if let Err(error) = self.record(number, event) {
+            // The journal's error is the one to tell.
+            drop(self.session.rollback().await);
+            return Err(error);
+        }
+        let (yes, no) = self.endings();
+        match self.session.commit().await {
+            Ok(()) => {
+                self.record(number, yes)?;
+                Ok(Conclusion::Done)
+            }
+            Err(error @ (PgError::Statement { .. } | PgError::Cancelled { .. })) => {
+                self.record(number, no)?;
+                Ok(Conclusion::NotCommitted(error))
+            }
+            Err(error) => {
+                self.around
+                    .progress
+                    .note(&format!("the connection was lost while committing batch {number}"));
+                match self.ask_again(number, &xid).await? {
+                    Fate::Committed => {
+                        self.record(number, yes)?;
+                        Ok(Conclusion::Done)
+                    }
+                    Fate::Aborted => {
+                        self.record(number, no)?;
+                        Ok(Conclusion::NotCommitted(error))
+                    }
+                    Fate::Forgotten => Ok(Conclusion::NotCommitted(error)),
+                }
+            }
+        }
+    }
+
+    /// The next batch makes temporary tables of the same names.
+    async fn conclude_trial(&mut self, job: &Job<'_>, event: &Event) -> Result<Conclusion, ApplyError> {
+        let names = (1..=job.batch.parts.len()).flat_map(|at| {
+            [format!("rowback_{at}"), format!("rowback_done_{at}")]
+                .map(|name| format!("pg_temp.{}", Ident::new(name).quoted()))
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
+        if !names.is_empty() {
+            self.session.execute("clearing up", &format!("drop table {names}")).await?;
+        }
+        self.session.execute("releasing the savepoint", "release savepoint rowback").await?;
+        self.history.follow(job.batch.number, event);
+        self.history.follow(job.batch.number, &Event::Committed);
+        Ok(Conclusion::Done)
+    }
+
+    fn endings(&self) -> (Event, Event) {
+        match self.task {
+            Task::Undo => (Event::Undone, Event::UndoRolledBack),
+            Task::Apply | Task::DryRun => (Event::Committed, Event::RolledBack),
+        }
+    }
+
+    /// Connects anew, for as long as an outcome may be waited for, and asks.
+    async fn ask_again(&mut self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
+        let deadline = Instant::now() + self.around.limits.settle_within;
+        loop {
+            match WriteSession::connect(self.around.settings, &self.around.limits.session_options()).await {
+                Ok(session) => {
+                    self.session = session;
+                    return self.fate(batch, xid).await;
+                }
+                Err(_) if Instant::now() < deadline && !self.around.cancel.is_cancelled() => {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                Err(_unreachable) => {
+                    return Err(ApplyError::InDoubt { batch, xid: xid.to_owned(), holder: None });
+                }
+            }
+        }
+    }
+
+    /// Adds to the history and, unless nothing of this run may last, to the journal.
+    pub(super) fn record(&mut self, batch: u32, event: Event) -> Result<(), ApplyError> {
+        self.history.follow(batch, &event);
+        if self.task == Task::DryRun {
+            return Ok(());
+        }
+        let plan = self.plan().seal.clone();
+        self.journal.append(Line { format: JOURNAL_FORMAT, plan, batch, at: clock::now_utc(), event })
+    }
+
+    async fn pause(&self, job: &Job<'_>, error: &PgError, pause: Duration) {
+        let why = error.db().map_or_else(|| error.to_string(), |db| db.message.clone());
+        self.around.progress.note(&format!("batch {} is tried again: {why}", job.batch.number));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.around.cancel.cancelled() => {}
+        }
+    }
+
+    fn place(&self, job: &Job<'_>) -> Place {
+        let of = u32::try_from(self.plan().batches.len()).unwrap_or(u32::MAX);
+        let done = match self.task {
+            Task::Undo => self.history.numbers(Standing::Undone),
+            Task::Apply => self.history.numbers(Standing::Committed),
+            Task::DryRun => Vec::new(),
+        };
+        Place { task: self.task, batch: job.batch.number, of, done }
+    }
+
+    fn stopped(&self, job: &Job<'_>, error: PgError, attempts: u32, seen: Seen) -> ApplyError {
+        let place = Box::new(self.place(job));
+        let tables: Vec<String> = job.batch.parts.iter().map(|part| format!("\"{}\"", part.table)).collect();
+        let passing = error.sqlstate().is_some_and(is_worth_retrying);
+        match error {
+            PgError::Cancelled { .. } => ApplyError::Cancelled { place },
+            PgError::Lost { .. } => ApplyError::ConnectionLost { place, source: Box::new(error) },
+            PgError::Statement { db, .. } if passing => ApplyError::BatchBlocked {
+                place,
+                object: seen.relation.map_or_else(|| tables.join(", "), |table| format!("\"{table}\"")),
+                waited: self.around.limits.lock_timeout,
+                attempts,
+                db,
+                holders: seen.holders,
+            },
+            other => ApplyError::BatchFailed { place, tables: tables.join(", "), source: Box::new(other) },
+        }
+    }
+}
+
+enum Conclusion {
+    Done,
+    NotCommitted(PgError),
+}
+
+fn check_identity(plan: &Plan, confirm: &str, identity: &ServerIdentity) -> Result<(), ApplyError> {
+    if identity.dbname != confirm {
+        let (given, dbname) = (confirm.to_owned(), identity.dbname.clone());
+        return Err(ApplyError::ConfirmationWrong { given, dbname });
+    }
+    let found = LiveIdentity {
+        system_identifier: identity.system_identifier.clone(),
+        dbname: identity.dbname.clone(),
+        database_oid: identity.database_oid,
+    };
+    let other_cluster = match (&plan.live.system_identifier, &found.system_identifier) {
+        (Some(planned), Some(found)) => planned != found,
+        _ => false,
+    };
+    if other_cluster || plan.live.database_oid != found.database_oid || plan.live.dbname != found.dbname {
+        let planned = Box::new(plan.live.clone());
+        return Err(ApplyError::PlanForeign { planned, found: Box::new(found) });
+    }
+    if identity.in_recovery {
+        return Err(ApplyError::Standby { dbname: found.dbname });
+    }
+    Ok(())
+}

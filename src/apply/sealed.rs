@@ -1,0 +1,103 @@
+//! The case as it was reviewed: reads plan, batches and undo files, and refuses whatever is not what was sealed.
+//! Never connects.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ApplyError;
+use crate::plan::script::{self, Step};
+use crate::plan::{FORMAT, Plan, sha256_hex};
+
+/// What the plan is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Staging and diff must be those that the plan was made from.
+    Apply,
+    /// Only the undo files matter.
+    Undo,
+}
+
+/// A plan whose seal is whole.
+#[derive(Debug)]
+pub(super) struct SealedCase {
+    dir: PathBuf,
+    plan: Plan,
+}
+
+impl SealedCase {
+    /// Reads the plan and compares every file with its checksum.
+    pub(super) fn open(dir: &Path, purpose: Purpose) -> Result<Self, ApplyError> {
+        let case = Self { dir: dir.to_owned(), plan: read_plan(dir)? };
+        if purpose == Purpose::Apply {
+            case.check_sources()?;
+        }
+        for batch in &case.plan.batches {
+            match (purpose, &batch.undo_file, &batch.undo_sha256) {
+                (Purpose::Apply, ..) => drop(case.script(&batch.file, &batch.sha256)?),
+                (Purpose::Undo, Some(file), Some(sha256)) => drop(case.script(file, sha256)?),
+                (Purpose::Undo, ..) => {}
+            }
+        }
+        Ok(case)
+    }
+
+    /// The plan.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Reads a batch or undo file, checks it once more and takes it apart.
+    pub(super) fn script(&self, file: &str, sha256: &str) -> Result<Vec<Step>, ApplyError> {
+        let text = self.read(file)?;
+        if sha256_hex(&text) != sha256 {
+            return Err(ApplyError::FileEdited { file: file.to_owned() });
+        }
+        script::parse(&text).map_err(|error| ApplyError::CaseUnreadable {
+            path: self.dir.join(file),
+            cause: error.to_string(),
+        })
+    }
+
+    fn check_sources(&self) -> Result<(), ApplyError> {
+        let sources = [
+            ("staging/manifest.json", &self.plan.staging_sha256),
+            ("diff/manifest.json", &self.plan.diff_sha256),
+        ];
+        for (file, sha256) in sources {
+            if sha256_hex(&self.read(file)?) != *sha256 {
+                return Err(ApplyError::PlanStale { file: file.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: &str) -> Result<Vec<u8>, ApplyError> {
+        let path = self.dir.join(file);
+        std::fs::read(&path).map_err(|error| ApplyError::CaseUnreadable { path, cause: error.to_string() })
+    }
+}
+
+/// Reads `plan.json`, checks format and seal.
+pub(crate) fn read_plan(dir: &Path) -> Result<Plan, ApplyError> {
+    #[derive(Deserialize)]
+    struct FormatNumber {
+        format: u32,
+    }
+    let path = dir.join("plan.json");
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => ApplyError::PlanMissing { case: dir.to_owned() },
+        _ => ApplyError::CaseUnreadable { path: path.clone(), cause: error.to_string() },
+    })?;
+    let unreadable = |error: serde_json::Error| ApplyError::CaseUnreadable {
+        path: path.clone(),
+        cause: error.to_string(),
+    };
+    let found = serde_json::from_slice::<FormatNumber>(&text).map_err(unreadable)?.format;
+    if found != FORMAT {
+        return Err(ApplyError::PlanFormat { found, known: FORMAT });
+    }
+    let plan: Plan = serde_json::from_slice(&text).map_err(unreadable)?;
+    if plan.is_intact() { Ok(plan) } else { Err(ApplyError::PlanEdited) }
+}

@@ -1,0 +1,171 @@
+//! What apply and undo tell at their end. Plain data; keys are named, other values never.
+
+use serde::{Deserialize, Serialize};
+
+use super::RowKey;
+use crate::ident::TableName;
+
+/// Why a staged row did not end as staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Live had exactly this row already; nothing was written, nothing is left to do.
+    Present,
+    /// Live holds other values under this key, or changed them since the plan: left alone.
+    Kept,
+    /// Not inserted, and not there: another unique constraint or a trigger stands in the way.
+    Blocked,
+    /// Written, and gone again before the commit: a trigger took it away.
+    Swallowed,
+    /// Written, but a trigger stored other values than the staged ones.
+    Altered,
+    /// The row to be repaired is not there any more.
+    Missing,
+}
+
+impl Outcome {
+    /// From the word that a report step returns.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "present" => Self::Present,
+            "kept" => Self::Kept,
+            "blocked" => Self::Blocked,
+            "swallowed" => Self::Swallowed,
+            "altered" => Self::Altered,
+            "missing" => Self::Missing,
+            _ => return None,
+        })
+    }
+
+    /// What it means, in words for a person.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Present => "was already there, equal",
+            Self::Kept => "live holds other values, left alone",
+            Self::Blocked => "not inserted: another unique constraint or a trigger stands in the way",
+            Self::Swallowed => "written, then removed again by a trigger",
+            Self::Altered => "written, but a trigger changed the values",
+            Self::Missing => "the row to repair is not there any more",
+        }
+    }
+
+    /// Did this transaction write the row, so that undo must take it back?
+    pub(super) fn wrote(self) -> bool {
+        self == Self::Altered
+    }
+}
+
+/// A row that needs a person to look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// The batch.
+    pub batch: u32,
+    /// The table.
+    pub table: TableName,
+    /// The row.
+    pub key: RowKey,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Rows written to one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableCount {
+    /// The table.
+    pub table: TableName,
+    /// Rows inserted.
+    pub inserted: u64,
+    /// Rows updated.
+    pub updated: u64,
+    /// Rows that were there already, equal.
+    pub present: u64,
+}
+
+/// What apply did, this time and in earlier runs of the same plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplySummary {
+    /// Was everything rolled back at the end? Then the numbers say what would have happened.
+    pub dry_run: bool,
+    /// The database.
+    pub dbname: String,
+    /// Batches of the plan.
+    pub batches: u32,
+    /// Batches that this run committed (in a dry run: tried).
+    pub committed_now: u32,
+    /// Batches that earlier runs committed.
+    pub committed_before: u32,
+    /// Rows inserted, by this run and earlier ones.
+    pub inserted: u64,
+    /// Rows updated, by this run and earlier ones.
+    pub updated: u64,
+    /// The same by table, in the order of the plan.
+    pub tables: Vec<TableCount>,
+    /// Rows that did not end as staged.
+    pub leftovers: Vec<Leftover>,
+    /// What else a person should know, one line each.
+    pub notes: Vec<String>,
+}
+
+impl ApplySummary {
+    /// Did every staged row end as staged?
+    pub fn complete(&self) -> bool {
+        self.leftovers.is_empty()
+    }
+
+    /// Had earlier runs done everything?
+    pub fn was_done_before(&self) -> bool {
+        self.committed_now == 0 && self.committed_before == self.batches
+    }
+}
+
+/// A row that undo left alone, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRow {
+    /// The batch.
+    pub batch: u32,
+    /// The table.
+    pub table: TableName,
+    /// The row.
+    pub key: RowKey,
+    /// `gone`, `changed since`, or `still referred to by <table>`.
+    pub reason: String,
+}
+
+/// Rows taken back in one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoCount {
+    /// The table.
+    pub table: TableName,
+    /// Inserted rows that were deleted again.
+    pub removed: u64,
+    /// Updated rows that got the values back that they had before apply.
+    pub restored: u64,
+}
+
+/// What undo did, this time and in earlier runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoSummary {
+    /// The database.
+    pub dbname: String,
+    /// Batches that this run took back.
+    pub undone_now: u32,
+    /// Batches that earlier runs took back.
+    pub undone_before: u32,
+    /// Inserted rows deleted again, by this run and earlier ones.
+    pub removed: u64,
+    /// Updated rows with their former values again, by this run and earlier ones.
+    pub restored: u64,
+    /// The same by table, in the order of the plan.
+    pub tables: Vec<UndoCount>,
+    /// Rows left alone.
+    pub held: Vec<HeldRow>,
+    /// What else a person should know, one line each.
+    pub notes: Vec<String>,
+}
+
+impl UndoSummary {
+    /// Is everything that apply wrote taken back?
+    pub fn complete(&self) -> bool {
+        self.held.is_empty()
+    }
+}

@@ -1,0 +1,204 @@
+//! Runs the steps of one batch or undo file inside an open transaction and collects what they report. Neither commits
+//! nor rolls back, and knows no journal.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::row_key::json_array;
+use super::{Limits, RowKey};
+use crate::cancel::CancelToken;
+use crate::ident::TableName;
+use crate::pg::{PgError, WriteSession, column};
+use crate::plan::Part;
+use crate::plan::recall::stored_sql;
+use crate::plan::script::{CopyBlock, Step, StepKind};
+use crate::sql::registry::APPLY_BEGIN_MARK;
+use crate::value::copy_text;
+
+/// COPY data is sent in pieces of this size.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// How often the server is asked to stop, until it does: a request that comes between two statements is lost.
+const CANCEL_AGAIN: Duration = Duration::from_millis(250);
+
+/// An open transaction.
+pub(super) struct Transaction<'a> {
+    session: &'a WriteSession,
+    cancel: &'a CancelToken,
+    /// Number of the transaction, for `txid_status`.
+    pub(super) xid: String,
+    /// Process on the server.
+    pub(super) pid: i32,
+}
+
+/// One line of a report step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reported {
+    pub(super) table: TableName,
+    pub(super) key: RowKey,
+    pub(super) word: String,
+}
+
+/// What the steps did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Performed {
+    /// Rows written, by part.
+    pub(super) counts: Vec<u64>,
+    /// Rows that did not end as staged.
+    pub(super) reported: Vec<Reported>,
+    /// Rows that a trigger altered, as stored, by part.
+    pub(super) stored: Vec<BTreeMap<RowKey, String>>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Sets up a transaction that `session` has opened.
+    pub(super) async fn enter(
+        session: &'a WriteSession,
+        cancel: &'a CancelToken,
+        limits: &Limits,
+    ) -> Result<Self, PgError> {
+        const WHAT: &str = "asking for the number of the transaction";
+        session.execute("setting up the transaction", &limits.transaction_settings()).await?;
+        let rows = session.query(&APPLY_BEGIN_MARK, &[]).await?;
+        let row = rows.first().ok_or_else(|| unexpected(WHAT, "no row"))?;
+        Ok(Self { session, cancel, xid: column(row, "xid", WHAT)?, pid: column(row, "pid", WHAT)? })
+    }
+
+    /// Runs the steps.
+    pub(super) async fn perform(
+        &self,
+        what: &str,
+        steps: &[Step],
+        parts: &[Part],
+    ) -> Result<Performed, PgError> {
+        let mut performed = Performed::default();
+        for step in steps {
+            if self.cancel.is_cancelled() {
+                return Err(PgError::Cancelled { what: what.to_owned() });
+            }
+            match step.kind {
+                StepKind::Begin | StepKind::Commit => {}
+                StepKind::Settings | StepKind::Hold => self.execute(what, &step.sql).await?,
+                StepKind::Stage => {
+                    self.execute(what, &step.sql).await?;
+                    if let Some(copy) = &step.copy {
+                        self.copy_in(what, copy).await?;
+                    }
+                }
+                StepKind::Write => {
+                    let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;
+                    performed.counts =
+                        if parts.is_empty() { Vec::new() } else { counts(what, &rows, parts)? };
+                    // Constraints that wait for the commit are checked now: after the journal's line nothing may fail.
+                    self.execute(what, "set constraints all immediate").await?;
+                }
+                StepKind::Report => {
+                    let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;
+                    performed.reported =
+                        rows.into_iter().map(|row| reported(what, row)).collect::<Result<_, _>>()?;
+                }
+            }
+        }
+        performed.stored = self.stored(what, &performed.reported, parts).await?;
+        Ok(performed)
+    }
+
+    async fn execute(&self, what: &str, sql: &str) -> Result<(), PgError> {
+        if sql.is_empty() {
+            return Ok(());
+        }
+        self.watched(self.session.execute(what, sql)).await
+    }
+
+    async fn copy_in(&self, what: &str, copy: &CopyBlock) -> Result<(), PgError> {
+        self.watched(async {
+            let mut stream = self.session.copy_in(what, &copy.sql).await?;
+            for piece in copy.rows.chunks(PIECE_BYTES) {
+                stream.send(Bytes::copy_from_slice(piece)).await?;
+            }
+            stream.finish().await.map(drop)
+        })
+        .await
+    }
+
+    /// Reads the rows that a trigger altered, so that undo knows what apply really left behind.
+    async fn stored(
+        &self,
+        what: &str,
+        reported: &[Reported],
+        parts: &[Part],
+    ) -> Result<Vec<BTreeMap<RowKey, String>>, PgError> {
+        let mut stored = vec![BTreeMap::new(); parts.len()];
+        for (at, part) in parts.iter().enumerate() {
+            let altered = reported.iter().filter(|row| row.word == "altered" && row.table == part.table);
+            let keys: Vec<&RowKey> = altered.map(|row| &row.key).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let sql = stored_sql(at + 1, part, &json_array(keys.into_iter()));
+            let mut rows = self.watched(self.session.copy_out(what, &sql)).await?;
+            while let Some(row) = self.watched(rows.next_row()).await? {
+                let (key, row) = split_key(what, &row)?;
+                stored[at].insert(key, row);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Waits for the server; when somebody asks to stop, the server is told, again and again until it answers.
+    async fn watched<T>(&self, work: impl Future<Output = Result<T, PgError>>) -> Result<T, PgError> {
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            answer = &mut work => return answer,
+            () = self.cancel.cancelled() => {}
+        }
+        let canceller = self.session.canceller();
+        loop {
+            // A request that cannot be sent is sent again; the statement's own time limit remains.
+            drop(canceller.cancel().await);
+            tokio::select! {
+                biased;
+                answer = &mut work => return answer,
+                () = tokio::time::sleep(CANCEL_AGAIN) => {}
+            }
+        }
+    }
+}
+
+fn unexpected(what: &str, cause: &str) -> PgError {
+    PgError::Answer { what: what.to_owned(), cause: cause.to_owned() }
+}
+
+fn counts(what: &str, rows: &[Vec<Option<String>>], parts: &[Part]) -> Result<Vec<u64>, PgError> {
+    let first =
+        rows.first().ok_or_else(|| unexpected(what, "the statement that writes returned no counts"))?;
+    let counts: Option<Vec<u64>> =
+        first.iter().map(|count| count.as_deref().and_then(|count| count.parse().ok())).collect();
+    counts
+        .filter(|counts| counts.len() == parts.len())
+        .ok_or_else(|| unexpected(what, "the statement that writes returned other than one count per table"))
+}
+
+fn reported(what: &str, row: Vec<Option<String>>) -> Result<Reported, PgError> {
+    let fields: Option<Vec<String>> = row.into_iter().collect();
+    let Some([table, key, word]) = fields.and_then(|fields| <[String; 3]>::try_from(fields).ok()) else {
+        return Err(unexpected(what, "a reported row is not table, key and outcome"));
+    };
+    let table = TableName::try_from(table).map_err(|cause| unexpected(what, &cause))?;
+    let key = RowKey::parse(&key).map_err(|error| unexpected(what, &error.to_string()))?;
+    Ok(Reported { table, key, word })
+}
+
+fn split_key(what: &str, row: &[u8]) -> Result<(RowKey, String), PgError> {
+    let at = memchr::memchr(b'\t', row).ok_or_else(|| unexpected(what, "a stored row without a key"))?;
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec()).map_err(|error| unexpected(what, &error.to_string()))
+    };
+    let key = text(&copy_text::unescape(&row[..at]))?;
+    let key = RowKey::parse(&key).map_err(|error| unexpected(what, &error.to_string()))?;
+    Ok((key, text(&row[at + 1..])?))
+}

@@ -1,0 +1,202 @@
+//! Takes back what apply wrote, batch by batch, backwards: inserted rows are deleted, updated columns get their former
+//! values. Only rows that apply wrote (the journal knows) and that nobody has changed since; all others stay and are
+//! named. Journalled and resumed like apply. Sequences stay where they are.
+
+use std::path::Path;
+
+use super::history::{BatchHistory, CHANGED, GONE, Ours, Pending};
+use super::journal::{Event, Held, TakenRecord};
+use super::row_key::{RowName, json_array};
+use super::runner::{Announced, Job, Runner, Surroundings};
+use super::transaction::Performed;
+use super::{ApplyError, HeldRow, Limits, RowKey, Task, UndoCount, UndoSummary};
+use crate::cancel::CancelToken;
+use crate::pg::{ConnectSettings, PgError};
+use crate::plan::recall::{Narrow, copy_block, narrow_sql};
+use crate::plan::script::{Step, StepKind};
+use crate::plan::{Action, Batch, Part};
+use crate::progress::{self, SharedProgress};
+
+/// What the person says about this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoOptions {
+    /// The name of the live database; empty = not given.
+    pub confirm: String,
+    /// Limits of locks, statements and attempts.
+    pub limits: Limits,
+}
+
+/// Takes back everything that apply has committed in this case. Rows that had to stay are listed in the summary; a
+/// later run tries them again.
+pub async fn run(
+    case: &Path,
+    settings: &ConnectSettings,
+    options: &UndoOptions,
+    progress: SharedProgress,
+    cancel: CancelToken,
+) -> Result<UndoSummary, ApplyError> {
+    let around = Surroundings { settings, limits: &options.limits, progress, cancel };
+    let mut runner = Runner::open(case, Task::Undo, &options.confirm, around).await?;
+    runner.settle().await?;
+    let before =
+        runner.history.all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
+    let batches = applied(&runner);
+    let rows = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
+    let progress = runner.around.progress.clone();
+    progress.start(progress::Step::Undo, &runner.dbname(), Some(rows));
+    let done = run_all(&mut runner, &batches).await;
+    progress.finish(progress::Step::Undo);
+    done?;
+    Ok(summary(&runner, batches.len(), before))
+}
+
+/// The batches that have something to be taken back, last one first.
+fn applied(runner: &Runner<'_>) -> Vec<Batch> {
+    let applied = |batch: &&Batch| {
+        let history = runner.history.batch(batch.number);
+        history.can_be_undone() || history.pending.is_some()
+    };
+    runner.plan().batches.iter().rev().filter(applied).cloned().collect()
+}
+
+async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
+    for batch in batches {
+        if let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) {
+            let steps = runner.case.script(file, sha256)?;
+            let steps = narrowed(steps, batch, &runner.history.batch(batch.number));
+            runner.run(&Job { batch, steps }, announce).await?;
+        } else {
+            let note = "Sequences stay where they are: moving them back could hand out a number twice.";
+            runner.record(batch.number, Event::Undone)?;
+            runner.notes.push(note.to_owned());
+        }
+        let rows = batch.parts.iter().map(|part| part.rows).sum();
+        runner.around.progress.advance(progress::Step::Undo, rows);
+    }
+    Ok(())
+}
+
+/// Adds, behind the last stage, what the journal knows: which of the staged rows are apply's, and what triggers made
+/// of them.
+fn narrowed(mut steps: Vec<Step>, batch: &Batch, history: &BatchHistory) -> Vec<Step> {
+    let ours = history.ours_before();
+    let mut more = Vec::new();
+    for (at, part) in batch.parts.iter().enumerate() {
+        let (keys, narrow) = match &ours {
+            Ours::AllBut(rows) => (keys_of(rows, part), Narrow::Drop),
+            Ours::Only(rows) => (keys_of(rows, part), Narrow::Keep),
+        };
+        if narrow == Narrow::Keep || !keys.is_empty() {
+            let sql = narrow_sql(at + 1, part, &json_array(keys.into_iter()), narrow);
+            more.push(Step::sql(StepKind::Stage, sql));
+        }
+        let stored = history.stored.get(&at).into_iter().flatten();
+        let stored: Vec<(&RowKey, &String)> =
+            stored.filter(|(key, _)| ours.contains(&part.table, key)).collect();
+        if !stored.is_empty() {
+            let sql = narrow_sql(at + 1, part, &json_array(stored.iter().map(|(key, _)| *key)), Narrow::Drop);
+            let rows: String = stored.iter().map(|(_, row)| format!("{row}\n")).collect();
+            let copy = Some(copy_block(at + 1, part, rows.into_bytes()));
+            more.push(Step { kind: StepKind::Stage, sql, copy });
+        }
+    }
+    let behind = steps.iter().rposition(|step| step.kind == StepKind::Stage).map_or(0, |at| at + 1);
+    steps.splice(behind..behind, more);
+    steps
+}
+
+fn keys_of<'a>(rows: &'a std::collections::BTreeSet<RowName>, part: &Part) -> Vec<&'a RowKey> {
+    let of_part = |(table, key): &&RowName| {
+        *table == part.table && key.has_columns(part.key.iter().map(crate::ident::Ident::as_str))
+    };
+    rows.iter().filter(of_part).map(|(_, key)| key).collect()
+}
+
+/// The line of the journal that goes before the commit.
+fn announce(
+    batch: &Batch,
+    performed: Performed,
+    before: &BatchHistory,
+    announced: Announced,
+) -> Result<Event, PgError> {
+    let Announced { xid, system_identifier } = announced;
+    let taken = batch.parts.iter().zip(&performed.counts);
+    let mut taken: Vec<TakenRecord> = taken
+        .map(|(part, &rows)| TakenRecord {
+            table: part.table.clone(),
+            action: part.action,
+            rows,
+            held: Vec::new(),
+        })
+        .collect();
+    for row in performed.reported {
+        let at = super::part_of(batch, &[], &row).ok_or_else(|| PgError::Answer {
+            what: format!("taking back batch {}", batch.number),
+            cause: format!("a row of {} was reported", row.table),
+        })?;
+        let held = Held { key: row.key, reason: row.word };
+        if !was_taken_back(&batch.parts[at], &held, before) {
+            taken[at].held.push(held);
+        }
+    }
+    Ok(Event::UndoWriting { xid, system_identifier, taken })
+}
+
+/// After an undo of which the server forgot whether it was committed: a row that is gone (or has other values) and was
+/// not held back then is one that it took back.
+fn was_taken_back(part: &Part, held: &Held, before: &BatchHistory) -> bool {
+    let Some(Pending::Undo { taken, .. }) = &before.pending else { return false };
+    let expected = match part.action {
+        Action::Insert => GONE,
+        Action::Update => CHANGED,
+    };
+    let mut earlier =
+        taken.iter().filter(|earlier| earlier.table == part.table).flat_map(|earlier| &earlier.held);
+    held.reason == expected && !earlier.any(|earlier| earlier.key == held.key)
+}
+
+fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let mut tables: Vec<UndoCount> = Vec::new();
+    let mut held = Vec::new();
+    for (batch, history) in runner.history.all() {
+        for part in &history.taken {
+            count(&mut tables, part);
+        }
+        // Of several attempts only the last one's complaints still hold.
+        let parts =
+            runner.plan().batches.iter().find(|planned| planned.number == batch).map_or(0, |b| b.parts.len());
+        let last = history.taken.len().saturating_sub(parts);
+        held.extend(history.taken[last..].iter().flat_map(|part| {
+            part.held.iter().map(move |row| HeldRow {
+                batch,
+                table: part.table.clone(),
+                key: row.key.clone(),
+                reason: row.reason.clone(),
+            })
+        }));
+    }
+    let mut notes = runner.notes.clone();
+    notes.dedup();
+    UndoSummary {
+        dbname: runner.dbname(),
+        undone_now: number(now),
+        undone_before: number(before),
+        removed: tables.iter().map(|table| table.removed).sum(),
+        restored: tables.iter().map(|table| table.restored).sum(),
+        tables,
+        held,
+        notes,
+    }
+}
+
+fn count(tables: &mut Vec<UndoCount>, part: &TakenRecord) {
+    let at = tables.iter().position(|count| count.table == part.table).unwrap_or_else(|| {
+        tables.push(UndoCount { table: part.table.clone(), removed: 0, restored: 0 });
+        tables.len() - 1
+    });
+    match part.action {
+        Action::Insert => tables[at].removed += part.rows,
+        Action::Update => tables[at].restored += part.rows,
+    }
+}
