@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::apply::ApplyError;
 use crate::backup::BackupError;
 use crate::diff::DiffError;
 use crate::error::{Explain, Kind};
@@ -202,6 +203,8 @@ errors! {
     Staging(StagingError),
     /// The diff.
     Diff(DiffError),
+    /// Apply and undo.
+    Apply(ApplyError),
     /// A server.
     Pg(PgError),
 }

@@ -7,12 +7,14 @@ mod planning;
 mod sources;
 mod stages;
 mod summary;
+mod writing;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{CaseError, Error};
 pub use layout::{BackupIdentity, Layout};
 pub use summary::{DiffSummary, ExtractSummary, PlanSummary, Verdicts};
+pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
 use crate::cancel::CancelToken;
 use crate::env::Env;

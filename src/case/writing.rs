@@ -1,0 +1,61 @@
+//! Apply and undo, as commands see them: which database, which confirmation, and then the stage.
+
+use std::path::Path;
+
+use super::{Context, Error, Layout, recipe_of, settings_of};
+use crate::apply::undo::{self, UndoOptions as UndoStage};
+use crate::apply::{self, ApplyError, ApplyOptions as ApplyStage, ApplySummary, Limits, Mode, UndoSummary};
+use crate::pg::ConnectSettings;
+
+/// Shall apply only try?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DryRun {
+    /// Everything is rolled back.
+    Yes,
+    /// It lasts.
+    No,
+}
+
+/// What a person says about an apply.
+#[derive(Debug)]
+pub struct ApplyOptions {
+    /// Wins over what the case remembers.
+    pub live: Option<ConnectSettings>,
+    /// The name of the live database.
+    pub confirm: String,
+    /// Try only?
+    pub dry_run: DryRun,
+}
+
+/// What a person says about an undo.
+#[derive(Debug)]
+pub struct UndoOptions {
+    /// Wins over what the case remembers.
+    pub live: Option<ConnectSettings>,
+    /// The name of the live database.
+    pub confirm: String,
+}
+
+/// Writes the plan to live. Refuses, before any connection, without the database's name.
+pub async fn apply(case: &Path, options: ApplyOptions, context: &Context) -> Result<ApplySummary, Error> {
+    if options.confirm.is_empty() {
+        return Err(ApplyError::ConfirmationMissing.into());
+    }
+    let settings = settings_of(&recipe_of(&Layout::at(case))?, options.live, &context.env)?;
+    let stage = ApplyStage {
+        confirm: options.confirm,
+        mode: if options.dry_run == DryRun::Yes { Mode::DryRun } else { Mode::Real },
+        limits: Limits::default(),
+    };
+    Ok(apply::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await?)
+}
+
+/// Takes back what apply wrote and nobody has changed since.
+pub async fn undo(case: &Path, options: UndoOptions, context: &Context) -> Result<UndoSummary, Error> {
+    if options.confirm.is_empty() {
+        return Err(ApplyError::ConfirmationMissing.into());
+    }
+    let settings = settings_of(&recipe_of(&Layout::at(case))?, options.live, &context.env)?;
+    let stage = UndoStage { confirm: options.confirm, limits: Limits::default() };
+    Ok(undo::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await?)
+}
