@@ -14,12 +14,9 @@ mod backup;
 mod cluster;
 mod examples;
 mod extract;
-<<<<<<< HEAD
 mod pg;
 mod pg_tls;
-=======
 mod hand_made_case;
->>>>>>> a9c4e23 (apply, undo: one transaction a batch, journalled before it commits)
 mod queries;
 mod support;
 mod support_self;
