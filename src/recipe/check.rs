@@ -157,6 +157,9 @@ fn sql(entry: &Recover, place_of: &dyn Fn(&str) -> Place) -> Result<(), RecipeEr
         Selection::Replay(text) if text.trim().is_empty() => {
             return Err(wrong("replay")(PredicateError::Empty));
         }
+        Selection::Replay(text) if !super::without_nul(text) => {
+            return Err(wrong("replay")(PredicateError::Unfinished("it contains a NUL character")));
+        }
         Selection::Replay(_) | Selection::Everything => {}
     }
     if let Some(text) = &entry.damaged {

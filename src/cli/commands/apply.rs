@@ -1,0 +1,19 @@
+//! `rowback apply`: carries out the plan, after the database's name was typed.
+
+use rowback::case::{self, ApplyOptions, Context, DryRun};
+
+use super::confirm;
+use crate::cli::args::ApplyArgs;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+use crate::cli::{Ending, settings, summary};
+
+/// Applies the batches and prints what they did.
+pub async fn run(args: &ApplyArgs, context: &Context, output: &Output) -> Result<Ending, Failure> {
+    let confirm = confirm::database_name(&args.confirm, "write")?;
+    let live = settings::live_flag(&args.live, &context.env, output)?;
+    let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
+    let applied = case::apply(&args.case.case, ApplyOptions { live, confirm, dry_run }, context).await?;
+    output.result("apply", &applied, |output| summary::apply(&applied, &args.case.case, output))?;
+    Ok(Ending::when_left(!applied.complete()))
+}

@@ -1,0 +1,213 @@
+//! Flags, recipe and environment become the library's options; a flag wins over the recipe, the recipe over PG*
+//! variables. Reads the recipe and libpq's files, never the network.
+
+use std::path::{Path, PathBuf};
+
+use rowback::case::RecoverOptions;
+use rowback::env::Env;
+use rowback::ident::TableName;
+use rowback::pg::ConnectSettings;
+use rowback::recipe::{BackupLocation, Kind, Recipe, without_password};
+use rowback::scratch::ScratchOptions;
+use rowback::staging::StagingFormat;
+
+use super::args::{ExtractArgs, KindWord, LiveArgs, RecipeArgs, RecoverArgs, SourceArgs, StagingWord};
+use super::failure::Failure;
+use super::output::Output;
+
+/// Rows of a batch where the stage that is run makes none.
+const NO_BATCHES: u32 = 1000;
+
+/// Options of `recover`.
+pub fn recover(args: &RecoverArgs, env: &Env, output: &Output) -> Result<RecoverOptions, Failure> {
+    let rows = args.batch.batch_rows;
+    options(&args.recipe, &args.source, &args.live, &args.case.case, rows, env, output)
+}
+
+/// Options of `extract`: those of `recover` but the batches.
+pub fn extract(args: &ExtractArgs, env: &Env, output: &Output) -> Result<RecoverOptions, Failure> {
+    options(&args.recipe, &args.source, &args.live, &args.case.case, NO_BATCHES, env, output)
+}
+
+fn options(
+    what: &RecipeArgs,
+    source: &SourceArgs,
+    live: &LiveArgs,
+    case: &Path,
+    batch_rows: u32,
+    env: &Env,
+    output: &Output,
+) -> Result<RecoverOptions, Failure> {
+    let mut recipe = recipe(what)?;
+    let backup = backup(source.backup.as_deref(), &mut recipe)?;
+    let live = recipe_live(live, &mut recipe, env, output)?;
+    let scratch =
+        source.scratch.as_deref().map(|text| ConnectSettings::resolve(Some(text), env)).transpose()?;
+    Ok(RecoverOptions {
+        recipe,
+        backup,
+        live,
+        case_dir: case.to_owned(),
+        scratch: ScratchOptions { url: scratch, pg_bin: source.pg_bin.clone() },
+        staging: match source.staging {
+            StagingWord::Parquet => StagingFormat::Parquet,
+            StagingWord::Csv => StagingFormat::Csv,
+        },
+        batch_rows,
+    })
+}
+
+/// The recipe file, or the one table of the flags.
+pub fn recipe(what: &RecipeArgs) -> Result<Recipe, Failure> {
+    if let Some(path) = &what.recipe {
+        return Ok(Recipe::load(path)?);
+    }
+    let name = what.table.as_deref().unwrap_or_default();
+    let table = TableName::parse(name).ok_or_else(|| {
+        let hint =
+            "Write --table schema.table, or only the table when it is in \"public\". Nothing was touched.";
+        Failure::usage("wrong-table-name", format!("{name:?} is no table name"), hint)
+    })?;
+    let kind = match what.kind {
+        KindWord::Deleted => Kind::Deleted,
+        KindWord::Corrupted => Kind::Corrupted,
+        KindWord::Misrouted => Kind::Misrouted,
+    };
+    Ok(Recipe::single_table(table, what.condition.as_deref().unwrap_or_default(), kind)?)
+}
+
+/// `--backup`, else the recipe's; the recipe is left naming the one that is used.
+pub fn backup(flag: Option<&str>, recipe: &mut Recipe) -> Result<PathBuf, Failure> {
+    let location = flag.map(BackupLocation::parse).or_else(|| recipe.backup.before.clone());
+    match location {
+        Some(BackupLocation::Path(path)) => {
+            let path = std::path::absolute(&path).map_err(|error| {
+                Failure::input("backup-unreadable", format!("cannot find {}", path.display()), &error)
+            })?;
+            recipe.backup.before = Some(BackupLocation::Path(path.clone()));
+            Ok(path)
+        }
+        Some(BackupLocation::Url(url)) => Err(Failure::usage(
+            "not-in-this-version",
+            format!("a database as backup is not supported by this version: {}", without_password(&url)),
+            "Make an archive of it first: pg_dump -Fc -f backup.dump URL. Nothing was touched.",
+        )),
+        None => Err(Failure::usage(
+            "no-backup",
+            "nothing says which backup to recover from",
+            "Add --backup FILE, or path = \"…\" below [backup] in the recipe. Nothing was touched.",
+        )),
+    }
+}
+
+/// `--live`, else the recipe's, else PG* variables; the recipe is left naming the one that is used, without password.
+fn recipe_live(
+    args: &LiveArgs,
+    recipe: &mut Recipe,
+    env: &Env,
+    output: &Output,
+) -> Result<ConnectSettings, Failure> {
+    let (text, origin) = match (&args.live, &recipe.live.url) {
+        (Some(text), _) => (Some(text.clone()), "--live"),
+        (None, Some(text)) => (Some(text.clone()), "the recipe"),
+        (None, None) => (None, "PG* variables and defaults"),
+    };
+    let settings = resolve(text.as_deref(), origin, env, output)?;
+    recipe.live.url = Some(text.map_or_else(|| settings.redacted(), |text| without_password(&text)));
+    output.note(&format!("live: {} (from {origin})", settings.describe()));
+    Ok(settings)
+}
+
+/// `--live`, or `None`: then the case knows it.
+pub fn live_flag(args: &LiveArgs, env: &Env, output: &Output) -> Result<Option<ConnectSettings>, Failure> {
+    args.live.as_deref().map(|text| resolve(Some(text), "--live", env, output)).transpose()
+}
+
+/// Where doctor looks for live.
+pub fn doctor_live(
+    args: &LiveArgs,
+    recipe: Option<&mut Recipe>,
+    env: &Env,
+    output: &Output,
+) -> Result<ConnectSettings, Failure> {
+    if let Some(recipe) = recipe {
+        return recipe_live(args, recipe, env, output);
+    }
+    let origin = if args.live.is_some() { "--live" } else { "PG* variables and defaults" };
+    resolve(args.live.as_deref(), origin, env, output)
+}
+
+fn resolve(text: Option<&str>, origin: &str, env: &Env, output: &Output) -> Result<ConnectSettings, Failure> {
+    let settings = ConnectSettings::resolve(text, env)
+        .map_err(|error| Failure::from(error).with_cause(format!("the setting comes from {origin}")))?;
+    for note in settings.notes() {
+        output.note(note);
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn settings(line: &str, env: &Env) -> Result<RecoverOptions, String> {
+        let cli = Cli::try_parse_from(line.split('|')).unwrap();
+        let output = Output::new(&cli.global, env);
+        let Command::Recover(args) = &cli.command else { panic!("recover is a command") };
+        recover(args, env, &output).map_err(|failure| failure.text(str::to_owned))
+    }
+
+    const START: &str = "rowback|recover|--quiet|--table|orders|--where|id = 1";
+
+    #[test]
+    fn flags_win_and_are_written_into_the_recipe_without_password() {
+        let env = Env::from_pairs([("PGHOST", "ignored"), ("PGUSER", "me")]);
+        let line = format!("{START}|--backup|/b.dump|--live|postgresql://u:secret@db1/shop|--staging|csv");
+        let options = settings(&line, &env).unwrap();
+        assert_eq!(options.backup, PathBuf::from("/b.dump"));
+        assert_eq!(options.live.describe(), "database \"shop\" at db1:5432");
+        assert_eq!(options.recipe.live.url.as_deref(), Some("postgresql://u@db1/shop"));
+        assert_eq!(options.recipe.backup.before, Some(BackupLocation::Path("/b.dump".into())));
+        assert_eq!((options.staging, options.batch_rows), (StagingFormat::Csv, 1000));
+    }
+
+    #[test]
+    fn variables_decide_without_flag_and_recipe() {
+        let env = Env::from_pairs([
+            ("PGHOST", "db2"),
+            ("PGUSER", "me"),
+            ("PGDATABASE", "shop"),
+            ("PGPASSWORD", "hunter2"),
+        ]);
+        let options = settings(&format!("{START}|--backup|/b.dump"), &env).unwrap();
+        assert_eq!(options.live.describe(), "database \"shop\" at db2:5432");
+        assert!(!options.recipe.to_toml().unwrap().contains("hunter2"), "no password in the recipe");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let env = Env::from_pairs([("PGUSER", "me")]);
+        insta::assert_snapshot!(settings(START, &env).unwrap_err(), @r#"
+        error[no-backup]: nothing says which backup to recover from
+          hint: Add --backup FILE, or path = "…" below [backup] in the recipe. Nothing was touched.
+        "#);
+        let url = format!("{START}|--backup|postgresql://u:secret@db1/shop");
+        insta::assert_snapshot!(settings(&url, &env).unwrap_err(), @r#"
+        error[not-in-this-version]: a database as backup is not supported by this version: postgresql://u@db1/shop
+          hint: Make an archive of it first: pg_dump -Fc -f backup.dump URL. Nothing was touched.
+        "#);
+        let table = "rowback|recover|--table|a.b.c|--where|true";
+        insta::assert_snapshot!(settings(table, &env).unwrap_err(), @r#"
+        error[wrong-table-name]: "a.b.c" is no table name
+          hint: Write --table schema.table, or only the table when it is in "public". Nothing was touched.
+        "#);
+        let condition = "rowback|recover|--table|t|--where|a = 1; DROP TABLE t";
+        insta::assert_snapshot!(settings(condition, &env).unwrap_err(), @r#"
+        error[predicate-semicolon]: --table: where: the SQL text contains a semicolon
+          hint: Leave the semicolon out; only one expression or SELECT is evaluated. Nothing was touched.
+        "#);
+    }
+}

@@ -1,0 +1,204 @@
+//! What apply and undo did, as text.
+
+use std::path::Path;
+
+use rowback::apply::{ApplySummary, HeldRow, Leftover, UndoSummary};
+
+use super::{push_list, push_notes, shell_word};
+use crate::cli::output::{Output, Paint};
+use crate::cli::table::{Align, counted, grouped, table};
+
+/// Rows that are listed one by one; the report has them all.
+const LISTED: usize = 20;
+
+/// What apply did.
+pub fn apply(applied: &ApplySummary, case: &Path, output: &Output) -> String {
+    let rows: Vec<_> = applied
+        .tables
+        .iter()
+        .map(|one| [one.inserted, one.updated, one.present].map(grouped).into_iter())
+        .zip(&applied.tables)
+        .map(|(counts, one)| std::iter::once(one.table.to_string()).chain(counts).collect())
+        .collect();
+    let right = |name| (name, Align::Right);
+    let header = [("table", Align::Left), right("inserted"), right("updated"), right("there before")];
+    let mut text = table(&header, &rows);
+    push_list(&mut text, "Left for a human:", &shortened(&applied.leftovers, leftover_line));
+    push_notes(&mut text, &applied.notes, output);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&apply_end(applied, case, output));
+    text
+}
+
+fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
+    let case = shell_word(case);
+    let rows =
+        format!("{} inserted, {} updated", counted(applied.inserted, "row"), counted(applied.updated, "row"));
+    let left = match applied.leftovers.len() {
+        0 => "every row ended as staged".to_owned(),
+        some => format!("{} left for a human", counted(u64::try_from(some).unwrap_or(u64::MAX), "row")),
+    };
+    if applied.dry_run {
+        return format!(
+            "Dry run in {:?}: {rows}; {left}. Everything was rolled back.\n\
+             To write it, run the same command without --dry-run.\n",
+            applied.dbname
+        );
+    }
+    let batches = match (applied.was_done_before(), applied.committed_before) {
+        (true, _) => "an earlier run had done everything".to_owned(),
+        (false, 0) => batches(applied.committed_now),
+        (false, before) => {
+            format!("{}, {} by an earlier run", batches(applied.committed_now), grouped(before.into()))
+        }
+    };
+    let line = format!("Applied to {:?}: {rows} ({batches}); {left}.", applied.dbname);
+    let paint = if applied.complete() { Paint::Green } else { Paint::Yellow };
+    format!(
+        "{}\nNext: rowback verify {case}. To take it back: rowback undo {case}\n",
+        output.paint(paint, &line)
+    )
+}
+
+fn batches(count: u32) -> String {
+    if count == 1 { "1 batch".to_owned() } else { format!("{} batches", grouped(count.into())) }
+}
+
+/// What undo did.
+pub fn undo(undone: &UndoSummary, output: &Output) -> String {
+    let rows: Vec<_> = undone
+        .tables
+        .iter()
+        .map(|one| vec![one.table.to_string(), grouped(one.removed), grouped(one.restored)])
+        .collect();
+    let header = [("table", Align::Left), ("removed", Align::Right), ("as before", Align::Right)];
+    let mut text = table(&header, &rows);
+    push_list(&mut text, "Left alone:", &shortened(&undone.held, held_line));
+    push_notes(&mut text, &undone.notes, output);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let held = match undone.held.len() {
+        0 => "everything that apply wrote is taken back".to_owned(),
+        some => format!("{} left alone", counted(u64::try_from(some).unwrap_or(u64::MAX), "row")),
+    };
+    let line = format!(
+        "Taken back in {:?}: {} removed, {} as before; {held}.",
+        undone.dbname,
+        counted(undone.removed, "row"),
+        counted(undone.restored, "row")
+    );
+    let paint = if undone.complete() { Paint::Green } else { Paint::Yellow };
+    text.push_str(&format!("{}\n", output.paint(paint, &line)));
+    text
+}
+
+fn leftover_line(row: &Leftover) -> String {
+    format!("{} ({}): {}", row.table, row.key, row.outcome.meaning())
+}
+
+fn held_line(row: &HeldRow) -> String {
+    format!("{} ({}): {}", row.table, row.key, row.reason)
+}
+
+/// The first rows as lines, and how many more there are.
+fn shortened<T>(rows: &[T], line: impl Fn(&T) -> String) -> Vec<String> {
+    let mut lines: Vec<String> = rows.iter().take(LISTED).map(line).collect();
+    if rows.len() > LISTED {
+        let more = u64::try_from(rows.len() - LISTED).unwrap_or(u64::MAX);
+        lines.push(format!("… and {} more; --json and the report list them all", grouped(more)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use rowback::apply::{Outcome, RowKey, TableCount, UndoCount};
+    use rowback::ident::TableName;
+
+    use super::super::tests::plain;
+    use super::*;
+
+    fn orders() -> TableName {
+        TableName::new("public", "orders")
+    }
+
+    fn key(id: usize) -> RowKey {
+        RowKey([("id".to_owned(), Some(id.to_string()))].into())
+    }
+
+    fn applied() -> ApplySummary {
+        ApplySummary {
+            dry_run: false,
+            dbname: "shop".to_owned(),
+            batches: 3,
+            committed_now: 2,
+            committed_before: 1,
+            inserted: 1204,
+            updated: 1,
+            tables: vec![TableCount { table: orders(), inserted: 1204, updated: 1, present: 0 }],
+            leftovers: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn apply_tells_dry_from_real() {
+        let case = Path::new("case");
+        let real = apply(&applied(), case, &plain());
+        let dry = apply(&ApplySummary { dry_run: true, ..applied() }, case, &plain());
+        insta::assert_snapshot!(format!("{real}---\n{dry}"), @r#"
+        table          inserted  updated  there before
+        public.orders     1,204        1             0
+
+        Applied to "shop": 1,204 rows inserted, 1 row updated (2 batches, 1 by an earlier run); every row ended as staged.
+        Next: rowback verify case. To take it back: rowback undo case
+        ---
+        table          inserted  updated  there before
+        public.orders     1,204        1             0
+
+        Dry run in "shop": 1,204 rows inserted, 1 row updated; every row ended as staged. Everything was rolled back.
+        To write it, run the same command without --dry-run.
+        "#);
+    }
+
+    #[test]
+    fn leftovers_are_listed_but_not_for_ever() {
+        let leftover = |id| Leftover { batch: 1, table: orders(), key: key(id), outcome: Outcome::Kept };
+        let some = ApplySummary { leftovers: (1..=22).map(leftover).collect(), ..applied() };
+        let text = apply(&some, Path::new("case"), &plain());
+        assert!(text.contains("  public.orders (id = 20): live holds other values, left alone\n"), "{text}");
+        assert!(!text.contains("id = 21") && text.contains("… and 2 more"), "{text}");
+        assert!(text.contains("; 22 rows left for a human."), "{text}");
+    }
+
+    #[test]
+    fn undo_names_what_it_left_alone() {
+        let undone = UndoSummary {
+            dbname: "shop".to_owned(),
+            undone_now: 1,
+            undone_before: 0,
+            removed: 3,
+            restored: 0,
+            tables: vec![UndoCount { table: orders(), removed: 3, restored: 0 }],
+            held: vec![HeldRow {
+                batch: 1,
+                table: orders(),
+                key: key(7),
+                reason: "changed since".to_owned(),
+            }],
+            notes: Vec::new(),
+        };
+        insta::assert_snapshot!(undo(&undone, &plain()), @r#"
+        table          removed  as before
+        public.orders        3          0
+
+        Left alone:
+          public.orders (id = 7): changed since
+
+        Taken back in "shop": 3 rows removed, 0 rows as before; 1 row left alone.
+        "#);
+    }
+}

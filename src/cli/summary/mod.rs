@@ -1,0 +1,106 @@
+//! Results as text for people. Pure: from a summary to its lines.
+
+mod apply;
+mod plan;
+
+use std::path::Path;
+
+use rowback::case::{DoctorSummary, ExtractSummary, VerifySummary};
+
+pub use self::apply::{apply, undo};
+pub use self::plan::{diff, plan};
+use super::output::{Output, Paint};
+use super::table::{Align, counted, grouped, table};
+
+/// What was staged.
+pub fn extract(staged: &ExtractSummary, case: &Path, output: &Output) -> String {
+    let rows: Vec<_> =
+        staged.tables.iter().map(|(name, rows)| vec![name.to_string(), grouped(*rows)]).collect();
+    let mut text = table(&[("table", Align::Left), ("staged", Align::Right)], &rows);
+    push_notes(&mut text, &staged.notes, output);
+    let total = counted(staged.tables.values().sum(), "row");
+    text.push_str(&format!("\nStaged {total} in {}. Nothing has been written to live.\n", case.display()));
+    text.push_str(&format!("Next: rowback diff {}\n", shell_word(case)));
+    text
+}
+
+/// The certificate in short.
+pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String {
+    let rows: Vec<_> = verified
+        .tables
+        .iter()
+        .map(|(name, (staged, equal))| vec![name.to_string(), grouped(*staged), grouped(*equal)])
+        .collect();
+    let header = [("table", Align::Left), ("staged", Align::Right), ("present and equal", Align::Right)];
+    let mut text = table(&header, &rows);
+    push_list(&mut text, "Left for a human:", &verified.unexplained);
+    let line = if verified.leftover() {
+        output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
+    } else {
+        output.paint(Paint::Green, "Verified: everything that was planned is in live.")
+    };
+    let certificate = case.join("certificate.json");
+    text.push_str(&format!("\n{line}\nThe certificate is {}.\n", certificate.display()));
+    text
+}
+
+/// One line a check.
+pub fn doctor(found: &DoctorSummary, output: &Output) -> String {
+    let mut text = String::new();
+    for check in &found.checks {
+        let (paint, word) = if check.ok { (Paint::Green, "ok   ") } else { (Paint::Red, "wrong") };
+        text.push_str(&format!("{}  {}: {}\n", output.paint(paint, word), check.name, check.detail));
+    }
+    text
+}
+
+/// The path as a word that a shell takes as it stands.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|letter| letter.is_alphanumeric() || "/._-+:@%".contains(letter));
+    if plain && !text.is_empty() { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn push_list(text: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{title}\n"));
+    for line in lines {
+        text.push_str(&format!("  {line}\n"));
+    }
+}
+
+fn push_notes(text: &mut String, notes: &[String], output: &Output) {
+    if !notes.is_empty() && !text.is_empty() {
+        text.push('\n');
+    }
+    for note in notes {
+        text.push_str(&format!("{}: {note}\n", output.paint(Paint::Yellow, "note")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rowback::env::Env;
+
+    use super::*;
+    use crate::cli::args::{ColorWhen, GlobalArgs};
+
+    pub fn plain() -> Output {
+        let global = GlobalArgs { json: false, show_values: false, quiet: true, color: ColorWhen::Never };
+        Output::new(&global, &Env::default())
+    }
+
+    pub fn counts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn paths_are_safe_to_paste() {
+        let words = ["case", "/a/b-c.d", "my case", "it's"].map(|path| shell_word(Path::new(path)));
+        assert_eq!(words, ["case", "/a/b-c.d", "'my case'", "'it'\\''s'"]);
+    }
+}
