@@ -94,7 +94,8 @@ fn split_qualified(text: &str) -> Option<Vec<String>> {
 impl fmt::Display for TableName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |name: &Ident| {
-            if name.as_str().contains(['.', '"']) { name.quoted() } else { name.as_str().to_owned() }
+            let odd = name.as_str().contains(['.', '"']) || name.as_str().trim() != name.as_str();
+            if odd { name.quoted() } else { name.as_str().to_owned() }
         };
         write!(formatter, "{}.{}", part(&self.schema), part(&self.name))
     }
@@ -125,6 +126,8 @@ mod tests {
         let odd = TableName::new("app", "Préférences \"Client\".x");
         assert_eq!(TableName::parse(&odd.to_string()), Some(odd.clone()));
         assert_eq!(odd.quoted(), "\"app\".\"Préférences \"\"Client\"\".x\"");
+        let blank = TableName::new(" app", "orders ");
+        assert_eq!(TableName::parse(&blank.to_string()), Some(blank));
         for wrong in ["", "a.b.c", ".a", "a.", "\"a"] {
             assert_eq!(TableName::parse(wrong), None, "{wrong}");
         }

@@ -43,6 +43,15 @@ impl AtomicFile {
         Ok(Self { file, temporary, target: target.to_owned(), committed: false })
     }
 
+    /// A file that cannot take a byte, for tests.
+    #[cfg(test)]
+    pub(super) fn onto_full_disk(target: &Path) -> Self {
+        let mut file = Self::create(target).unwrap();
+        file.file =
+            BufWriter::with_capacity(BUFFER_BYTES, OpenOptions::new().write(true).open("/dev/full").unwrap());
+        file
+    }
+
     /// Where the file will be.
     pub fn target(&self) -> &Path {
         &self.target

@@ -2,7 +2,6 @@
 //! marker is quoted. A few more values are quoted than there, for the sake of other readers.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use super::manifest::HashedFile;
 use super::{CsvOptions, StagedTable};
@@ -25,9 +24,10 @@ pub(super) enum CsvFailure {
 }
 
 impl CsvSink {
-    pub(super) fn create(path: &Path, table: &StagedTable, options: &CsvOptions) -> io::Result<Self> {
+    /// Begins with the line that names the columns.
+    pub(super) fn new(file: HashedFile, table: &StagedTable, options: &CsvOptions) -> io::Result<Self> {
         let mut sink = Self {
-            file: HashedFile::create(path)?,
+            file,
             null_marker: options.null_marker.clone().into_bytes(),
             record: Vec::new(),
             value: Vec::new(),

@@ -134,6 +134,12 @@ impl HashedFile {
         Ok(Self { file: AtomicFile::create(path)?, hash: Sha256::new(), bytes: 0 })
     }
 
+    /// A file that cannot take a byte.
+    #[cfg(test)]
+    pub(super) fn onto_full_disk(path: &Path) -> Self {
+        Self { file: AtomicFile::onto_full_disk(path), hash: Sha256::new(), bytes: 0 }
+    }
+
     /// Puts the file in its place; its size and SHA-256.
     pub(super) fn commit(self) -> io::Result<(u64, String)> {
         self.file.commit()?;

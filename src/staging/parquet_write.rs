@@ -43,8 +43,10 @@ pub(super) struct ParquetSink {
 }
 
 impl ParquetSink {
-    pub(super) fn create(
+    /// Writes to `file`, which will be at `path`.
+    pub(super) fn new(
         path: &Path,
+        file: HashedFile,
         table: &StagedTable,
         text_columns: &BTreeSet<usize>,
     ) -> Result<Self, StagingError> {
@@ -57,10 +59,10 @@ impl ParquetSink {
                 if text { ColumnBuilder::text() } else { ColumnBuilder::native(column.base_type) }
             })
             .collect();
-        let schema = Arc::new(schema_of(table, &columns));
         let encode = |source| StagingError::encode(path, 0, source);
-        let properties = properties_of(table).map_err(encode)?;
-        let file = HashedFile::create(path).map_err(|source| StagingError::write(path, 0, source))?;
+        let entries = entries_of(table).map_err(encode)?;
+        let schema = Arc::new(schema_of(table, &columns, &entries));
+        let properties = properties(&entries).map_err(encode)?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(encode)?;
         Ok(Self {
             path: path.to_owned(),
@@ -150,34 +152,37 @@ impl ParquetSink {
     }
 }
 
-fn schema_of(table: &StagedTable, columns: &[ColumnBuilder]) -> Schema {
+/// The metadata is in the Arrow schema for readers that go by it, and the table's in the Parquet file for the others.
+fn schema_of(table: &StagedTable, columns: &[ColumnBuilder], entries: &[(&str, String)]) -> Schema {
     let field = |(column, builder): (&super::StagedColumn, &ColumnBuilder)| {
         Field::new(column.name.as_str(), builder.data_type(), true).with_metadata(HashMap::from([
             ("rowback.pg_type".to_owned(), column.pg_type.clone()),
             ("rowback.encoding".to_owned(), encoding_of(builder).to_owned()),
         ]))
     };
-    Schema::new(table.columns.iter().zip(columns).map(field).collect::<Vec<_>>())
+    let metadata = entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Schema::new_with_metadata(table.columns.iter().zip(columns).map(field).collect::<Vec<_>>(), metadata)
 }
 
 fn encoding_of(builder: &ColumnBuilder) -> &'static str {
     if builder.is_text() { "text" } else { "native" }
 }
 
-fn properties_of(table: &StagedTable) -> Result<WriterProperties, ParquetError> {
+/// What the file says about its table.
+fn entries_of(table: &StagedTable) -> Result<[(&'static str, String); 3], ParquetError> {
     let key: Vec<&str> =
         table.key.iter().filter_map(|&at| table.columns.get(at)).map(|column| column.name.as_str()).collect();
     let key = serde_json::to_string(&key).map_err(|source| ParquetError::External(Box::new(source)))?;
-    let entries = [
-        ("rowback.format", "1".to_owned()),
-        ("rowback.table", table.table.to_string()),
-        ("rowback.key", key),
-    ];
-    let entries = entries.map(|(name, value)| KeyValue::new(name.to_owned(), value));
+    Ok([("rowback.format", "1".to_owned()), ("rowback.table", table.table.to_string()), ("rowback.key", key)])
+}
+
+fn properties(entries: &[(&str, String)]) -> Result<WriterProperties, ParquetError> {
+    let entries =
+        entries.iter().map(|(name, value)| KeyValue::new((*name).to_owned(), value.clone())).collect();
     Ok(WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .set_key_value_metadata(Some(entries.to_vec()))
+        .set_key_value_metadata(Some(entries))
         // Chunk statistics are enough to skip row groups; page indexes would grow with the table in memory.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(Some(64))

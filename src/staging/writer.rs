@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::csv_write::{CsvFailure, CsvSink};
+use super::manifest::HashedFile;
 use super::parquet_write::ParquetSink;
 use super::{CsvOptions, StagedFile, StagedTable, StagingError, StagingFormat, file_name};
 use crate::value::copy_text;
@@ -64,15 +65,8 @@ impl StagingWriter {
         }
         let file = file_name(&table.table, format);
         let path = dir.join(&file);
-        let sink = match format {
-            StagingFormat::Parquet => {
-                Sink::Parquet(Box::new(ParquetSink::create(&path, table, text_columns)?))
-            }
-            StagingFormat::Csv => {
-                let sink = CsvSink::create(&path, table, options);
-                Sink::Csv(Box::new(sink.map_err(|source| StagingError::write(&path, 0, source))?))
-            }
-        };
+        let created = HashedFile::create(&path).map_err(|source| StagingError::write(&path, 0, source))?;
+        let sink = sink_over(created, &path, format, table, text_columns, options)?;
         let null_marker = match format {
             StagingFormat::Csv => options.null_marker.clone(),
             StagingFormat::Parquet => String::new(),
@@ -160,6 +154,62 @@ impl StagingWriter {
             column: column.map(|(_, column)| column.name.to_string()).unwrap_or_default(),
             first_row: self.rows + 1,
             last_row: self.rows + 1,
+        }
+    }
+}
+
+fn sink_over(
+    file: HashedFile,
+    path: &Path,
+    format: StagingFormat,
+    table: &StagedTable,
+    text_columns: &BTreeSet<usize>,
+    options: &CsvOptions,
+) -> Result<Sink, StagingError> {
+    Ok(match format {
+        StagingFormat::Parquet => Sink::Parquet(Box::new(ParquetSink::new(path, file, table, text_columns)?)),
+        StagingFormat::Csv => {
+            let sink = CsvSink::new(file, table, options);
+            Sink::Csv(Box::new(sink.map_err(|source| StagingError::write(path, 0, source))?))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Explain, Kind};
+    use crate::ident::{Ident, TableName};
+    use crate::staging::StagedColumn;
+    use crate::value::BaseType;
+
+    /// A disk that is full from the first byte that reaches it.
+    #[test]
+    fn a_full_disk_says_how_far_it_came_and_leaves_nothing() {
+        let column =
+            StagedColumn { name: Ident::new("a"), pg_type: "bigint".into(), base_type: BaseType::Int8 };
+        let table = StagedTable { table: TableName::new("public", "t"), columns: vec![column], key: vec![0] };
+        for format in [StagingFormat::Parquet, StagingFormat::Csv] {
+            let dir = tempfile::tempdir().unwrap();
+            let none = BTreeSet::new();
+            let mut writer = StagingWriter::create(dir.path(), format, &table, &none).unwrap();
+            let full = HashedFile::onto_full_disk(&writer.path);
+            writer.sink =
+                sink_over(full, &writer.path, format, &table, &none, &CsvOptions::default()).unwrap();
+            let mut written = Ok(());
+            for n in 0..1_000_000_u64 {
+                written = writer
+                    .write_row(n.wrapping_mul(0x9e37_79b9_7f4a_7c15).leading_ones().to_string().as_bytes());
+                if written.is_err() {
+                    break;
+                }
+            }
+            let error = written.and_then(|()| writer.finish()).unwrap_err();
+            assert_eq!((error.code(), error.kind()), ("staging-disk-full", Kind::Stopped));
+            let StagingError::DiskFull { rows, .. } = &error else { panic!("{error:?}") };
+            assert!(*rows > 0 && error.to_string().contains(&format!("after {rows} rows")), "{error}");
+            assert_eq!(error.causes(), ["No space left on device (os error 28)"]);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         }
     }
 }

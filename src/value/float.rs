@@ -2,43 +2,34 @@
 //! back to the same number, fixed notation for exponents from -4 up to 14 (`real`: 5), else `1e+20`, `1e-05`.
 //! Source: `to_chars` in PostgreSQL's d2s.c and f2s.c.
 //!
-//! Where two texts are equally short PostgreSQL never takes one that lies exactly between two numbers and Rust may;
-//! such a text is simply not taken as native (`parse` compares), so the column stays text.
+//! Should `shortest` not choose as PostgreSQL did, `parse` notices (it compares) and the column stays text.
 
-use std::io::Write;
+use super::shortest::{Binary, Text, settled};
 
 /// The number, if it prints back as exactly this text.
 pub fn parse4(text: &[u8]) -> Option<f32> {
-    let value = match text {
-        b"NaN" => return Some(f32::NAN),
-        b"Infinity" => return Some(f32::INFINITY),
-        b"-Infinity" => return Some(f32::NEG_INFINITY),
-        _ => number(text)?.parse().ok()?,
-    };
-    let mut printed = Printed::default();
-    print_finite(&Shortest::of(format_args!("{value:e}")), FIXED_BELOW_REAL, &mut printed);
-    (printed.bytes() == text).then_some(value)
+    match text {
+        b"NaN" => Some(f32::NAN),
+        b"Infinity" => Some(f32::INFINITY),
+        b"-Infinity" => Some(f32::NEG_INFINITY),
+        _ => parse_finite(text),
+    }
 }
 
 /// The number, if it prints back as exactly this text.
 pub fn parse8(text: &[u8]) -> Option<f64> {
-    let value = match text {
-        b"NaN" => return Some(f64::NAN),
-        b"Infinity" => return Some(f64::INFINITY),
-        b"-Infinity" => return Some(f64::NEG_INFINITY),
-        _ => number(text)?.parse().ok()?,
-    };
-    let mut printed = Printed::default();
-    print_finite(&Shortest::of(format_args!("{value:e}")), FIXED_BELOW_DOUBLE, &mut printed);
-    (printed.bytes() == text).then_some(value)
+    match text {
+        b"NaN" => Some(f64::NAN),
+        b"Infinity" => Some(f64::INFINITY),
+        b"-Infinity" => Some(f64::NEG_INFINITY),
+        _ => parse_finite(text),
+    }
 }
 
 /// Appends a `real` as PostgreSQL prints it.
 pub fn print4(value: f32, out: &mut Vec<u8>) {
     if value.is_finite() {
-        let mut printed = Printed::default();
-        print_finite(&Shortest::of(format_args!("{value:e}")), FIXED_BELOW_REAL, &mut printed);
-        out.extend_from_slice(printed.bytes());
+        out.extend_from_slice(printed(value).bytes());
     } else {
         print_special(f64::from(value), out);
     }
@@ -47,22 +38,19 @@ pub fn print4(value: f32, out: &mut Vec<u8>) {
 /// Appends a `double precision` as PostgreSQL prints it.
 pub fn print8(value: f64, out: &mut Vec<u8>) {
     if value.is_finite() {
-        let mut printed = Printed::default();
-        print_finite(&Shortest::of(format_args!("{value:e}")), FIXED_BELOW_DOUBLE, &mut printed);
-        out.extend_from_slice(printed.bytes());
+        out.extend_from_slice(printed(value).bytes());
     } else {
         print_special(value, out);
     }
 }
 
-const FIXED_BELOW_REAL: i32 = 6;
-const FIXED_BELOW_DOUBLE: i32 = 15;
-
-/// Only what may be a printed number: Rust's parser would also take `inf`, `+1` or `1_0`.
-fn number(text: &[u8]) -> Option<&str> {
+fn parse_finite<T: Binary>(text: &[u8]) -> Option<T> {
+    // Rust's parser would also take `inf`, `+1` and more.
     let plausible =
         text.len() < 40 && text.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e'));
-    if plausible { std::str::from_utf8(text).ok() } else { None }
+    let value: T = std::str::from_utf8(text).ok().filter(|_| plausible)?.parse().ok()?;
+    // More digits than the type has read as an infinite number.
+    (value.finite() && printed(value).bytes() == text).then_some(value)
 }
 
 fn print_special(value: f64, out: &mut Vec<u8>) {
@@ -75,129 +63,54 @@ fn print_special(value: f64, out: &mut Vec<u8>) {
     });
 }
 
-/// Text of at most 40 bytes on the stack.
-struct Printed {
-    buffer: [u8; 40],
-    length: usize,
-}
-
-impl Default for Printed {
-    fn default() -> Self {
-        Self { buffer: [0; 40], length: 0 }
+/// A finite number as PostgreSQL prints it.
+fn printed<T: Binary>(value: T) -> Text {
+    let digits = settled(value);
+    let mut text = Text::empty();
+    if digits.negative {
+        text.push(b"-");
     }
-}
-
-impl Printed {
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.length]
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if let Some(place) = self.buffer.get_mut(self.length) {
-                *place = byte;
-                self.length += 1;
-            }
-        }
-    }
-
-    fn push_zeros(&mut self, count: i32) {
-        for _ in 0..count {
-            self.push(b"0");
-        }
-    }
-}
-
-/// Sign, shortest digits and decimal exponent (of the first digit) of a finite number.
-struct Shortest {
-    negative: bool,
-    digits: [u8; 20],
-    count: usize,
-    exponent: i32,
-}
-
-impl Shortest {
-    /// From Rust's `{:e}`, which is `[-]d[.ddd]e[-]x` with the shortest digits.
-    fn of(scientific: std::fmt::Arguments<'_>) -> Self {
-        let mut buffer = [0_u8; 40];
-        let mut free = &mut buffer[..];
-        // 17 digits, two signs, point, `e` and three digits of exponent always fit.
-        let written = if free.write_fmt(scientific).is_ok() { 40 - free.len() } else { 0 };
-        let mut shortest = Self { negative: false, digits: [0; 20], count: 0, exponent: 0 };
-        let mut bytes = buffer[..written].iter();
-        for &byte in bytes.by_ref() {
-            match byte {
-                b'-' => shortest.negative = true,
-                b'.' => {}
-                b'e' => break,
-                digit => {
-                    shortest.digits[shortest.count] = digit;
-                    shortest.count += 1;
-                }
-            }
-        }
-        let mut negative = false;
-        for &byte in bytes {
-            if byte == b'-' {
-                negative = true;
-            } else {
-                shortest.exponent = shortest.exponent * 10 + i32::from(byte - b'0');
-            }
-        }
-        if negative {
-            shortest.exponent = -shortest.exponent;
-        }
-        shortest
-    }
-}
-
-fn print_finite(number: &Shortest, fixed_below: i32, out: &mut Printed) {
-    if number.negative {
-        out.push(b"-");
-    }
-    let digits = &number.digits[..number.count];
-    if (-4..fixed_below).contains(&number.exponent) {
-        print_fixed(digits, number.exponent, out);
+    if (-4..T::FIXED_BELOW).contains(&digits.exponent) {
+        push_fixed(&mut text, digits.bytes(), digits.exponent);
     } else {
-        print_scientific(digits, number.exponent, out);
+        push_scientific(&mut text, digits.bytes(), digits.exponent);
     }
+    text
 }
 
-fn print_fixed(digits: &[u8], exponent: i32, out: &mut Printed) {
-    let Ok(whole) = usize::try_from(exponent + 1) else {
-        out.push(b"0.");
-        out.push_zeros(-exponent - 1);
-        out.push(digits);
+fn push_fixed(text: &mut Text, digits: &[u8], exponent: i32) {
+    // At most 14 before the point and 3 behind it.
+    const ZEROS: &[u8] = b"00000000000000000000";
+    let zeros = |count: usize| ZEROS.get(..count).unwrap_or_default();
+    let Some(whole) = usize::try_from(exponent).ok().map(|exponent| exponent + 1) else {
+        text.push(b"0.");
+        text.push(zeros(usize::try_from(-exponent - 1).unwrap_or_default()));
+        text.push(digits);
         return;
     };
-    if whole == 0 {
-        out.push(b"0.");
-        out.push(digits);
-    } else if digits.len() > whole {
-        out.push(&digits[..whole]);
-        out.push(b".");
-        out.push(&digits[whole..]);
+    if digits.len() > whole {
+        text.push(&digits[..whole]);
+        text.push(b".");
+        text.push(&digits[whole..]);
     } else {
-        out.push(digits);
-        for _ in digits.len()..whole {
-            out.push(b"0");
-        }
+        text.push(digits);
+        text.push(zeros(whole - digits.len()));
     }
 }
 
-fn print_scientific(digits: &[u8], exponent: i32, out: &mut Printed) {
-    out.push(&digits[..1]);
+fn push_scientific(text: &mut Text, digits: &[u8], exponent: i32) {
+    text.push(&digits[..1]);
     if digits.len() > 1 {
-        out.push(b".");
-        out.push(&digits[1..]);
+        text.push(b".");
+        text.push(&digits[1..]);
     }
-    out.push(if exponent < 0 { b"e-" } else { b"e+" });
+    text.push(if exponent < 0 { b"e-" } else { b"e+" });
     let mut buffer = [0; 40];
     let size = super::integer::decimal(u128::from(exponent.unsigned_abs()), &mut buffer);
     if size.len() < 2 {
-        out.push(b"0");
+        text.push(b"0");
     }
-    out.push(size);
+    text.push(size);
 }
 
 #[cfg(test)]
@@ -248,6 +161,27 @@ mod tests {
         {
             assert_eq!(printed4(value), text);
             assert_eq!(parse4(text.as_bytes()), Some(value));
+        }
+    }
+
+    /// Digits in the middle between two numbers, and two texts equally near; as PostgreSQL 15 prints them.
+    #[test]
+    fn edges_and_ties_are_settled_as_postgresql_does() {
+        for text in [
+            "4.9999999999999996e+22",
+            "9.500000000000001e+21",
+            "3.1525197391593472e+16",
+            "-1.1445979285553562e+15",
+            "2.9802322387695312e-08",
+            "5.960464477539063e-08",
+            "1.0728836059570312e-06",
+        ] {
+            assert_eq!(printed8(text.parse().unwrap()), text);
+        }
+        for text in
+            ["4.0824528e+07", "-1.02013264e+08", "1.4690712e+06", "177871.12", "498631.62", "1.1754944e-38"]
+        {
+            assert_eq!(printed4(text.parse().unwrap()), text);
         }
     }
 

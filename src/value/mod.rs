@@ -12,6 +12,7 @@ pub mod float;
 pub mod integer;
 pub mod native;
 pub mod numeric;
+mod shortest;
 pub mod text;
 pub mod time;
 pub mod timestamp;
