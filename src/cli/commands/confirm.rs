@@ -10,7 +10,7 @@ pub fn database_name(args: &ConfirmArgs, verb: &str) -> Result<String, Failure> 
     let name = args.confirm.clone().or_else(|| ask(&question)).filter(|name| !name.is_empty());
     name.ok_or_else(|| {
         Failure::usage(
-            "missing-confirmation",
+            "confirmation-missing",
             format!("nobody confirmed which database to {verb} rows in"),
             "Add --confirm with the name of the live database. Nothing was touched.",
         )

@@ -5,7 +5,7 @@ mod plan;
 
 use std::path::Path;
 
-use rowback::case::{DoctorSummary, ExtractSummary, VerifySummary};
+use rowback::case::ExtractSummary;
 
 pub use self::apply::{apply, undo};
 pub use self::plan::{diff, plan};
@@ -21,36 +21,6 @@ pub fn extract(staged: &ExtractSummary, case: &Path, output: &Output) -> String 
     let total = counted(staged.tables.values().sum(), "row");
     text.push_str(&format!("\nStaged {total} in {}. Nothing has been written to live.\n", case.display()));
     text.push_str(&format!("Next: rowback diff {}\n", shell_word(case)));
-    text
-}
-
-/// The certificate in short.
-pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String {
-    let rows: Vec<_> = verified
-        .tables
-        .iter()
-        .map(|(name, (staged, equal))| vec![name.to_string(), grouped(*staged), grouped(*equal)])
-        .collect();
-    let header = [("table", Align::Left), ("staged", Align::Right), ("present and equal", Align::Right)];
-    let mut text = table(&header, &rows);
-    push_list(&mut text, "Left for a human:", &verified.unexplained);
-    let line = if verified.leftover() {
-        output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
-    } else {
-        output.paint(Paint::Green, "Verified: everything that was planned is in live.")
-    };
-    let certificate = case.join("certificate.json");
-    text.push_str(&format!("\n{line}\nThe certificate is {}.\n", certificate.display()));
-    text
-}
-
-/// One line a check.
-pub fn doctor(found: &DoctorSummary, output: &Output) -> String {
-    let mut text = String::new();
-    for check in &found.checks {
-        let (paint, word) = if check.ok { (Paint::Green, "ok   ") } else { (Paint::Red, "wrong") };
-        text.push_str(&format!("{}  {}: {}\n", output.paint(paint, word), check.name, check.detail));
-    }
     text
 }
 
