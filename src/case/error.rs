@@ -12,6 +12,7 @@ use crate::pg::PgError;
 use crate::recipe::RecipeError;
 use crate::scratch::RestoreError;
 use crate::staging::StagingError;
+use crate::verify::VerifyError;
 
 /// What can go wrong with the case directory itself.
 #[derive(Debug, thiserror::Error)]
@@ -205,6 +206,8 @@ errors! {
     Diff(DiffError),
     /// Apply and undo.
     Apply(ApplyError),
+    /// Verification.
+    Verify(VerifyError),
     /// A server.
     Pg(PgError),
 }

@@ -7,6 +7,7 @@ mod planning;
 mod sources;
 mod stages;
 mod summary;
+mod verifying;
 mod writing;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub use error::{CaseError, Error};
 pub use layout::{BackupIdentity, Layout};
 pub use summary::{DiffSummary, ExtractSummary, PlanSummary, Verdicts};
+pub use verifying::{VerifySummary, verify};
 pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
 use crate::cancel::CancelToken;

@@ -1,5 +1,6 @@
 //! Each stage with the case around it: what it reads, what it leaves, and what of later stages it makes void.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,21 +132,35 @@ pub(super) async fn diff(
         layout.root().join("undo"),
     ])?;
     layout.clear_directory(&layout.diff())?;
-    let staging = layout.staging();
     let directory = layout.diff();
+    let found = (&extracted, staging_sha256);
+    let diffed = diff_into(layout, recipe, found, &directory, &session, context).await?;
+    diff::fail_where_told(recipe, &diffed)?;
+    layout.write_json(&directory.join(MANIFEST), &diffed)?;
+    Ok(DiffSummary::of(&diffed))
+}
+
+/// A diff whose files go into any directory; verification makes one of its own.
+pub(super) async fn diff_into(
+    layout: &Layout,
+    recipe: &Recipe,
+    (extracted, staging_sha256): (&Extracted, String),
+    directory: &Path,
+    session: &ReadSession,
+    context: &Context,
+) -> Result<Diffed, Error> {
+    let staging = layout.staging();
     let input = DiffInput {
         staging: &staging,
         staging_sha256,
-        extracted: &extracted,
+        extracted,
         recipe,
-        directory: &directory,
+        directory,
         format: StagingFormat::Parquet,
         progress: &context.progress,
         cancel: &context.cancel,
     };
-    let diffed = diff::run(&input, &session).await?;
-    layout.write_json(&directory.join(MANIFEST), &diffed)?;
-    Ok(DiffSummary::of(&diffed))
+    Ok(diff::run(&input, session).await?)
 }
 
 /// The plan and the diff of an applied case are what undo needs.

@@ -343,7 +343,6 @@ async fn finish(
         diffed.sequences.extend(sequences(session, fit, tally).await?);
         diffed.tables.push(diffed_table(input, fit, file, tally));
     }
-    fail_where_told(input, &diffed)?;
     Ok(diffed)
 }
 
@@ -393,14 +392,14 @@ async fn sequences(
 }
 
 /// The recipe may say that a conflict ends the recovery.
-fn fail_where_told(input: &DiffInput<'_>, diffed: &Diffed) -> Result<(), DiffError> {
+pub fn fail_where_told(recipe: &Recipe, diffed: &Diffed) -> Result<(), DiffError> {
     use crate::recipe::Recreated;
     let count = |verdict: Verdict| -> u64 {
         diffed.tables.iter().filter_map(|table| table.verdicts.get(&verdict)).sum()
     };
     let told = [
-        (input.recipe.policy.changed == Changed::Fail, Verdict::Changed),
-        (input.recipe.policy.recreated == Recreated::Fail, Verdict::Recreated),
+        (recipe.policy.changed == Changed::Fail, Verdict::Changed),
+        (recipe.policy.recreated == Recreated::Fail, Verdict::Recreated),
     ];
     for (fails, verdict) in told {
         if fails && count(verdict) > 0 {
