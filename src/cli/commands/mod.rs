@@ -10,6 +10,7 @@ pub mod man;
 mod plan;
 mod recover;
 mod undo;
+mod verify;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub async fn dispatch(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, F
     match &cli.command {
         Command::Recover(args) => recover::run(args, &context, output).await,
         Command::Apply(args) => apply::run(args, &context, output).await,
-        Command::Verify(_) => later("verify"),
+        Command::Verify(args) => verify::run(args, &context, output).await,
         Command::Undo(args) => undo::run(args, &context, output).await,
         Command::Report(_) => later("report"),
         Command::Extract(args) => extract::run(args, &context, output).await,

@@ -5,7 +5,7 @@ mod plan;
 
 use std::path::Path;
 
-use rowback::case::ExtractSummary;
+use rowback::case::{ExtractSummary, VerifySummary};
 
 pub use self::apply::{apply, undo};
 pub use self::plan::{diff, plan};
@@ -21,6 +21,39 @@ pub fn extract(staged: &ExtractSummary, case: &Path, output: &Output) -> String 
     let total = counted(staged.tables.values().sum(), "row");
     text.push_str(&format!("\nStaged {total} in {}. Nothing has been written to live.\n", case.display()));
     text.push_str(&format!("Next: rowback diff {}\n", shell_word(case)));
+    text
+}
+
+/// The certificate in short.
+pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String {
+    let rows: Vec<_> = verified
+        .tables
+        .iter()
+        .filter(|(_, (planned, _))| *planned > 0)
+        .map(|(name, (planned, equal))| vec![name.to_string(), grouped(*planned), grouped(*equal)])
+        .collect();
+    let header = [("table", Align::Left), ("planned", Align::Right), ("present and equal", Align::Right)];
+    let mut text = table(&header, &rows);
+    push_list(&mut text, "Left for a human:", &verified.unexplained);
+    let left_out: Vec<String> = verified
+        .left_out
+        .iter()
+        .filter(|(verdict, count)| **count > 0 && verdict.as_str() != "same")
+        .map(|(verdict, count)| format!("{} {verdict}", grouped(*count)))
+        .collect();
+    if !left_out.is_empty() {
+        text.push_str(&format!("\nLeft out by the plan: {}.\n", left_out.join(", ")));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let line = if verified.leftover() {
+        output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
+    } else {
+        output.paint(Paint::Green, "Verified: everything that was planned is in live.")
+    };
+    let certificate = case.join("certificate.json");
+    text.push_str(&format!("{line}\nThe certificate is {}.\n", certificate.display()));
     text
 }
 
@@ -66,6 +99,40 @@ mod tests {
 
     pub fn counts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
         pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn verify_tells_whole_from_partial() {
+        let orders = rowback::ident::TableName::new("public", "orders");
+        let whole = VerifySummary {
+            tables: BTreeMap::from([(orders.clone(), (1204, 1204))]),
+            left_out: counts(&[("same", 3), ("changed", 1)]),
+            unexplained: Vec::new(),
+        };
+        let partial = VerifySummary {
+            tables: BTreeMap::from([(orders, (1204, 1203))]),
+            left_out: BTreeMap::new(),
+            unexplained: vec!["public.orders: 1 row is not there".to_owned()],
+        };
+        let show = |summary| verify(summary, Path::new("case"), &plain());
+        insta::assert_snapshot!(format!("{}---\n{}", show(&whole), show(&partial)), @r#"
+        table          planned  present and equal
+        public.orders    1,204              1,204
+
+        Left out by the plan: 1 changed.
+
+        Verified: everything that was planned is in live.
+        The certificate is case/certificate.json.
+        ---
+        table          planned  present and equal
+        public.orders    1,204              1,203
+
+        Left for a human:
+          public.orders: 1 row is not there
+
+        Verified, but not everything that was planned is in live.
+        The certificate is case/certificate.json.
+        "#);
     }
 
     #[test]
