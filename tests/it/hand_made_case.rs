@@ -120,6 +120,7 @@ pub fn write_case(
         sequences: moves.to_vec(),
         verdicts: BTreeMap::new(),
         evidence: BTreeMap::new(),
+        totals: rowback::plan::Totals::default(),
         triggers: vec![],
         notes: vec![],
         seal: String::new(),
