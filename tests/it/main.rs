@@ -12,6 +12,7 @@ mod apply;
 mod architecture;
 mod backup;
 mod cluster;
+mod error_codes;
 mod examples;
 mod extract;
 mod hand_made_case;
