@@ -38,7 +38,7 @@ pub(super) async fn stage_table(
         quoted_list("t.", table.column_names()),
         table.from_sql(),
         side_name(table),
-        quoted_list("t.", key),
+        ordered_by(table, key),
     );
     let mut text_columns = BTreeSet::new();
     loop {
@@ -59,6 +59,19 @@ pub(super) async fn stage_table(
             Finished::Demote(columns) => text_columns.extend(columns),
         }
     }
+}
+
+/// By key; texts by their bytes, so that the order is the same on every machine.
+fn ordered_by(table: &Table, key: &KeyColumns) -> String {
+    let by = key.iter().map(|name| {
+        let is_text = table.column(name).is_some_and(|column| {
+            matches!(column.base_type, BaseType::Text | BaseType::Varchar | BaseType::Bpchar)
+                && !column.is_enum
+        });
+        let collate = if is_text { " collate \"C\"" } else { "" };
+        format!("t.{}{collate}", name.quoted())
+    });
+    by.collect::<Vec<_>>().join(", ")
 }
 
 fn staged_table(table: &Table, key: &KeyColumns) -> StagedTable {

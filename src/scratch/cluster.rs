@@ -15,6 +15,7 @@ use self::directory::{ScratchDirectory, first_closed, random_hex};
 use self::launcher::{Launcher, SERVER_LOG, Server, last_lines};
 use self::watchdog::Watchdog;
 use super::error::ScratchError;
+use super::locale::Locale;
 use super::programs::Programs;
 use super::sweep::{SERVER_ACCOUNTS, sweep};
 use crate::env::Env;
@@ -139,22 +140,24 @@ impl Cluster {
     }
 
     /// Makes a database that the role owns, in the backup's encoding (as PostgreSQL names it, `UTF8`, `LATIN1`, …)
-    /// and with locale C, which fits every encoding.
-    pub async fn create_database(&self, name: &str, encoding: &str) -> Result<(), ScratchError> {
+    /// and with the first of `locales` that this machine has; tells which. Locale C always is there.
+    pub async fn create_database(
+        &self,
+        name: &str,
+        encoding: &str,
+        locales: &[Locale],
+    ) -> Result<Locale, ScratchError> {
         let options = SessionOptions::named("rowback scratch");
         let what = "making the scratch database";
         let session = ScratchSession::connect(&self.superuser_settings(SUPERUSER), &options).await?;
         let (name_sql, role) = (Ident::new(name).quoted(), Ident::new(SCRATCH_ROLE).quoted());
-        let create = format!(
-            "create database {name_sql} owner {role} template template0 encoding {} lc_collate 'C' lc_ctype 'C'",
-            literal(encoding)
-        );
-        session.execute(what, &create).await?;
+        let start = format!("create database {name_sql} owner {role} template template0");
+        let locale = first_locale(&session, &start, encoding, locales).await?;
         session.execute(what, &format!("revoke all on database {name_sql} from public")).await?;
         // Before version 15 the schema "public" belongs to the superuser, and a dump that alters it would fail.
         let inside = ScratchSession::connect(&self.superuser_settings(name), &options).await?;
         inside.execute(what, &format!("alter schema public owner to {role}")).await?;
-        Ok(())
+        Ok(locale)
     }
 
     /// Stops the server and removes everything; like dropping it, but says what went wrong.
@@ -278,4 +281,33 @@ fn choose_parent(options: &ClusterOptions, account: Option<&Account>) -> Result<
         }
         Some(path) => Err(ScratchError::Closed { account: account.name.clone(), path }),
     }
+}
+
+/// Makes a database with the first locale that the server takes: one that the machine lacks, or that does not go with the
+/// encoding, is refused with 42809 or 22023.
+pub(super) async fn first_locale(
+    session: &ScratchSession,
+    start: &str,
+    encoding: &str,
+    locales: &[Locale],
+) -> Result<Locale, ScratchError> {
+    let last = Locale { collate: "C".to_owned(), ctype: "C".to_owned() };
+    for (at, locale) in locales.iter().chain([&last]).enumerate() {
+        let create = format!(
+            "{start} encoding {} lc_collate {} lc_ctype {}",
+            literal(encoding),
+            literal(&locale.collate),
+            literal(&locale.ctype)
+        );
+        match session.execute("making the scratch database", &create).await {
+            Ok(()) => return Ok(locale.clone()),
+            Err(error) if at < locales.len() && is_about_locale(error.sqlstate()) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(last)
+}
+
+fn is_about_locale(sqlstate: Option<&str>) -> bool {
+    matches!(sqlstate, Some("42809" | "22023"))
 }

@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod cluster;
 mod error;
+pub mod locale;
 pub mod programs;
 pub mod restore;
 mod restore_error;
@@ -66,7 +67,7 @@ impl Scratch {
         if backup.contents().missing_schema() {
             return Err(RestoreError::NoStructure);
         }
-        let place = Place::make(&backup, options, live, env).await?;
+        let place = Place::make(&backup, options, live, env, &progress).await?;
         let session = ScratchSession::connect(&place.settings(), &session_options()).await?;
         let superuser = place.superuser_session().await?;
         let (catalog, failures) =

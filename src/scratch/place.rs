@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::cluster::{Cluster, ClusterOptions};
+use super::cluster::{Cluster, ClusterOptions, first_locale};
+use super::locale::{self, Locale};
 use super::programs::Programs;
 use super::{RestoreError, ScratchOptions};
 use crate::backup::Backup;
 use crate::env::Env;
 use crate::ident::Ident;
 use crate::pg::{ConnectSettings, ScratchSession, ServerIdentity, SessionOptions};
+use crate::progress::SharedProgress;
 use crate::sql::literal::literal;
 
 const DATABASE: &str = "rowback_scratch";
@@ -35,6 +37,7 @@ impl Place {
         options: &ScratchOptions,
         live: Option<&ServerIdentity>,
         env: &Env,
+        progress: &SharedProgress,
     ) -> Result<Self, RestoreError> {
         let encoding = &backup.contents().encoding;
         match &options.url {
@@ -42,12 +45,14 @@ impl Place {
                 let programs =
                     Programs::find(options.pg_bin.as_deref(), backup.contents().server_major, env)?;
                 let cluster = Cluster::start(&programs, &ClusterOptions::from_env(env)).await?;
-                cluster.create_database(DATABASE, encoding).await?;
+                let locales = locale::candidates(backup.contents());
+                let made = cluster.create_database(DATABASE, encoding, &locales).await?;
+                note_locale(backup, &made, progress);
                 Ok(Self::Private(cluster))
             }
-            Some(url) => {
-                ServerPlace::make(backup, url, live).await.map(|place| Self::Server(Box::new(place)))
-            }
+            Some(url) => ServerPlace::make(backup, url, live, progress)
+                .await
+                .map(|place| Self::Server(Box::new(place))),
         }
     }
 
@@ -84,6 +89,7 @@ impl ServerPlace {
         backup: &Arc<Backup>,
         url: &ConnectSettings,
         live: Option<&ServerIdentity>,
+        progress: &SharedProgress,
     ) -> Result<Self, RestoreError> {
         let options = SessionOptions::named("rowback scratch");
         let session = ScratchSession::connect(url, &options).await?;
@@ -104,7 +110,8 @@ impl ServerPlace {
             place.settings = place.settings.with_user(&name).with_password(&place.password);
             place.role = Some(name.clone());
         }
-        place.create(&session, &name, &backup.contents().encoding).await?;
+        let made = place.create(&session, &name, backup).await?;
+        note_locale(backup, &made, progress);
         if place.role.is_some()
             && let Err(source) = ScratchSession::connect(&place.settings, &options).await
         {
@@ -117,7 +124,12 @@ impl ServerPlace {
 
 impl ServerPlace {
     /// Makes role (for a superuser's URL) and database, both of the same unique name.
-    async fn create(&self, session: &ScratchSession, name: &str, encoding: &str) -> Result<(), RestoreError> {
+    async fn create(
+        &self,
+        session: &ScratchSession,
+        name: &str,
+        backup: &Backup,
+    ) -> Result<Locale, RestoreError> {
         let what = "making the scratch database";
         let quoted = Ident::new(name).quoted();
         let owner = if self.role.is_some() {
@@ -129,13 +141,12 @@ impl ServerPlace {
         } else {
             String::new()
         };
-        let encoding = literal(encoding);
-        let database = format!(
-            "create database {quoted}{owner} template template0 encoding {encoding} lc_collate 'C' lc_ctype 'C'"
-        );
-        session.execute(what, &database).await?;
+        let start = format!("create database {quoted}{owner} template template0");
+        let locales = locale::candidates(backup.contents());
+        let locale = first_locale(session, &start, &backup.contents().encoding, &locales).await?;
         let private = format!("revoke all on database {quoted} from public");
-        Ok(session.execute(what, &private).await?)
+        session.execute(what, &private).await?;
+        Ok(locale)
     }
 
     async fn remove(&mut self) -> Result<(), RestoreError> {
@@ -178,6 +189,16 @@ impl Drop for ServerPlace {
             })
         });
         remover.join().unwrap_or_default();
+    }
+}
+
+/// Says so where predicates may sort texts in another way than the backup's server did.
+fn note_locale(backup: &Backup, made: &Locale, progress: &SharedProgress) {
+    if let Some(wanted) = locale::of_backup(backup.contents()).filter(|wanted| wanted != made) {
+        progress.note(&format!(
+            "the backup's locale {} is not on this machine: predicates sort by {} and fold case by {}",
+            wanted.collate, made.collate, made.ctype
+        ));
     }
 }
 

@@ -66,7 +66,7 @@ async fn it_is_private_while_it_runs_and_gone_afterwards() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
     assert_eq!(std::fs::metadata(format!("/proc/{}", cluster.pid())).unwrap().uid(), metadata.uid());
     assert_ne!(metadata.uid(), 0, "PostgreSQL refuses to run as root");
-    cluster.create_database("Shop \"odd\"", "LATIN1").await.unwrap();
+    cluster.create_database("Shop \"odd\"", "LATIN1", &[]).await.unwrap();
     let session = scratch(&cluster, "Shop \"odd\"").await;
     let sql = "select current_user, current_database(), current_setting('server_encoding'),
         (select nspowner::regrole::text from pg_namespace where nspname = 'public'),
@@ -88,7 +88,7 @@ async fn it_is_private_while_it_runs_and_gone_afterwards() {
 async fn what_a_backup_may_contain_cannot_get_out() {
     let parent = TempDir::new("cluster");
     let cluster = Cluster::start(&programs(), &options(&parent)).await.unwrap();
-    cluster.create_database("shop", "UTF8").await.unwrap();
+    cluster.create_database("shop", "UTF8", &[]).await.unwrap();
     let session = scratch(&cluster, "shop").await;
     session.execute("working", "create table public.t (a text); create schema s").await.unwrap();
     let file = parent.write("secret", "secret");
