@@ -11,6 +11,7 @@
 mod apply;
 mod architecture;
 mod backup;
+mod cli_usage;
 mod cluster;
 mod error_codes;
 mod examples;
@@ -18,6 +19,7 @@ mod extract;
 mod hand_made_case;
 mod pg;
 mod pg_tls;
+mod predicate;
 mod prop_values;
 mod queries;
 mod staging;

@@ -1,0 +1,135 @@
+//! The command line before it does anything: usage, help, completions, what is wrong with a recipe, and that nobody is
+//! asked for a confirmation who is not there.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use super::support::{Rowback, TempDir};
+
+#[test]
+fn usage_errors_end_with_2_and_say_so_on_stderr() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    for args in [
+        &["frobnicate"][..],
+        &["recover"],
+        &["recover", "r.toml", "--table", "t", "--where", "true"],
+        &["recover", "--table", "t"],
+        &["recover", "--table", "t", "--where", "true", "--kind", "lost"],
+        &["plan", "--batch-rows", "0"],
+        &["report", "--json", "--html", "x.html"],
+        &["apply", "case", "other"],
+    ] {
+        let output = rowback.run(args).expect_code(2);
+        assert_eq!(output.stdout, "", "{args:?}");
+        assert!(output.stderr.starts_with("error: "), "{args:?}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn help_version_completions_and_manual_are_results() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    for (args, wanted) in [
+        (&["--help"][..], "Exit codes: 0 done"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+        (&["help", "recover"], "--batch-rows <N>"),
+        (&["completions", "bash"], "_rowback()"),
+        (&["completions", "zsh"], "#compdef rowback"),
+        (&["completions", "fish"], "complete -c rowback"),
+        (&["man"], ".TH rowback 1"),
+    ] {
+        let output = rowback.run(args).expect_code(0);
+        assert!(output.stdout.contains(wanted), "{args:?}: {}", output.stdout);
+        assert_eq!(output.stderr, "", "{args:?}");
+    }
+}
+
+#[test]
+fn apply_and_undo_without_a_name_touch_nothing() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    for command in ["apply", "undo"] {
+        // The case does not exist, and live is nowhere: neither is looked at.
+        let output = rowback.run([command, "nowhere", "--live", "host=192.0.2.1"]).expect_code(2);
+        assert!(output.stderr.starts_with("error[confirmation-missing]: "), "{}", output.stderr);
+        assert!(output.stderr.ends_with("Nothing was touched.\n"), "{}", output.stderr);
+        assert_eq!(output.stdout, "");
+    }
+    assert!(!place.join("nowhere").exists());
+}
+
+#[test]
+fn a_wrong_recipe_is_told_by_line_in_text_and_json() {
+    let place = TempDir::new("cli");
+    place.write("r.toml", "[backup]\npath = \"b.dump\"\n\n[[recover]]\ntabel = \"public.orders\"\n");
+    let rowback = Rowback::new(place.path());
+    let output = rowback.run(["recover", "r.toml", "--json"]).expect_code(2);
+    insta::assert_snapshot!(output.stderr, @r#"
+        error[recipe-unknown-key]: r.toml:5: unknown key "tabel" in [[recover]]
+          cause: known keys: table, kind, where, where_file, query, replay, children, links, identity, key, columns, damaged, owner, owner_from, misrouted_to
+          hint: Did you mean "table"? Nothing was touched.
+        "#);
+    let json = output.json();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["error"]["code"], "recipe-unknown-key");
+    assert_eq!(json["error"]["exit"], 2);
+    assert_eq!(json["error"]["message"], "r.toml:5: unknown key \"tabel\" in [[recover]]");
+    let output = rowback.run(["recover", "no.toml"]).expect_code(3);
+    insta::assert_snapshot!(output.stderr, @r#"
+        error[recipe-unreadable]: cannot read the recipe no.toml
+          cause: No such file or directory (os error 2)
+          hint: Check the path and its permissions. Nothing was touched.
+        "#);
+}
+
+#[test]
+fn one_table_without_a_recipe_is_checked_like_a_recipe() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let run = |table: &str, condition: &str, code| {
+        let args = ["recover", "--table", table, "--where", condition];
+        rowback.run(args).expect_code(code).stderr
+    };
+    insta::assert_snapshot!(run("a.b.c", "true", 2), @r#"
+        error[wrong-table-name]: "a.b.c" is no table name
+          hint: Write --table schema.table, or only the table when it is in "public". Nothing was touched.
+        "#);
+    insta::assert_snapshot!(run("orders", "id = 1; DROP TABLE orders", 2), @r#"
+        error[predicate-semicolon]: --table: where: the SQL text contains a semicolon
+          hint: Leave the semicolon out; only one expression or SELECT is evaluated. Nothing was touched.
+        "#);
+    insta::assert_snapshot!(run("orders", "DELETE FROM orders", 2), @r#"
+        error[predicate-writes]: --table: where: the SQL text writes or locks: DELETE FROM orders
+          hint: Predicates and queries only read. The statement that did the damage goes into `replay`. Nothing was touched.
+        "#);
+    insta::assert_snapshot!(run("orders", "id = 1", 2), @r#"
+        error[no-backup]: nothing says which backup to recover from
+          hint: Add --backup FILE, or path = "…" below [backup] in the recipe. Nothing was touched.
+        "#);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let mut child = rowback.command(["man"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let output = rowback.command(["man"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("error[output-unwritable]: "));
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_ask() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let plain = rowback.run(["apply"]).expect_code(2).stderr;
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+    let coloured = rowback.run(["apply", "--color", "always"]).expect_code(2).stderr;
+    assert!(coloured.starts_with("\x1b[1;31merror\x1b[0m["), "{coloured:?}");
+}
