@@ -9,5 +9,5 @@ insert into order_items (order_id, line_no, product_id, quantity, unit_price)
 select id, 1, 5, 2, 11.5 from orders where placed_at = '2026-03-01 10:00+00';
 insert into payments
 select '00000000-0000-4000-8000-000000000001', id, 23, '2026-03-01 10:05+00' from orders where placed_at = '2026-03-01 10:00+00';
-delete from reviews where id = 7;
+delete from reviews where id = 10;
 insert into notes (subject_type, subject_id, body) values ('customer', 5, 'called about the new number');

@@ -7,7 +7,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 source "$root/scripts/cluster.sh"
 
-must_pass=()   # named here one by one, as the kinds of accident they need are there
+# Named one by one: what is here is promised, and stays green.
+must_pass=(northwind-1 pagila-1)
 rowback=${ROWBACK:-$root/target/debug/rowback}
 
 [[ $# -ge 1 && -d $1 ]] || { echo "run.sh: the folder of the datasets is not there: ${1:-(not named)}" >&2; exit 3; }
@@ -30,6 +31,7 @@ chmod 755 "$work"
 export HOME=$work TMPDIR=$work
 trap '[[ -n ${KEEP:-} ]] || rm -rf "$work"' EXIT
 cluster_start datasets shared_buffers=128MB
+export PGOPTIONS="-c client_min_messages=warning"
 
 restore() { # DATASET: restored once, copied from then on
   psql -XAtd postgres -c "select 1 from pg_database where datname = '$1_backup'" | grep -q 1 && return
@@ -41,7 +43,7 @@ restore() { # DATASET: restored once, copied from then on
 step() { # NAME ALLOWED_CODES COMMAND…: runs one rowback command, keeps what it said
   local name=$1 allowed=$2 code=0
   shift 2
-  "$rowback" "$@" >"$place/$name.out" 2>"$place/$name.err" || code=$?
+  env -u PGOPTIONS "$rowback" "$@" >"$place/$name.out" 2>"$place/$name.err" || code=$?
   [[ " $allowed " == *" $code "* ]] && return
   problem="rowback $name ended with $code: $(grep -m1 -E '^error' "$place/$name.err" || tail -n1 "$place/$name.err")"
   return 1

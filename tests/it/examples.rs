@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rowback::recipe::Recipe;
 
-use super::support::repository;
+use super::support::{Rescue, TestDb, repository};
 
 /// The names of the files with this ending in a folder, without the ending.
 fn stems(folder: &str, ending: &str) -> BTreeSet<String> {
@@ -41,4 +41,81 @@ fn the_recipes_of_the_datasets_can_be_read() {
         let path = repository().join("tests/datasets").join(format!("{name}.toml"));
         Recipe::load(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+}
+
+/// One example: its name, what else differs from a shop that never had the accident, and the exit code of `recover`.
+struct Example {
+    name: &'static str,
+    besides: &'static str,
+    left_for_a_human: bool,
+}
+
+/// Runs the accident of an example and its rescue; live must then be the shop without the accident, row by row.
+fn rescue(example: &Example) {
+    let read = |path: String| std::fs::read_to_string(repository().join("examples").join(path)).unwrap();
+    let shop = TestDb::with("shop", &read("shop.sql".to_owned()));
+    let backup = shop.dump(&["-Fc"]);
+    let (live, wanted) = (shop.copy("live"), shop.copy("wanted"));
+    live.psql(&read(format!("accidents/{}.sql", example.name)));
+    live.psql(&read("later.sql".to_owned()));
+    wanted.psql(example.besides);
+    wanted.psql(&read("later.sql".to_owned()));
+    let damaged = live.digest();
+    assert_ne!(wanted.digest(), damaged, "the accident did something");
+
+    let rescue = Rescue::new(&live, &backup);
+    let code = i32::from(example.left_for_a_human);
+    let _plan = rescue.recover(&recipe_path(example.name)).expect_code(code);
+    damaged.assert_same(&live.digest(), "recover writes nothing to live");
+    let _applied = rescue.apply().expect_code(0);
+    wanted.digest().assert_same(&live.digest(), example.name);
+    let _certificate = rescue.verify().expect_code(0);
+    let _nothing = rescue.apply().expect_code(0);
+    wanted.digest().assert_same(&live.digest(), "a second apply changes nothing");
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo takes back what apply did");
+}
+
+#[test]
+fn deleted_where() {
+    rescue(&Example { name: "deleted-where", besides: "", left_for_a_human: false });
+}
+
+#[test]
+fn deleted_query() {
+    let besides = "delete from orders o using customers c where c.id = o.customer_id and o.status = 'open' and c.phone is null";
+    rescue(&Example { name: "deleted-query", besides, left_for_a_human: false });
+}
+
+#[test]
+fn deleted_where_file() {
+    rescue(&Example { name: "deleted-where-file", besides: "", left_for_a_human: false });
+}
+
+#[test]
+fn deleted_children() {
+    let besides =
+        "delete from payments p using orders o where o.id = p.order_id and o.placed_at < '2025-02-15'";
+    rescue(&Example { name: "deleted-children", besides, left_for_a_human: false });
+}
+
+#[test]
+fn deleted_identity() {
+    let besides = "update customers set phone = '+44 20 7946 0777', created_at = '2026-02-28 12:00+00',
+                   updated_at = '2026-02-28 12:00+00' where id = 6";
+    rescue(&Example { name: "deleted-identity", besides, left_for_a_human: true });
+}
+
+#[test]
+fn deleted_erased() {
+    rescue(&Example {
+        name: "deleted-erased",
+        besides: "delete from customers where id in (8, 13)",
+        left_for_a_human: true,
+    });
+}
+
+#[test]
+fn deleted_declared_key() {
+    rescue(&Example { name: "deleted-declared-key", besides: "", left_for_a_human: false });
 }
