@@ -30,7 +30,7 @@ cluster_start() {
   for setting in unix_socket_permissions=0777 max_connections=60 "$@"; do settings+=(-c "$setting"); done
   (
     cd "$cluster" || exit
-    as_server "$pg_bin/initdb" -D "$cluster/server" -U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync >"$cluster/initdb.log" 2>&1 ||
+    as_server "$pg_bin/initdb" -D "$cluster/server" -U postgres --auth=trust --encoding=UTF8 --locale="$(locale -a | grep -im1 -E "^C\.utf-?8$" || echo C)" --no-sync >"$cluster/initdb.log" 2>&1 ||
       { cat "$cluster/initdb.log" >&2; exit 1; }
   ) || return
   cluster_run "${settings[@]}"

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::stages::{self, load_extracted};
 use super::{Context, Error, Layout, connect_live, recipe_of, settings_of};
-use crate::diff::Diffed;
+use crate::diff::{Diffed, Verdict};
 use crate::ident::TableName;
 use crate::pg::ConnectSettings;
 use crate::plan::Plan;
@@ -27,7 +27,8 @@ pub struct VerifySummary {
 impl VerifySummary {
     /// Is something left for a human?
     pub fn leftover(&self) -> bool {
-        !self.unexplained.is_empty()
+        let is_conflict = |word: &String| Verdict::parse(word).is_some_and(Verdict::is_conflict);
+        !self.unexplained.is_empty() || self.left_out.keys().any(is_conflict)
     }
 }
 

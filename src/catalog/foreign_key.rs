@@ -25,6 +25,9 @@ pub struct ForeignKey {
     pub deferrable: bool,
     /// Where the reference comes from.
     pub origin: Origin,
+    /// The tables on which the server enforces it: the child itself, or those of its partitions that have it of their
+    /// own. Empty for a declared reference.
+    pub carriers: Vec<TableName>,
 }
 
 impl ForeignKey {

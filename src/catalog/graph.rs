@@ -71,6 +71,7 @@ mod tests {
             match_full: false,
             deferrable: false,
             origin: Origin::Catalog,
+            carriers: vec![],
         }
     }
 

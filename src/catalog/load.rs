@@ -1,6 +1,6 @@
 //! Reads a catalog from a server, live or scratch, with the same queries. Only reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     Action, Catalog, Check, Column, ForeignKey, Identity, Origin, Table, Trigger, TriggerMode, UniqueKey,
@@ -76,6 +76,7 @@ struct Relations {
     roots: BTreeMap<TableName, Table>,
     partitions: BTreeMap<TableName, TableName>,
     root_by_oid: BTreeMap<u32, TableName>,
+    names: BTreeMap<u32, TableName>,
 }
 
 impl Relations {
@@ -85,8 +86,12 @@ impl Relations {
             let name = TableName::new(get::<String>(row, "schema")?, get::<String>(row, "name")?);
             names.insert(get::<u32>(row, "oid")?, name);
         }
-        let mut found =
-            Self { roots: BTreeMap::new(), partitions: BTreeMap::new(), root_by_oid: BTreeMap::new() };
+        let mut found = Self {
+            roots: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            root_by_oid: BTreeMap::new(),
+            names: BTreeMap::new(),
+        };
         for row in rows {
             let oid: u32 = get(row, "oid")?;
             let Some(name) = names.get(&oid).cloned() else { continue };
@@ -109,6 +114,7 @@ impl Relations {
                 found.partitions.insert(name, root);
             }
         }
+        found.names = names;
         Ok(found)
     }
 
@@ -178,8 +184,7 @@ fn trigger(row: &Row) -> Result<Trigger, PgError> {
 /// Foreign keys that single partitions have of their own are lifted to their roots, once for equal columns: the rows
 /// of a partition without the key belong to the same table and went the same way.
 fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, PgError> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
+    let mut found: Vec<ForeignKey> = Vec::new();
     for row in rows {
         let (child, parent) =
             (relations.root_name(get(row, "child")?), relations.root_name(get(row, "parent")?));
@@ -188,7 +193,11 @@ fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, 
             Ok(get::<Vec<String>>(row, column)?.into_iter().map(Ident::new).collect())
         };
         let columns: Vec<_> = names("child_columns")?.into_iter().zip(names("parent_columns")?).collect();
-        if !seen.insert((child.clone(), parent.clone(), columns.clone())) {
+        let Some(carrier) = relations.names.get(&get::<u32>(row, "child")?) else { continue };
+        let known =
+            found.iter_mut().find(|fk| &fk.child == child && &fk.parent == parent && fk.columns == columns);
+        if let Some(known) = known {
+            known.carriers.push(carrier.clone());
             continue;
         }
         let set_columns = names("set_columns")?;
@@ -206,6 +215,7 @@ fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, 
             match_full: get(row, "match_full")?,
             deferrable: get(row, "deferrable")?,
             origin: Origin::Catalog,
+            carriers: vec![carrier.clone()],
         });
     }
     found.sort_by(|left, right| (&left.child, &left.name).cmp(&(&right.child, &right.name)));

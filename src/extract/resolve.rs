@@ -58,6 +58,7 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
         match_full: false,
         deferrable: false,
         origin: Origin::Declared { when: declared.when.clone() },
+        carriers: Vec::new(),
     })
 }
 

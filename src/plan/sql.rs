@@ -315,7 +315,10 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
         ));
         if part.action == Action::Insert {
             let referring = foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.parent == part.table.name);
-            looped.extend(referring.map(|fk| hold_referred(&temporary, fk, tables)));
+            for fk in referring {
+                looped
+                    .extend(fk.carriers.iter().map(|carrier| hold_referred(&temporary, fk, carrier, tables)));
+            }
         }
     }
     let body = if looped.is_empty() {
@@ -329,7 +332,8 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
     )
 }
 
-fn hold_referred(temporary: &str, fk: &ForeignKey, tables: &[BatchTable<'_>]) -> String {
+/// `carrier` is the child, or the partition of it on which the server enforces the key: rows elsewhere do not refer.
+fn hold_referred(temporary: &str, fk: &ForeignKey, carrier: &TableName, tables: &[BatchTable<'_>]) -> String {
     let refers: Vec<String> = fk
         .columns
         .iter()
@@ -353,15 +357,10 @@ fn hold_referred(temporary: &str, fk: &ForeignKey, tables: &[BatchTable<'_>]) ->
         "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
          get diagnostics moved = row_count;\n    total := total + moved;",
         literal(&format!("still referred to by {}", fk.child)),
-        from_name(&fk.child),
+        carrier.quoted(),
         refers.join(" and "),
         leaving.concat()
     )
-}
-
-/// Children in tables that inherit count as well, so no ONLY here: holding too much is safe.
-fn from_name(table: &TableName) -> String {
-    table.quoted()
 }
 
 fn undo_cte(number: usize, part: &BatchTable<'_>) -> String {
