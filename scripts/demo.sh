@@ -53,11 +53,11 @@ show "rowback recover deleted-where.toml --backup shop.dump --live … --case ca
 
 chapter "Nothing has been written yet. Now it is"
 show "rowback apply case --confirm shop"
-"$rowback" apply "$place/case" --live "$live" --confirm shop
+"$rowback" apply "$place/case" --confirm shop
 
 chapter "Is it true?"
 show "rowback verify case"
-"$rowback" verify "$place/case" --live "$live"
+"$rowback" verify "$place/case"
 
 chapter "What came back, and what was left alone"
 echo "  $(counts shop)"
@@ -78,6 +78,6 @@ echo "  Recipes:  $root/examples/*.toml, one for each kind of accident; the READ
 if [[ -t 0 ]]; then
   echo "  The shop is still running. In another terminal:"
   echo "    psql '$live'"
-  echo "    $rowback undo $place/case --live '$live' --confirm shop"
+  echo "    $rowback undo $place/case --confirm shop"
   read -r -p "  Press Enter to stop it. " _ || true
 fi

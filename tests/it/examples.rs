@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rowback::recipe::Recipe;
 
-use super::support::{Rescue, TestDb, repository};
+use super::support::{Rescue, TempDir, TestDb, repository, run};
 
 /// The names of the files with this ending in a folder, without the ending.
 fn stems(folder: &str, ending: &str) -> BTreeSet<String> {
@@ -31,6 +32,23 @@ fn every_recipe_can_be_read_and_written_again() {
 }
 
 #[test]
+fn the_recipes_of_the_readme_can_be_read() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 4, "the blocks were found");
+    for block in blocks {
+        let whole = if block.contains("[[recover]]") {
+            block.to_owned()
+        } else {
+            format!("[[recover]]\ntable = \"public.orders\"\nwhere = \"true\"\n{block}")
+        };
+        Recipe::parse(&whole, &repository().join("examples"))
+            .unwrap_or_else(|error| panic!("{error}:\n{whole}"));
+    }
+}
+
+#[test]
 fn every_recipe_has_its_accident() {
     assert_eq!(stems("examples/accidents", ".sql"), stems("examples", ".toml"));
 }
@@ -50,16 +68,20 @@ struct Example {
     left_for_a_human: bool,
 }
 
+/// The text of a file of `examples/`.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository().join("examples").join(path)).unwrap()
+}
+
 /// Runs the accident of an example and its rescue; live must then be the shop without the accident, row by row.
 fn rescue(example: &Example) {
-    let read = |path: String| std::fs::read_to_string(repository().join("examples").join(path)).unwrap();
-    let shop = TestDb::with("shop", &read("shop.sql".to_owned()));
+    let shop = TestDb::with("shop", &read("shop.sql"));
     let backup = shop.dump(&["-Fc"]);
     let (live, wanted) = (shop.copy("live"), shop.copy("wanted"));
-    live.psql(&read(format!("accidents/{}.sql", example.name)));
-    live.psql(&read("later.sql".to_owned()));
+    live.psql(&read(&format!("accidents/{}.sql", example.name)));
+    live.psql(&read("later.sql"));
     wanted.psql(example.besides);
-    wanted.psql(&read("later.sql".to_owned()));
+    wanted.psql(&read("later.sql"));
     let damaged = live.digest();
     assert_ne!(wanted.digest(), damaged, "the accident did something");
 
@@ -118,4 +140,34 @@ fn deleted_erased() {
 #[test]
 fn deleted_declared_key() {
     rescue(&Example { name: "deleted-declared-key", besides: "", left_for_a_human: false });
+}
+
+#[test]
+fn the_program_that_uses_the_library() {
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--quiet", "--example", "library"])
+        .current_dir(repository()));
+    let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/library");
+    let shop = TestDb::with("shop", &read("shop.sql"));
+    let (backup, live) = (shop.dump(&["-Fc"]), shop.copy("live"));
+    live.psql(&read("accidents/deleted-where.sql"));
+    let damaged = live.digest();
+    let directory = TempDir::new("library");
+    let rescue = |case: &str, expected: &str| {
+        let mut command = Command::new(&program);
+        command.arg(recipe_path("deleted-where")).arg(&backup).arg(live.url());
+        command.arg(directory.join(case)).arg(expected).env("TMPDIR", directory.path()).output().unwrap()
+    };
+
+    let other = rescue("other", "772");
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+    damaged.assert_same(&live.digest(), "a plan of another size is left for a human");
+    let done = rescue("case", "773");
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap(),
+        "planned: 773 rows to insert, 60 links to set, 0 conflicts\n\
+         applied: 773 rows inserted, 60 updated\nverified: 833 rows as planned, 0 differences\n"
+    );
+    assert_eq!(done.status.code(), Some(0));
+    shop.digest().assert_same(&live.digest(), "everything is back");
 }
