@@ -65,14 +65,15 @@ cluster_url() { echo "postgresql://postgres@/$1?host=$PGHOST&port=$PGPORT"; }
 # Leaves the server running after the script's end.
 cluster_keep() { touch "$cluster/alive.keep"; }
 
-# database_digest DATABASE: every row of every table as `table<TAB>row`, sorted; equal text = equal databases.
+# database_digest DATABASE [COLUMNS]: every row of every table as `table<TAB>row`, sorted; equal text = equal databases.
+# COLUMNS is a regular expression of column names to leave out.
 database_digest() {
   local options="-c datestyle=ISO,MDY -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1 -c search_path= -c row_security=off -c timezone=UTC"
   PGOPTIONS=$options psql -XqAtd "$1" -v ON_ERROR_STOP=1 -c "
     select format('copy (select %L, %s from only %I.%I) to stdout;', n.nspname || '.' || c.relname,
                   coalesce(string_agg(format('%I', a.attname), ', ' order by a.attnum), 'null'), n.nspname, c.relname)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname !~ '${2:-^\$}'
     where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
     group by n.nspname, c.relname order by n.nspname, c.relname" |
     PGOPTIONS=$options psql -XqAtd "$1" -v ON_ERROR_STOP=1 -f - | LC_ALL=C sort

@@ -196,7 +196,7 @@ mod tests {
         let columns = vec![Ident::new("x, y"), Ident::new("Z \"z\""), Ident::new("plain name")];
         assert_eq!(show_end(&odd, &columns), "\"a(b\".\"c.d\"(\"x, y\", \"Z \"\"z\"\"\", plain name)");
         assert_eq!(parse_end(&show_end(&odd, &columns)), Some((odd, columns)));
-        assert_eq!(show_table(&TableName::new(" a", "b")), "\" a\".\"b\"");
+        assert_eq!(show_table(&TableName::new(" a", "b")), "\" a\".b");
         let simple = TableName::new("public", "item_metadata");
         assert_eq!(parse_end("item_metadata( owner_id )"), Some((simple, vec![Ident::new("owner_id")])));
         for wrong in ["t", "t()", "t(a,)", "(a)", "t(a", "t(a\"b)", "a.b.c(d)"] {

@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 source "$root/scripts/cluster.sh"
 
 # Named one by one: what is here is promised, and stays green.
-must_pass=(northwind-1 pagila-1)
+must_pass=(northwind-1 pagila-1 pagila-4 billing-2)
 rowback=${ROWBACK:-$root/target/debug/rowback}
 
 [[ $# -ge 1 && -d $1 ]] || { echo "run.sh: the folder of the datasets is not there: ${1:-(not named)}" >&2; exit 3; }
@@ -18,13 +18,9 @@ shift
 names=("$@")
 [[ ${#names[@]} -gt 0 ]] || names=("${must_pass[@]}")
 
-# Tables that triggers write to while rows are put back and taken away again, so undo cannot leave them as they were.
-undo_ignores() {
-  case $1 in
-    billing-*) echo '^(ledger\.audit)'$'\t' ;;
-    *) echo '^$' ;;
-  esac
-}
+# What undo cannot leave as it was, because live's own triggers write it whenever a row is put back or taken away.
+stamped_columns() { case $1 in billing-*) echo '^updated_at$' ;; *) echo '^$' ;; esac; }
+trigger_tables() { case $1 in billing-*) echo '^ledger\.audit\t' ;; *) echo '^$' ;; esac; }
 
 work=$(mktemp -d /tmp/rowback-datasets-XXXXXX)
 chmod 755 "$work"
@@ -82,9 +78,9 @@ recover() { # NAME
   same "the second apply changed something" applied.txt again.txt || return
 
   step undo "0 1" undo case --live "$url" --confirm live || return
-  database_digest live >undone.txt
-  database_digest before >before.txt
-  same "undo did not restore the state before apply" before.txt undone.txt "$(undo_ignores "$name")"
+  database_digest live "$(stamped_columns "$name")" >undone.txt
+  database_digest before "$(stamped_columns "$name")" >before.txt
+  same "undo did not restore the state before apply" before.txt undone.txt "$(trigger_tables "$name")"
 }
 
 failed=0
