@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::journal::{Event, Exception, Line, PartRecord, TakenRecord};
+use super::moved::MovedRow;
 use super::row_key::RowName;
 use super::{ApplyError, Outcome, RowKey};
 use crate::ident::TableName;
@@ -176,6 +177,8 @@ pub(super) const CHANGED: &str = "changed since";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct History {
     batches: BTreeMap<u32, BatchHistory>,
+    /// Rows that a batch whose outcome is not known yet has moved.
+    moved: BTreeMap<u32, Vec<MovedRow>>,
 }
 
 impl History {
@@ -184,6 +187,7 @@ impl History {
         let mut others: BTreeMap<(&str, u32), BatchHistory> = BTreeMap::new();
         let mut history = Self {
             batches: plan.batches.iter().map(|batch| (batch.number, BatchHistory::default())).collect(),
+            moved: BTreeMap::new(),
         };
         for line in lines {
             if line.plan == plan.seal {
@@ -207,6 +211,19 @@ impl History {
 
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
+        match event {
+            Event::Writing { moved, .. } | Event::UndoWriting { moved, .. } => {
+                self.moved.insert(number, moved.clone());
+            }
+            Event::RolledBack | Event::UndoRolledBack => drop(self.moved.remove(&number)),
+            // The latest transaction that touched a row says how undo must find it.
+            Event::Committed | Event::Undone => {
+                for row in self.moved.remove(&number).unwrap_or_default() {
+                    let stored = &mut self.batches.entry(row.batch).or_default().stored;
+                    stored.entry(row.part).or_default().insert(row.key, row.row);
+                }
+            }
+        }
         self.batches.entry(number).or_default().follow(event);
     }
 
@@ -259,13 +276,13 @@ mod tests {
         });
         let part =
             PartRecord { table: table(), action: Action::Insert, rows: 5, exceptions: exceptions.collect() };
-        Event::Writing { xid: "9".into(), system_identifier: None, written: vec![part] }
+        Event::Writing { xid: "9".into(), system_identifier: None, written: vec![part], moved: Vec::new() }
     }
 
     fn undoing(held: &[(u32, &str)]) -> Event {
         let held = held.iter().map(|&(id, reason)| Held { key: key(id), reason: reason.into() });
         let part = TakenRecord { table: table(), action: Action::Insert, rows: 3, held: held.collect() };
-        Event::UndoWriting { xid: "10".into(), system_identifier: None, taken: vec![part] }
+        Event::UndoWriting { xid: "10".into(), system_identifier: None, taken: vec![part], moved: Vec::new() }
     }
 
     fn after(events: &[Event]) -> BatchHistory {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::moved::MovedRow;
 use super::{ApplyError, Outcome, RowKey};
 use crate::ident::TableName;
 use crate::plan::Action;
@@ -45,6 +46,9 @@ pub enum Event {
         system_identifier: Option<String>,
         /// By part of the batch.
         written: Vec<PartRecord>,
+        /// Recovered rows of other batches that triggers touched, as they are stored now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        moved: Vec<MovedRow>,
     },
     /// The commit is done.
     Committed,
@@ -58,6 +62,9 @@ pub enum Event {
         system_identifier: Option<String>,
         /// By part of the batch.
         taken: Vec<TakenRecord>,
+        /// Recovered rows of other batches that triggers touched, as they are stored now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        moved: Vec<MovedRow>,
     },
     /// The undo is committed.
     Undone,
@@ -235,6 +242,7 @@ mod tests {
                     stored: None,
                 }],
             }],
+            moved: Vec::new(),
         }
     }
 

@@ -8,6 +8,8 @@ mod holders;
 mod journal;
 mod limits;
 mod lock;
+mod moved;
+mod ours;
 mod place;
 mod row_key;
 mod runner;
@@ -23,6 +25,7 @@ pub use error::{ApplyError, Holder};
 pub use journal::{Event, Exception, Held, JOURNAL_FORMAT, Journal, Line, PartRecord, TakenRecord};
 pub use limits::Limits;
 pub use lock::CaseLock;
+pub use moved::MovedRow;
 pub use place::{Place, Task};
 pub use row_key::RowKey;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
@@ -156,7 +159,7 @@ fn announce(
         });
     }
     mark_ours(&mut written, &before.ours_before());
-    Ok(Event::Writing { xid, system_identifier, written })
+    Ok(Event::Writing { xid, system_identifier, written, moved: performed.moves.rows })
 }
 
 /// Which part of the batch a reported row belongs to: the one that stored it, else the first that fits.

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
+use super::moved::{self, Moves};
+use super::ours::Recovered;
 use super::place::{Place, Task};
 use super::sealed::{Purpose, SealedCase};
 use super::settle::{self, Fate};
@@ -17,7 +19,9 @@ use super::{ApplyError, CaseLock, Limits};
 use crate::cancel::CancelToken;
 use crate::clock;
 use crate::ident::Ident;
-use crate::pg::{ConnectSettings, PgError, ServerIdentity, WriteSession, is_worth_retrying};
+use crate::pg::{
+    ConnectSettings, PgError, ReadSession, ServerIdentity, SessionOptions, WriteSession, is_worth_retrying,
+};
 use crate::plan::script::Step;
 use crate::plan::{Batch, LiveIdentity, Plan};
 use crate::progress::SharedProgress;
@@ -45,6 +49,8 @@ pub(super) struct Runner<'a> {
     task: Task,
     identity: ServerIdentity,
     session: WriteSession,
+    reader: Option<ReadSession>,
+    recovered: Recovered,
     journal: Journal,
     _lock: CaseLock,
 }
@@ -79,7 +85,20 @@ impl<'a> Runner<'a> {
         let session = WriteSession::connect(around.settings, &around.limits.session_options()).await?;
         let identity = session.identity().await?;
         check_identity(case.plan(), confirm, &identity)?;
-        Ok(Self { case, history, around, notes: Vec::new(), task, identity, session, journal, _lock: lock })
+        let recovered = Recovered::of(&case.plan().batches);
+        Ok(Self {
+            case,
+            history,
+            around,
+            notes: Vec::new(),
+            task,
+            identity,
+            session,
+            reader: None,
+            recovered,
+            journal,
+            _lock: lock,
+        })
     }
 
     /// The plan.
@@ -155,7 +174,7 @@ impl<'a> Runner<'a> {
     }
 
     /// One attempt; leaves the transaction open when it went well.
-    async fn attempt(&self, job: &Job<'_>) -> Result<(Performed, String), (PgError, Seen)> {
+    async fn attempt(&mut self, job: &Job<'_>) -> Result<(Performed, String), (PgError, Seen)> {
         let (cancel, limits) = (&self.around.cancel, self.around.limits);
         let unseen = |error| (error, Seen::default());
         match self.task {
@@ -168,9 +187,49 @@ impl<'a> Runner<'a> {
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
         let what = format!("running batch {}", job.batch.number);
         match transaction.perform(&what, &job.steps, &job.batch.parts).await {
-            Ok(performed) => Ok((performed, transaction.xid)),
+            Ok(mut performed) => {
+                let xid = transaction.xid;
+                performed.moves = self.set_back(job, performed.settled > 0).await.map_err(unseen)?;
+                Ok((performed, xid))
+            }
             Err(error) => Err((error, watch.seen())),
         }
+    }
+
+    /// What triggers moved beside the batch's rows. A dry run is one transaction over all batches, in which nobody can
+    /// see how rows were before: it leaves this out.
+    async fn set_back(&mut self, job: &Job<'_>, altered: bool) -> Result<Moves, PgError> {
+        if self.task == Task::DryRun || job.batch.parts.is_empty() {
+            return Ok(Moves::default());
+        }
+        let touched = moved::touched(&self.session).await?;
+        if touched.is_empty() {
+            return Ok(Moves::default());
+        }
+        let reader = match self.reader.take() {
+            Some(reader) => {
+                reader.restart().await?;
+                reader
+            }
+            None => {
+                ReadSession::connect(self.around.settings, &SessionOptions::named("rowback apply")).await?
+            }
+        };
+        for (table, _) in &touched {
+            self.recovered.read(&self.case, &self.case.plan().batches, table);
+        }
+        let found =
+            moved::set_back(&self.session, &reader, &self.recovered, touched, &job.batch.parts, altered)
+                .await;
+        self.reader = Some(reader);
+        let found = found?;
+        for note in &found.notes {
+            let note = format!("batch {}: {note}", job.batch.number);
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        Ok(found)
     }
 
     async fn leave_transaction(&self, error: &PgError) {

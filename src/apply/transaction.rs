@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::moved::Moves;
 use super::row_key::json_array;
 use super::{Limits, RowKey};
 use crate::cancel::CancelToken;
@@ -51,6 +52,10 @@ pub(super) struct Performed {
     pub(super) reported: Vec<Reported>,
     /// Rows that a trigger altered, as stored, by part.
     pub(super) stored: Vec<BTreeMap<RowKey, String>>,
+    /// Inserted rows that a trigger altered and that were set to their staged values.
+    pub(super) settled: u64,
+    /// What triggers did beside the batch's own rows.
+    pub(super) moves: Moves,
 }
 
 impl<'a> Transaction<'a> {
@@ -94,6 +99,11 @@ impl<'a> Transaction<'a> {
                         if parts.is_empty() { Vec::new() } else { counts(what, &rows, parts)? };
                     // Constraints that wait for the commit are checked now: after the journal's line nothing may fail.
                     self.execute(what, "set constraints all immediate").await?;
+                }
+                StepKind::Settle => {
+                    let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;
+                    let counts = rows.iter().filter_map(|row| row.first()?.as_deref()?.parse::<u64>().ok());
+                    performed.settled = counts.sum();
                 }
                 StepKind::Report => {
                     let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;

@@ -139,7 +139,7 @@ fn announce(
             taken[at].held.push(held);
         }
     }
-    Ok(Event::UndoWriting { xid, system_identifier, taken })
+    Ok(Event::UndoWriting { xid, system_identifier, taken, moved: performed.moves.rows })
 }
 
 /// After an undo of which the server forgot whether it was committed: a row that is gone (or has other values) and was

@@ -9,7 +9,7 @@ mod triggers;
 
 pub use order::{RowOrder, pack};
 pub use sequence::SequenceMove;
-pub use sql::{BatchTable, batch_script, sequence_script, undo_script};
+pub use sql::{BatchTable, batch_script, row_key_json, sequence_script, undo_script};
 pub use triggers::triggers_that_fire;
 
 use std::collections::BTreeMap;

@@ -27,6 +27,8 @@ pub enum StepKind {
     Hold,
     /// The one statement that changes live.
     Write,
+    /// Sets inserted rows that a trigger altered to their staged values; returns how many.
+    Settle,
     /// Returns one row for each staged row that did not end as staged: table, key (JSON text), outcome.
     Report,
     /// `commit`: apply commits itself, after the journal is on disk.
@@ -41,15 +43,25 @@ impl StepKind {
             Self::Stage => "stage",
             Self::Hold => "hold",
             Self::Write => "write",
+            Self::Settle => "settle",
             Self::Report => "report",
             Self::Commit => "commit",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Begin, Self::Settings, Self::Stage, Self::Hold, Self::Write, Self::Report, Self::Commit]
-            .into_iter()
-            .find(|kind| kind.word() == word)
+        [
+            Self::Begin,
+            Self::Settings,
+            Self::Stage,
+            Self::Hold,
+            Self::Write,
+            Self::Settle,
+            Self::Report,
+            Self::Commit,
+        ]
+        .into_iter()
+        .find(|kind| kind.word() == word)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::script::{CopyBlock, Step, StepKind, render};
 use super::{Action, SequenceMove};
-use crate::catalog::{ForeignKey, Table, column_list, quoted_list};
+use crate::catalog::{ForeignKey, Identity, Table, column_list, quoted_list};
 use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
 
@@ -56,6 +56,11 @@ pub fn batch_script(number: u32, tables: &[BatchTable<'_>]) -> Vec<u8> {
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");
     steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
+    let settled: Vec<String> =
+        tables.iter().enumerate().filter_map(|(at, part)| settle(at + 1, part)).collect();
+    if !settled.is_empty() {
+        steps.push(Step::sql(StepKind::Settle, settled.join("\n")));
+    }
     let reports: Vec<String> = tables.iter().enumerate().map(|(at, part)| report(at + 1, part)).collect();
     steps.push(Step::sql(StepKind::Report, format!("{}\norder by 1, 2;", reports.join("\nunion all\n"))));
     steps.push(Step::sql(StepKind::Commit, "commit;"));
@@ -249,6 +254,43 @@ fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
     )
 }
 
+/// Sets inserted rows that a trigger altered to their staged values. The key and identity columns that are always
+/// generated cannot be set; a row whose key was altered is reported.
+fn settle(number: usize, part: &BatchTable<'_>) -> Option<String> {
+    let fires = |trigger: &crate::catalog::Trigger| trigger.row_level && trigger.on_insert;
+    if part.action != Action::Insert || !part.table.triggers.iter().any(fires) {
+        return None;
+    }
+    let always = |name: &Ident| {
+        part.table.column(name).is_some_and(|column| column.identity == Some(Identity::Always))
+    };
+    let columns: Vec<String> = part
+        .columns
+        .iter()
+        .filter(|name| !part.key.contains(name) && !always(name))
+        .map(|name| format!("{0} = r.{0}", name.quoted()))
+        .collect();
+    if columns.is_empty() {
+        return None;
+    }
+    let done: Vec<String> = part
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, name)| format!("d.k{} = r.{}", at + 1, name.quoted()))
+        .collect();
+    Some(format!(
+        "with s as (update {} as l set {}\n  from pg_temp.\"rowback_{number}\" as r\n  join \
+         pg_temp.\"rowback_done_{number}\" as d on {}\n  where {} and not ({})\n  returning 1)\n\
+         select pg_catalog.count(*) as settled from s;",
+        part.table.from_sql(),
+        columns.join(", "),
+        done.join(" and "),
+        same_key(part),
+        as_staged(part)
+    ))
+}
+
 fn count_column(number: usize, part: &BatchTable<'_>) -> String {
     format!("(select pg_catalog.count(*) from d{number}) as {}", label(part))
 }
@@ -259,7 +301,8 @@ fn key_json(part: &BatchTable<'_>) -> String {
 }
 
 /// The key of a row `r` of a temporary table as a `jsonb` object, every value as text.
-pub(super) fn row_key_json(key: &[Ident], action: Action) -> String {
+/// The key of a staged row `r` as JSON, in the form that reports and the journal name rows by.
+pub fn row_key_json(key: &[Ident], action: Action) -> String {
     let pairs = key.iter().enumerate().map(|(at, name)| {
         let column = match action {
             Action::Insert => name.quoted(),

@@ -62,6 +62,10 @@ queries! {
     CATALOG_CHECKS = "catalog_checks", Read;
     /// Where a sequence stands.
     DIFF_SEQUENCE = "diff_sequence", Read;
+    /// What the open transaction has updated.
+    APPLY_TOUCHED = "apply_touched", Write;
+    /// The columns of a table that can be set back.
+    APPLY_COLUMNS = "apply_columns", Write;
     /// What a condition reads, once it is a view in scratch.
     EXTRACT_RELATIONS = "extract_relations", Scratch;
     /// Pins session settings, skipping those that the server does not know.
