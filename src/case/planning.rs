@@ -12,9 +12,10 @@ use crate::catalog::{ForeignKey, Table};
 use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict};
 use crate::ident::{Ident, TableName};
 use crate::plan::{
-    self, Action, Batch, BatchTable, LiveIdentity, Part, Plan, RowOrder, SequenceMove, Totals, pack,
+    self, Action, Batch, BatchTable, Firing, LiveIdentity, Part, Plan, RowOrder, SequenceMove, Totals, pack,
     sha256_hex,
 };
+use crate::recipe::Triggers;
 use crate::value::copy_text::{fields, is_null, push_field};
 
 /// Rows of a component whose tables refer to each other, until their order is known.
@@ -35,7 +36,13 @@ pub(super) fn make(layout: &Layout, diffed: &Diffed, batch_rows: u32, checks: Ch
     for directory in ["batches", "undo"] {
         layout.clear_directory(&layout.root().join(directory))?;
     }
-    let mut maker = Maker { layout, diffed, most: batch_rows.max(1) as usize, batches: Vec::new() };
+    let mut maker = Maker {
+        layout,
+        diffed,
+        most: batch_rows.max(1) as usize,
+        triggers: checks.triggers,
+        batches: Vec::new(),
+    };
     let targets: BTreeMap<TableName, Target<'_>> = diffed
         .tables
         .iter()
@@ -63,6 +70,8 @@ pub(super) struct Checks {
     pub staging_sha256: String,
     /// SHA-256 of `diff/manifest.json`.
     pub diff_sha256: String,
+    /// What is done about triggers.
+    pub triggers: Triggers,
     /// Notes of earlier stages.
     pub notes: Vec<String>,
 }
@@ -94,6 +103,7 @@ struct Maker<'a> {
     layout: &'a Layout,
     diffed: &'a Diffed,
     most: usize,
+    triggers: Triggers,
     batches: Vec<Batch>,
 }
 
@@ -182,8 +192,9 @@ impl<'a> Maker<'a> {
         let names: Vec<String> = parts.iter().map(|part| part.table.name.to_string()).collect();
         let action = parts.first().map_or("insert", |part| part.action.word());
         let name = format!("{number:04}-{}-{action}.sql", safe_name(&names.join("+")));
-        let batch = plan::batch_script(number, &parts);
-        let undo = plan::undo_script(number, &parts, &self.diffed.catalog.foreign_keys);
+        let firing = Firing { triggers: self.triggers, foreign_keys: &self.diffed.catalog.foreign_keys };
+        let batch = plan::batch_script_with(number, &parts, firing);
+        let undo = plan::undo_script_with(number, &parts, firing);
         let (file, undo_file) = (format!("batches/{name}"), format!("undo/{name}"));
         self.layout.write(&self.layout.root().join(&file), &batch)?;
         self.layout.write(&self.layout.root().join(&undo_file), &undo)?;
@@ -395,11 +406,13 @@ fn summarize(diffed: &Diffed, batches: Vec<Batch>, sequences: Vec<SequenceMove>,
             Verdict::ALL.into_iter().filter(|verdict| verdict.is_conflict()).map(count).sum();
         let overwritten = repairs.saturating_sub(count(Verdict::Damaged) + count(Verdict::Misrouted));
         plan.totals.conflicts += conflicts - overwritten.min(conflicts);
-        if let Some(live) = diffed.catalog.tables.get(&table.table) {
+        let live = diffed.catalog.tables.get(&table.table).filter(|_| checks.triggers == Triggers::Fire);
+        if let Some(live) = live {
             plan.triggers.extend(plan::triggers_that_fire(live, &actions_of(table)));
         }
     }
     plan.notes.extend(diffed.notes.iter().cloned());
+    plan.notes.extend(plan::needs_and_risks(checks.triggers).map(str::to_owned));
     plan
 }
 

@@ -13,7 +13,7 @@ use crate::diff::{self, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
 use crate::plan::sha256_hex;
-use crate::recipe::{Kind, Recipe, Recreated, Selection, Triggers};
+use crate::recipe::{Kind, Recipe, Recreated, Selection};
 use crate::scratch::Scratch;
 use crate::staging::{Manifest, StagingFormat};
 
@@ -80,9 +80,6 @@ fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     }
     if recipe.policy.recreated == Recreated::Repoint {
         return refuse("recreated = \"repoint\"");
-    }
-    if recipe.policy.triggers != Triggers::Fire {
-        return refuse("triggers other than \"fire\"");
     }
     if recipe.policy.recreate {
         return refuse("recreate = true");
@@ -196,7 +193,8 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
     if rows > recipe.policy.max_rows {
         return Err(CaseError::TooLarge { rows, most: recipe.policy.max_rows }.into());
     }
-    let checks = Checks { staging_sha256, diff_sha256, notes: extracted.notes };
+    let checks =
+        Checks { staging_sha256, diff_sha256, triggers: recipe.policy.triggers, notes: extracted.notes };
     let plan = planning::make(layout, &diffed, batch_rows, checks)?;
     layout.write_json(&layout.plan(), &plan)?;
     Ok(PlanSummary::of(&plan))

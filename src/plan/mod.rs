@@ -1,5 +1,6 @@
 //! The sealed list of batches. Pure: the same input gives the same bytes; no async, no files, no clock, no random.
 
+mod firing;
 mod order;
 pub mod recall;
 pub mod script;
@@ -7,9 +8,12 @@ mod sequence;
 mod sql;
 mod triggers;
 
+pub use firing::{Firing, needs_and_risks};
 pub use order::{RowOrder, pack};
 pub use sequence::SequenceMove;
-pub use sql::{BatchTable, batch_script, row_key_json, sequence_script, undo_script};
+pub use sql::{
+    BatchTable, batch_script, batch_script_with, row_key_json, sequence_script, undo_script, undo_script_with,
+};
 pub use triggers::triggers_that_fire;
 
 use std::collections::BTreeMap;

@@ -2,9 +2,10 @@
 //! update by the old values, an undo by the values that apply wrote. Names go through `Ident`, values through COPY.
 
 use super::script::{CopyBlock, Step, StepKind, render};
-use super::{Action, SequenceMove};
+use super::{Action, Firing, SequenceMove};
 use crate::catalog::{ForeignKey, Identity, Table, column_list, quoted_list};
 use crate::ident::{Ident, TableName};
+use crate::recipe::Triggers;
 use crate::sql::literal::literal;
 
 /// The rows of one table in one batch.
@@ -39,6 +40,11 @@ set local row_security = off;";
 
 /// A batch file. Running it twice changes nothing the second time.
 pub fn batch_script(number: u32, tables: &[BatchTable<'_>]) -> Vec<u8> {
+    batch_script_with(number, tables, Firing::AS_EVER)
+}
+
+/// A batch file that treats triggers as the recipe says.
+pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'_>) -> Vec<u8> {
     let mut title = vec![format!("rowback batch {number:04}, format {}", super::FORMAT)];
     title.extend(tables.iter().map(|part| describe(part, part.action.word())));
     title.push(
@@ -48,7 +54,7 @@ pub fn batch_script(number: u32, tables: &[BatchTable<'_>]) -> Vec<u8> {
     title.push(
         "The last result lists every row that did not end as staged; no row listed means all did.".into(),
     );
-    let mut steps = opening();
+    let mut steps = opening(&firing.before(tables));
     for (at, part) in tables.iter().enumerate() {
         steps.push(stage(at + 1, part, Purpose::Apply));
     }
@@ -56,8 +62,13 @@ pub fn batch_script(number: u32, tables: &[BatchTable<'_>]) -> Vec<u8> {
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");
     steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
-    let settled: Vec<String> =
-        tables.iter().enumerate().filter_map(|(at, part)| settle(at + 1, part)).collect();
+    let mut settled: Vec<String> = match firing.triggers {
+        Triggers::Fire | Triggers::Replica => {
+            tables.iter().enumerate().filter_map(|(at, part)| settle(at + 1, part)).collect()
+        }
+        Triggers::Disable => Vec::new(),
+    };
+    settled.extend(firing.after(tables, false));
     if !settled.is_empty() {
         steps.push(Step::sql(StepKind::Settle, settled.join("\n")));
     }
@@ -70,17 +81,22 @@ pub fn batch_script(number: u32, tables: &[BatchTable<'_>]) -> Vec<u8> {
 /// An undo file: takes back what the batch wrote, but leaves rows alone that changed since or that others refer to.
 /// `foreign_keys` are those of live.
 pub fn undo_script(number: u32, tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Vec<u8> {
+    undo_script_with(number, tables, Firing { foreign_keys, ..Firing::AS_EVER })
+}
+
+/// An undo file that treats triggers as the recipe says.
+pub fn undo_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'_>) -> Vec<u8> {
     let mut title = vec![format!("rowback undo {number:04}, format {}", super::FORMAT)];
     title.extend(tables.iter().map(|part| describe(part, "take back")));
     title.push(
         "Rows that changed since, or that others refer to, stay and are listed by the last result.".into(),
     );
     title.push("`rowback undo` also knows which rows apply really wrote; run by hand, this takes back every equal row.".into());
-    let mut steps = opening();
+    let mut steps = opening(&firing.before(tables));
     for (at, part) in tables.iter().enumerate() {
         steps.push(stage(at + 1, part, Purpose::Undo));
     }
-    steps.push(Step::sql(StepKind::Hold, hold(tables, foreign_keys)));
+    steps.push(Step::sql(StepKind::Hold, hold(tables, firing.foreign_keys)));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| undo_cte(at + 1, part)).collect();
     let counts = tables
         .iter()
@@ -101,7 +117,7 @@ pub fn sequence_script(number: u32, moves: &[SequenceMove]) -> Vec<u8> {
         format!("rowback batch {number:04}, format {}", super::FORMAT),
         "sequences that would hand out a recovered number again; only ever moved forward".into(),
     ];
-    let mut steps = opening();
+    let mut steps = opening("");
     let moves: Vec<String> = moves.iter().map(sequence_sql).collect();
     steps.push(Step::sql(StepKind::Write, moves.join("\n")));
     steps.push(Step::sql(StepKind::Commit, "commit;"));
@@ -121,8 +137,8 @@ fn sequence_sql(advance: &SequenceMove) -> String {
     )
 }
 
-fn opening() -> Vec<Step> {
-    vec![Step::sql(StepKind::Begin, "begin;"), Step::sql(StepKind::Settings, SETTINGS)]
+fn opening(more: &str) -> Vec<Step> {
+    vec![Step::sql(StepKind::Begin, "begin;"), Step::sql(StepKind::Settings, format!("{SETTINGS}{more}"))]
 }
 
 fn describe(part: &BatchTable<'_>, word: &str) -> String {

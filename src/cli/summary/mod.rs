@@ -47,10 +47,10 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
     if !text.is_empty() {
         text.push('\n');
     }
-    let line = if !verified.unexplained.is_empty() {
-        output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
-    } else {
+    let line = if verified.unexplained.is_empty() {
         output.paint(Paint::Green, "Verified: everything that was planned is in live.")
+    } else {
+        output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
     };
     let certificate = case.join("certificate.json");
     text.push_str(&format!("{line}\nThe certificate is {}.\n", certificate.display()));

@@ -1,0 +1,129 @@
+//! What is done about user triggers while a batch runs: they fire, are disabled by name, or sleep with the role
+//! `replica`. Pure: text only.
+
+use super::{Action, BatchTable};
+use crate::catalog::{ForeignKey, Trigger, TriggerMode};
+use crate::recipe::Triggers;
+use crate::sql::literal::literal;
+
+/// How the batches of a plan treat triggers.
+#[derive(Debug, Clone, Copy)]
+pub struct Firing<'a> {
+    /// The recipe's choice.
+    pub triggers: Triggers,
+    /// Live's foreign keys, which PostgreSQL does not check for a replica.
+    pub foreign_keys: &'a [ForeignKey],
+}
+
+impl Firing<'_> {
+    /// Triggers fire as they do for anybody.
+    pub const AS_EVER: Firing<'static> = Firing { triggers: Triggers::Fire, foreign_keys: &[] };
+
+    /// Behind the settings of the transaction.
+    pub(super) fn before(&self, tables: &[BatchTable<'_>]) -> String {
+        match self.triggers {
+            Triggers::Fire => String::new(),
+            Triggers::Replica => "\nset local session_replication_role = replica;".to_owned(),
+            Triggers::Disable => {
+                let all = each(tables, |table, trigger| {
+                    format!("\nalter table {table} disable trigger {};", trigger.name.quoted())
+                });
+                all.concat()
+            }
+        }
+    }
+
+    /// Behind the statement that writes: triggers as they were, and the check that PostgreSQL did not make.
+    pub(super) fn after(&self, tables: &[BatchTable<'_>], undo: bool) -> Option<String> {
+        match self.triggers {
+            Triggers::Fire => None,
+            Triggers::Disable => {
+                let all = each(tables, |table, trigger| {
+                    let mode = if trigger.mode == TriggerMode::Always { "enable always" } else { "enable" };
+                    format!("alter table {table} {mode} trigger {};", trigger.name.quoted())
+                });
+                // A table with checks still waiting cannot be altered.
+                (!all.is_empty()).then(|| format!("set constraints all immediate;\n{}", all.join("\n")))
+            }
+            Triggers::Replica if undo => None,
+            Triggers::Replica => self.own_check(tables),
+        }
+    }
+
+    /// Every written row must have its parents, which are locked against going until the commit.
+    fn own_check(&self, tables: &[BatchTable<'_>]) -> Option<String> {
+        let mut checks = Vec::new();
+        for (at, part) in tables.iter().enumerate() {
+            let keys = self.foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.child == part.table.name);
+            checks.extend(keys.map(|fk| check_sql(at + 1, part, fk)));
+        }
+        (!checks.is_empty()).then(|| format!("do $rowback$\nbegin\n{}\nend\n$rowback$;", checks.join("\n")))
+    }
+}
+
+fn each(tables: &[BatchTable<'_>], line: impl Fn(&str, &Trigger) -> String) -> Vec<String> {
+    let mut lines = Vec::new();
+    for part in tables {
+        let table = part.table.name.quoted();
+        let awake = part
+            .table
+            .triggers
+            .iter()
+            .filter(|trigger| matches!(trigger.mode, TriggerMode::Origin | TriggerMode::Always));
+        for trigger in awake {
+            let line = line(&table, trigger);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    lines
+}
+
+fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
+    let own: Vec<String> = part
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, name)| match part.action {
+            Action::Insert => format!("l.{0} = r.{0}", name.quoted()),
+            Action::Update => format!("l.{} = r.k{}", name.quoted(), at + 1),
+        })
+        .collect();
+    let refers: Vec<String> =
+        fk.child_columns().map(|name| format!("l.{} is not null", name.quoted())).collect();
+    let same: Vec<String> = fk
+        .columns
+        .iter()
+        .map(|(child, parent)| format!("p.{} = l.{}", parent.quoted(), child.quoted()))
+        .collect();
+    let (child, parent) = (part.table.from_sql(), fk.parent.quoted());
+    let rows = format!(
+        "{child} as l join pg_temp.\"rowback_{number}\" as r on {} where {}",
+        own.join(" and "),
+        refers.join(" and ")
+    );
+    let message =
+        literal(&format!("a recovered row of {} has no parent in {} ({})", fk.child, fk.parent, fk.name));
+    format!(
+        "  perform 1 from {parent} as p where exists (select from {rows} and {same}) for key share;\n  \
+         if exists (select from {rows} and not exists (select from {parent} as p where {same})) then\n    \
+         raise exception using errcode = 'foreign_key_violation', message = {message};\n  end if;",
+        same = same.join(" and ")
+    )
+}
+
+/// What the recipe's choice needs and risks, for the plan's notes.
+pub fn needs_and_risks(triggers: Triggers) -> Option<&'static str> {
+    match triggers {
+        Triggers::Fire => None,
+        Triggers::Disable => Some(
+            "triggers = \"disable\": user triggers of the written tables are disabled inside each transaction; this needs \
+             ownership of the tables and locks out other writers of these tables while a batch runs",
+        ),
+        Triggers::Replica => Some(
+            "triggers = \"replica\": needs a superuser or SET on session_replication_role; PostgreSQL checks no foreign key \
+             then, so each batch checks its own rows before it commits; triggers that are ENABLE ALWAYS or ENABLE REPLICA fire",
+        ),
+    }
+}
