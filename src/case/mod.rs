@@ -57,9 +57,11 @@ pub struct RecoverOptions {
 
 /// Extract, diff and plan; only reads live.
 pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<PlanSummary, Error> {
-    let session = connect_live(&options.live).await?;
-    let live = session.identity().await?;
+    // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
+    // that stays open while the backup is read would keep live from cleaning up.
+    let live = connect_live(&options.live).await?.identity().await?;
     stages::extract(options, Some(&live), context).await?;
+    let session = connect_live(&options.live).await?;
     let layout = Layout::at(&options.case_dir);
     stages::diff(&layout, &options.recipe, session, context).await?;
     stages::plan(layout, options.recipe.clone(), options.batch_rows).await

@@ -18,6 +18,9 @@ use crate::plan::{
 use crate::recipe::Triggers;
 use crate::value::copy_text::{fields, is_null, push_field};
 
+/// A batch ends early where rows are large: it is held in memory, and so is its undo.
+const BATCH_BYTES: usize = 16 << 20;
+
 /// Rows of a component whose tables refer to each other, until their order is known.
 type Kept = Vec<(usize, Vec<u8>)>;
 
@@ -118,7 +121,7 @@ impl<'a> Maker<'a> {
             }
             push_insert(&mut text, target, &staged, &diff);
             count += 1;
-            if count == self.most {
+            if count == self.most || text.len() >= BATCH_BYTES {
                 self.emit(vec![insert_part(target, std::mem::take(&mut text), count)])?;
                 count = 0;
             }
@@ -176,7 +179,7 @@ impl<'a> Maker<'a> {
             let (text, count) = waiting.entry(columns.clone()).or_default();
             push_update(text, target, &staged, &diff)?;
             *count += 1;
-            if *count == self.most {
+            if *count == self.most || text.len() >= BATCH_BYTES {
                 let (text, count) = std::mem::take(waiting.entry(columns.clone()).or_default());
                 self.emit(vec![update_part(target, columns, text, count)])?;
             }

@@ -20,6 +20,9 @@ use crate::staging::{StagedFile, StagingReader};
 /// Rows that are looked up together.
 const CHUNK_ROWS: usize = 1000;
 
+/// Fewer of them where rows are large: a chunk travels as one statement and comes back as one answer.
+const CHUNK_BYTES: usize = 4 << 20;
+
 /// What a pass counts.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -70,7 +73,9 @@ pub async fn run(
             return Err(DiffError::Cancelled);
         }
         let mut chunk = Vec::with_capacity(CHUNK_ROWS);
-        while chunk.len() < CHUNK_ROWS && reader.next_row(&mut staged)? {
+        let mut bytes = 0;
+        while chunk.len() < CHUNK_ROWS && bytes < CHUNK_BYTES && reader.next_row(&mut staged)? {
+            bytes += staged.len();
             chunk.push(StagedRow::cut(&staged, court.fit));
         }
         if chunk.is_empty() {

@@ -89,7 +89,7 @@ async fn load_children(
         } else {
             let own: Vec<&ForeignKey> =
                 incoming.iter().filter(|(_, fk)| &fk.child == table).map(|(_, fk)| *fk).collect();
-            children_choice(chosen, &own, family).await?
+            children_choice(chosen, scratch, &own, family).await?
         };
         scratch.load(table, choice).await?;
     }
@@ -98,6 +98,7 @@ async fn load_children(
 
 async fn children_choice(
     chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
     incoming: &[&ForeignKey],
     family: i16,
 ) -> Result<Choice, ExtractError> {
@@ -105,7 +106,7 @@ async fn children_choice(
     let mut memory = 0;
     for fk in incoming {
         let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
-        if !is_decided_by_text(fk, child, parent) {
+        if !is_decided_by_text(fk, child, parent, scratch) {
             return Ok(Choice::All);
         }
         let side = chosen.side_table(&fk.parent).await?;
@@ -141,12 +142,14 @@ async fn read_keys(
 }
 
 /// Can the reference be decided on the text of the dump, which another session with other settings wrote?
-fn is_decided_by_text(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
+fn is_decided_by_text(fk: &ForeignKey, child: &Table, parent: &Table, scratch: &Scratch) -> bool {
+    // Keys come from scratch in UTF-8, rows from the dump in its own encoding; plain numbers look alike in both.
+    let utf8 = scratch.backup().contents().encoding == "UTF8";
     fk.columns.iter().all(|(child_column, parent_column)| {
         match (child.column(child_column), parent.column(parent_column)) {
             (Some(left), Some(right)) => {
-                has_one_text(left)
-                    && has_one_text(right)
+                has_one_text(left, utf8)
+                    && has_one_text(right, utf8)
                     && !left.generated
                     && (left.is_enum == right.is_enum || !fk.is_enforced())
             }
@@ -157,12 +160,13 @@ fn is_decided_by_text(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
 
 /// Does every value of the type have exactly one text, whatever the session's settings, and is equality of values
 /// equality of texts?
-fn has_one_text(column: &Column) -> bool {
+fn has_one_text(column: &Column, utf8: bool) -> bool {
     let by_type = matches!(
         column.base_type,
         BaseType::Bool | BaseType::Int2 | BaseType::Int4 | BaseType::Int8 | BaseType::Uuid
-    ) || column.is_enum;
-    let by_collation = matches!(column.base_type, BaseType::Text | BaseType::Varchar) && column.deterministic;
+    ) || (column.is_enum && utf8);
+    let by_collation =
+        utf8 && matches!(column.base_type, BaseType::Text | BaseType::Varchar) && column.deterministic;
     by_type || by_collation
 }
 
@@ -228,7 +232,7 @@ async fn load_parents(
     if keys.is_empty() {
         return Ok(false);
     }
-    let choice = if is_decided_by_text(fk, child, parent) {
+    let choice = if is_decided_by_text(fk, child, parent, scratch) {
         let columns = fk.parent_columns().cloned().collect();
         Choice::AnyOf(vec![KeyMatch { columns, keys: Arc::new(keys) }])
     } else {
