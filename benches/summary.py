@@ -28,7 +28,7 @@ def row(label, hand, ours):
 
 runs = len(next(iter(seconds["hand"].values())))
 print(f"medians of {runs} runs           by hand    rowback   by hand ÷ rowback (above 1: rowback is faster)")
-row("load: backup to scratch", median("hand", "load"), median("rowback", "load"))
+row("load: backup to scratch", median("hand", "load"), median("rowback", "scratch", "load"))
 row("extract: the wanted rows", median("hand", "extract"), median("rowback", "extract"))
 row("diff and plan", None, median("rowback", "diff", "plan"))
 row("apply", median("hand", "apply"), median("rowback", "apply"))

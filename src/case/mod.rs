@@ -7,14 +7,17 @@ mod planning;
 mod sources;
 mod stages;
 mod summary;
+mod timing;
 mod verifying;
 mod writing;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub use error::{CaseError, Error};
 pub use layout::{BackupIdentity, Layout};
 pub use summary::{DiffSummary, ExtractSummary, PlanSummary, Verdicts};
+pub use timing::Timings;
 pub use verifying::{VerifySummary, verify};
 pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
@@ -60,11 +63,17 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
     let live = connect_live(&options.live).await?.identity().await?;
-    stages::extract(options, Some(&live), context).await?;
+    let extracted = stages::extract(options, Some(&live), context).await?;
     let session = connect_live(&options.live).await?;
     let layout = Layout::at(&options.case_dir);
+    let start = Instant::now();
     stages::diff(&layout, &options.recipe, session, context).await?;
-    stages::plan(layout, options.recipe.clone(), options.batch_rows).await
+    let diffed = start.elapsed();
+    let mut plan = stages::plan(layout, options.recipe.clone(), options.batch_rows).await?;
+    plan.timings = extracted.timings;
+    plan.timings.insert("diff".to_owned(), diffed.as_secs_f64());
+    plan.timings.insert("plan".to_owned(), start.elapsed().saturating_sub(diffed).as_secs_f64());
+    Ok(plan)
 }
 
 /// From the backup to staging; live is not asked, beyond making sure that scratch is another database.

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::layout::{BackupIdentity, Layout};
 use super::planning::{self, Checks};
 use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
+use super::timing::StepClock;
 use super::{CaseError, Context, Error, RecoverOptions};
 use crate::backup::Backup;
 use crate::diff::{self, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
 use crate::plan::sha256_hex;
+use crate::progress::{SharedProgress, Step};
 use crate::recipe::{Kind, Recipe, Recreated, Selection};
 use crate::scratch::Scratch;
 use crate::staging::{Manifest, StagingFormat};
@@ -44,15 +46,27 @@ pub(super) async fn extract(
         let (backup, progress, cancel) = (backup.clone(), context.progress.clone(), context.cancel.clone());
         tokio::task::spawn_blocking(move || backup.sha256(&*progress, &cancel))
     };
-    let (progress, cancel) = (context.progress.clone(), context.cancel.clone());
-    let scratch =
-        Scratch::prepare(backup.clone(), &options.scratch, live, &context.env, progress, cancel).await?;
+    let clock = StepClock::new(context.progress.clone(), Step::Load);
+    let progress: SharedProgress = clock.clone();
+    let start = Instant::now();
+    let scratch = Scratch::prepare(
+        backup.clone(),
+        &options.scratch,
+        live,
+        &context.env,
+        progress.clone(),
+        context.cancel.clone(),
+    )
+    .await?;
+    let prepared = start.elapsed();
     let how = ExtractOptions { format: options.staging, time_limit: TIME_LIMIT };
     let staging = layout.staging();
     let extracted = tokio::select! {
-        done = extract::run(&scratch, &options.recipe, &staging, &how, &context.progress) => done,
+        done = extract::run(&scratch, &options.recipe, &staging, &how, &progress) => done,
         () = context.cancel.cancelled() => Err(crate::scratch::RestoreError::Cancelled.into()),
     };
+    let loaded = clock.spent();
+    let chosen = start.elapsed().saturating_sub(prepared + loaded);
     let removed = scratch.remove().await;
     let extracted = extracted?;
     removed?;
@@ -63,6 +77,9 @@ pub(super) async fn extract(
     Ok(ExtractSummary {
         tables: extracted.files.iter().map(|file| (file.table.table.clone(), file.rows)).collect(),
         notes: extracted.notes,
+        timings: [("scratch", prepared), ("load", loaded), ("extract", chosen)]
+            .map(|(step, spent)| (step.to_owned(), spent.as_secs_f64()))
+            .into(),
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::timing::Timings;
 use crate::diff::{Diffed, Verdict};
 use crate::ident::TableName;
 use crate::plan::Plan;
@@ -18,6 +19,8 @@ pub struct ExtractSummary {
     pub tables: BTreeMap<TableName, u64>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Seconds by step.
+    pub timings: Timings,
 }
 
 /// What the diff found.
@@ -70,6 +73,8 @@ pub struct PlanSummary {
     pub triggers: Vec<String>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Seconds by step, of the steps that ran.
+    pub timings: Timings,
 }
 
 impl PlanSummary {
@@ -83,6 +88,7 @@ impl PlanSummary {
             conflicts: plan.totals.conflicts,
             triggers: plan.triggers.clone(),
             notes: plan.notes.clone(),
+            timings: Timings::new(),
         }
     }
 

@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 source "$root/scripts/cluster.sh"
 
 # Named one by one: what is here is promised, and stays green.
-must_pass=(northwind-1 pagila-1 pagila-4 billing-1 billing-2 billing-5)   # named here one by one, as the kinds of accident they need are there
+must_pass=(northwind-1 pagila-1 pagila-4 billing-1 billing-2 billing-5)
 rowback=${ROWBACK:-$root/target/debug/rowback}
 
 [[ $# -ge 1 && -d $1 ]] || { echo "run.sh: the folder of the datasets is not there: ${1:-(not named)}" >&2; exit 3; }

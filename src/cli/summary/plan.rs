@@ -144,6 +144,7 @@ mod tests {
             conflicts: 3,
             triggers: vec!["public.orders: touch_updated_at, before insert".to_owned()],
             notes: vec!["the predicate alone cannot tell rows deleted on purpose".to_owned()],
+            timings: BTreeMap::new(),
         }
     }
 
