@@ -1,5 +1,6 @@
 -- access:  write
--- params:  $1 text  schema, $2 text  table
+-- params:  $1 text  schema
+--          $2 text  table
 -- returns: name text, type_name text, in_key bool, numeric bool
 -- why:     the columns that can be set back when a trigger moved them: neither generated nor identity always; the key is
 --          the primary key, without which rows cannot be told apart

@@ -78,7 +78,7 @@ async fn live_wins_and_every_row_left_is_named() {
             if new.id = 5 then new.tags := '{altered}'; end if;
             return new; end $$;
         create function away() returns trigger language plpgsql as $$ begin delete from customers where id = 6; return null; end $$;
-        create trigger t1 before insert on customers for each row execute function gone();
+        create trigger t1 before insert or update on customers for each row execute function gone();
         create trigger t2 after insert on customers for each row when (new.id = 6) execute function away()";
     // Only customers, so that no order waits for one that is not there.
     let case = HandMadeCase::shop("kept", before, 1000).await;
