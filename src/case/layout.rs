@@ -132,7 +132,9 @@ impl Layout {
         if self.journal().exists() {
             return Err(CaseError::AlreadyApplied { path: self.root.clone() });
         }
-        if old != recipe {
+        // A run that ended before it staged anything has left nothing that could be lost.
+        let has_results = self.staging().join("manifest.json").exists() || self.plan().exists();
+        if old != recipe && has_results {
             return Err(CaseError::OtherRun { path: self.root.clone() });
         }
         Ok(())
