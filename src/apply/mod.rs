@@ -87,6 +87,24 @@ pub async fn run(
     Ok(summary(&runner, options.mode, waiting.len(), before))
 }
 
+/// How far the journal of a case says that its plan is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// Batches that are in live.
+    pub committed: usize,
+    /// Batches that were taken back.
+    pub undone: usize,
+}
+
+/// Reads the journal of a case; asks no server, so a batch in doubt counts as not committed.
+pub fn progress_of(case: &Path, plan: &Plan) -> Result<Standings, ApplyError> {
+    let history = History::of(plan, Journal::read(case)?.lines())?;
+    Ok(Standings {
+        committed: history.numbers(Standing::Committed).len(),
+        undone: history.numbers(Standing::Undone).len(),
+    })
+}
+
 /// The batches that are not known to be committed.
 fn waiting(plan: &Plan, history: &History) -> Vec<Batch> {
     let open = |batch: &&Batch| {

@@ -1,9 +1,11 @@
 //! The case directory, and the stages one after the other: each reads what the stage before left and leaves its own, so
 //! that each can be run alone, looked at, repeated and resumed. Only here are stages called.
 
+mod doctor;
 mod error;
 mod layout;
 mod planning;
+mod reporting;
 mod sources;
 mod stages;
 mod summary;
@@ -14,8 +16,10 @@ mod writing;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+pub use doctor::{Check, DoctorOptions, DoctorSummary, doctor};
 pub use error::{CaseError, Error};
 pub use layout::{BackupIdentity, Layout};
+pub use reporting::report;
 pub use summary::{DiffSummary, ExtractSummary, PlanSummary, Verdicts};
 pub use timing::Timings;
 pub use verifying::{VerifySummary, verify};

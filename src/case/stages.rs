@@ -214,5 +214,6 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
         Checks { staging_sha256, diff_sha256, triggers: recipe.policy.triggers, notes: extracted.notes };
     let plan = planning::make(layout, &diffed, batch_rows, checks)?;
     layout.write_json(&layout.plan(), &plan)?;
+    super::reporting::refresh(layout)?;
     Ok(PlanSummary::of(&plan))
 }

@@ -58,6 +58,7 @@ pub async fn verify(
     .await?;
     layout.write_json(&layout.root().join("certificate.json"), &certificate)?;
     layout.forget(&[directory])?;
+    super::reporting::refresh(&layout)?;
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
     for (verdict, count) in certificate.tables.iter().flat_map(|table| &table.left_out) {
         *left_out.entry(verdict.clone()).or_default() += count;

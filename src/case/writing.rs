@@ -47,7 +47,9 @@ pub async fn apply(case: &Path, options: ApplyOptions, context: &Context) -> Res
         mode: if options.dry_run == DryRun::Yes { Mode::DryRun } else { Mode::Real },
         limits: Limits::default(),
     };
-    Ok(apply::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await?)
+    let applied = apply::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await;
+    refresh_report(case, context);
+    Ok(applied?)
 }
 
 /// Takes back what apply wrote and nobody has changed since.
@@ -57,5 +59,17 @@ pub async fn undo(case: &Path, options: UndoOptions, context: &Context) -> Resul
     }
     let settings = settings_of(&recipe_of(&Layout::at(case))?, options.live, &context.env)?;
     let stage = UndoStage { confirm: options.confirm, limits: Limits::default() };
-    Ok(undo::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await?)
+    let undone = undo::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await;
+    refresh_report(case, context);
+    Ok(undone?)
+}
+
+/// The report follows what was done; that it cannot be written is no reason to call what was done a failure.
+fn refresh_report(case: &Path, context: &Context) {
+    let layout = Layout::at(case);
+    if layout.plan().exists()
+        && let Err(error) = super::reporting::refresh(&layout)
+    {
+        context.progress.note(&format!("report.html is not up to date: {error}"));
+    }
 }

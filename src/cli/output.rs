@@ -26,6 +26,7 @@ pub enum Format {
 pub struct Output {
     format: Format,
     chatter: Chatter,
+    show_values: bool,
     color_out: bool,
     color_err: bool,
 }
@@ -69,6 +70,7 @@ impl Output {
         Self {
             format: if global.json { Format::Json } else { Format::Text },
             chatter,
+            show_values: global.show_values,
             color_out: color(io::stdout().is_terminal()),
             color_err: color(err_terminal),
         }
@@ -77,6 +79,11 @@ impl Output {
     /// How progress is shown.
     pub fn chatter(&self) -> Chatter {
         self.chatter
+    }
+
+    /// May values of rows be shown?
+    pub fn shows_values(&self) -> bool {
+        self.show_values
     }
 
     /// Colours text for stdout, where it is coloured.

@@ -123,6 +123,20 @@ pub fn live_flag(args: &LiveArgs, env: &Env, output: &Output) -> Result<Option<C
     args.live.as_deref().map(|text| resolve(Some(text), "--live", env, output)).transpose()
 }
 
+/// Where doctor looks for live.
+pub fn doctor_live(
+    args: &LiveArgs,
+    recipe: Option<&mut Recipe>,
+    env: &Env,
+    output: &Output,
+) -> Result<ConnectSettings, Failure> {
+    if let Some(recipe) = recipe {
+        return recipe_live(args, recipe, env, output);
+    }
+    let origin = if args.live.is_some() { "--live" } else { "PG* variables and defaults" };
+    resolve(args.live.as_deref(), origin, env, output)
+}
+
 fn resolve(text: Option<&str>, origin: &str, env: &Env, output: &Output) -> Result<ConnectSettings, Failure> {
     let settings = ConnectSettings::resolve(text, env)
         .map_err(|error| Failure::from(error).with_cause(format!("the setting comes from {origin}")))?;

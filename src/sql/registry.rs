@@ -62,6 +62,10 @@ queries! {
     CATALOG_CHECKS = "catalog_checks", Read;
     /// Where a sequence stands.
     DIFF_SEQUENCE = "diff_sequence", Read;
+    /// What a role may do with a table.
+    DOCTOR_PRIVILEGES = "doctor_privileges", Read;
+    /// What a role may do in a database.
+    DOCTOR_DATABASE = "doctor_database", Read;
     /// What the open transaction has updated.
     APPLY_TOUCHED = "apply_touched", Write;
     /// The columns of a table that can be set back.

@@ -4,11 +4,13 @@ mod apply;
 pub mod completions;
 mod confirm;
 mod diff;
+mod doctor;
 mod extract;
 mod inspect;
 pub mod man;
 mod plan;
 mod recover;
+mod report;
 mod undo;
 mod verify;
 
@@ -36,19 +38,13 @@ pub async fn dispatch(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, F
         Command::Apply(args) => apply::run(args, &context, output).await,
         Command::Verify(args) => verify::run(args, &context, output).await,
         Command::Undo(args) => undo::run(args, &context, output).await,
-        Command::Report(_) => later("report"),
+        Command::Report(args) => report::run(args, output).await,
         Command::Extract(args) => extract::run(args, &context, output).await,
         Command::Diff(args) => diff::run(args, &context, output).await,
         Command::Plan(args) => plan::run(args, &context, output).await,
         Command::Inspect(args) => inspect::run(args, &context, output).await,
-        Command::Doctor(_) => later("doctor"),
+        Command::Doctor(args) => doctor::run(args, &context, output).await,
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
     }
-}
-
-/// A command that this version does not have yet.
-fn later(command: &str) -> Result<Ending, Failure> {
-    let message = format!("this version of rowback does not do {command}");
-    Err(Failure::usage("not-in-this-version", message, "Nothing was touched."))
 }

@@ -5,7 +5,7 @@ mod plan;
 
 use std::path::Path;
 
-use rowback::case::{ExtractSummary, VerifySummary};
+use rowback::case::{DoctorSummary, ExtractSummary, VerifySummary};
 
 pub use self::apply::{apply, undo};
 pub use self::plan::{diff, plan};
@@ -54,6 +54,16 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
     };
     let certificate = case.join("certificate.json");
     text.push_str(&format!("{line}\nThe certificate is {}.\n", certificate.display()));
+    text
+}
+
+/// One line a check.
+pub fn doctor(found: &DoctorSummary, output: &Output) -> String {
+    let mut text = String::new();
+    for check in &found.checks {
+        let (paint, word) = if check.ok { (Paint::Green, "ok   ") } else { (Paint::Red, "wrong") };
+        text.push_str(&format!("{}  {}: {}\n", output.paint(paint, word), check.name, check.detail));
+    }
     text
 }
 

@@ -1,0 +1,26 @@
+//! `rowback report`: what a case found and did, as text, JSON or one HTML file.
+
+use rowback::case;
+
+use crate::cli::Ending;
+use crate::cli::args::ReportArgs;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+
+/// Prints the report, or writes it as HTML.
+pub async fn run(args: &ReportArgs, output: &Output) -> Result<Ending, Failure> {
+    let report = case::report(&args.case.case, output.shows_values()).await?;
+    let Some(path) = &args.html else {
+        output.result("report", &report, |_| report.text())?;
+        return Ok(Ending::Done);
+    };
+    std::fs::write(path, report.html()).map_err(|error| {
+        Failure::input(
+            "output-unwritable",
+            format!("the report cannot be written to {}", path.display()),
+            &error,
+        )
+    })?;
+    output.note(&format!("The report is in {}.", path.display()));
+    Ok(Ending::Done)
+}
