@@ -29,7 +29,6 @@ struct Target<'a> {
     table: &'a Table,
     diffed: &'a DiffedTable,
     key: Vec<Ident>,
-    key_positions: Vec<usize>,
     /// Position in the staged row, and live's column; generated columns are left out.
     written: Vec<(usize, Ident)>,
 }
@@ -89,9 +88,8 @@ fn target<'a>(diffed: &'a Diffed, table: &'a DiffedTable) -> Result<Target<'a>, 
             written.push((position, name.clone()));
         }
     }
-    let key_positions = table.staged.table.key.clone();
     let name_of = |at: &usize| table.columns.get(*at).cloned().flatten().ok_or(CaseError::Stale);
-    let key = key_positions.iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
+    let key = table.staged.table.key.iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
     let mut names = live
         .column_names()
         .map(Ident::as_str)
@@ -99,7 +97,7 @@ fn target<'a>(diffed: &'a Diffed, table: &'a DiffedTable) -> Result<Target<'a>, 
     if let Some(name) = names.find(|name| name.contains(['\n', '\r'])) {
         return Err(CaseError::OddName { name: name.to_owned() }.into());
     }
-    Ok(Target { table: live, diffed: table, key, key_positions, written })
+    Ok(Target { table: live, diffed: table, key, written })
 }
 
 struct Maker<'a> {
@@ -171,13 +169,13 @@ impl<'a> Maker<'a> {
     fn update(&mut self, target: &Target<'a>) -> Result<(), Error> {
         let mut rows = sources::TableRows::open(self.layout, target.diffed)?;
         let mut waiting: BTreeMap<Vec<Ident>, (Vec<u8>, usize)> = BTreeMap::new();
-        while let Some((staged, diff)) = rows.next_row()? {
+        while let Some((_, diff)) = rows.next_row()? {
             if diff.action != RowAction::Update {
                 continue;
             }
             let columns = diff.columns.clone();
             let (text, count) = waiting.entry(columns.clone()).or_default();
-            push_update(text, target, &staged, &diff)?;
+            push_update(text, &diff)?;
             *count += 1;
             if *count == self.most || text.len() >= BATCH_BYTES {
                 let (text, count) = std::mem::take(waiting.entry(columns.clone()).or_default());
@@ -264,26 +262,18 @@ fn push_insert(text: &mut Vec<u8>, target: &Target<'_>, staged: &[u8], diff: &Di
 }
 
 /// Key, new values, seen values.
-fn push_update(text: &mut Vec<u8>, target: &Target<'_>, staged: &[u8], diff: &DiffRow) -> Result<(), Error> {
-    let raw: Vec<&[u8]> = fields(staged).collect();
-    for (at, &position) in target.key_positions.iter().enumerate() {
-        if at > 0 {
-            text.push(b'\t');
-        }
-        text.extend_from_slice(raw.get(position).copied().unwrap_or(b"\\N"));
+fn push_update(text: &mut Vec<u8>, diff: &DiffRow) -> Result<(), Error> {
+    for (at, value) in diff.key.iter().enumerate() {
+        push_field(text, at == 0, Some(value.as_bytes()));
     }
-    for name in &diff.columns {
-        let written = target.written.iter().find(|(_, column)| column == name);
-        let (position, _) = written.ok_or(CaseError::Stale)?;
-        text.push(b'\t');
-        text.extend_from_slice(raw.get(*position).copied().unwrap_or(b"\\N"));
-    }
-    let live = diff.live.as_ref().ok_or(CaseError::Stale)?;
-    for name in &diff.columns {
-        match live.get(name.as_str()) {
-            Some(Value::String(value)) => push_field(text, false, Some(value.as_bytes())),
-            Some(Value::Null) => push_field(text, false, None),
-            _ => return Err(CaseError::Stale.into()),
+    for values in [Some(&diff.backup), diff.live.as_ref()] {
+        let values = values.ok_or(CaseError::Stale)?;
+        for name in &diff.columns {
+            match values.get(name.as_str()) {
+                Some(Value::String(value)) => push_field(text, false, Some(value.as_bytes())),
+                Some(Value::Null) => push_field(text, false, None),
+                _ => return Err(CaseError::Stale.into()),
+            }
         }
     }
     text.push(b'\n');

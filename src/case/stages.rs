@@ -86,8 +86,8 @@ pub(super) async fn extract(
 /// What the recipe may say and this version does not do.
 fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     let refuse = |what| Err(CaseError::NotInThisVersion { what });
-    if recipe.recover.iter().any(|entry| entry.kind != Kind::Deleted) {
-        return refuse("kinds other than \"deleted\"");
+    if recipe.recover.iter().any(|entry| entry.kind == Kind::Misrouted) {
+        return refuse("kind \"misrouted\"");
     }
     if recipe.recover.iter().any(|entry| matches!(entry.selection, Selection::Replay(_))) {
         return refuse("replay");

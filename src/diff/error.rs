@@ -41,6 +41,40 @@ pub enum DiffError {
         /// The table.
         table: TableName,
     },
+    /// A text of the recipe that live evaluates failed.
+    #[error("{key} of \"{table}\" (entry {entry} of the recipe) failed")]
+    Condition {
+        /// The table.
+        table: TableName,
+        /// Number of the entry in the recipe, from 1.
+        entry: u16,
+        /// `damaged` or `owner_from`.
+        key: &'static str,
+        /// What PostgreSQL says.
+        source: Box<PgError>,
+    },
+    /// The recipe wants a column repaired that no update can set.
+    #[error("\"{column}\" of \"{table}\" cannot be repaired")]
+    NotRepairable {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: Ident,
+        /// Why.
+        problem: &'static str,
+    },
+    /// Two entries say different things about one value.
+    #[error("entries {} and {} of the recipe say different things about \"{column}\" of \"{table}\"", entries[0], entries[1])]
+    Contradiction {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: Ident,
+        /// Numbers of the entries, from 1.
+        entries: [u16; 2],
+        /// The key of the first such row.
+        key: String,
+    },
     /// A file of tombstones cannot be used.
     #[error("the tombstones in \"{}\" cannot be used", path.display())]
     Tombstones {
@@ -79,6 +113,18 @@ pub enum DiffError {
     Pg(#[from] PgError),
 }
 
+impl DiffError {
+    /// `entry` counts from 0, as everywhere but in messages.
+    pub(super) fn condition(table: TableName, entry: u16, key: &'static str, source: PgError) -> Self {
+        match source {
+            lost @ (PgError::Lost { .. } | PgError::Cancelled { .. } | PgError::Connect { .. }) => {
+                Self::Pg(lost)
+            }
+            source => Self::Condition { table, entry: entry + 1, key, source: Box::new(source) },
+        }
+    }
+}
+
 impl Explain for DiffError {
     fn code(&self) -> &'static str {
         match self {
@@ -86,6 +132,13 @@ impl Explain for DiffError {
             Self::ColumnGone { .. } => "live-column-missing",
             Self::ColumnNew { .. } => "live-column-new",
             Self::KeyIgnored { .. } => "key-ignored",
+            Self::Condition { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
+                "predicate-timeout"
+            }
+            Self::Condition { source, .. } if source.sqlstate() == Some("25006") => "predicate-writes",
+            Self::Condition { .. } => "predicate-failed",
+            Self::NotRepairable { .. } => "column-not-repairable",
+            Self::Contradiction { .. } => "entries-contradict",
             Self::Tombstones { .. } => "tombstones-unusable",
             Self::ToldToFail { .. } => "policy-fail",
             Self::Unreadable { .. } => "diff-unreadable",
@@ -102,7 +155,10 @@ impl Explain for DiffError {
             | Self::ColumnGone { .. }
             | Self::ColumnNew { .. }
             | Self::ToldToFail { .. } => Kind::Refused,
-            Self::KeyIgnored { .. } => Kind::Usage,
+            Self::KeyIgnored { .. }
+            | Self::Condition { .. }
+            | Self::NotRepairable { .. }
+            | Self::Contradiction { .. } => Kind::Usage,
             Self::Tombstones { .. } | Self::Unreadable { .. } => Kind::Input,
             Self::Unprintable => Kind::Bug,
             Self::Cancelled => Kind::Stopped,
@@ -114,6 +170,11 @@ impl Explain for DiffError {
     fn causes(&self) -> Vec<String> {
         match self {
             Self::Tombstones { problem, .. } => vec![problem.clone()],
+            Self::Condition { source, .. } => {
+                source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
+            }
+            Self::NotRepairable { problem, .. } => vec![(*problem).to_owned()],
+            Self::Contradiction { key, .. } => vec![format!("the first such row has the key {key}")],
             Self::ColumnNew { .. } => vec!["it is NOT NULL and has no default".into()],
             Self::ColumnGone { .. } | Self::TableGone { .. } => {
                 vec!["the backup has it: it was dropped or renamed since".into()]
@@ -141,6 +202,20 @@ impl Explain for DiffError {
             }
             Self::KeyIgnored { table } => {
                 format!("Take the key out of `ignore` under `[columns.\"{table}\"]`. {nothing}")
+            }
+            Self::Condition { key, source, .. } if source.sqlstate() == Some("25006") => {
+                format!("{key} may only read; it ran in a read-only transaction. {nothing}")
+            }
+            Self::Condition { key: "damaged", .. } => format!(
+                "It is an expression over live.column and backup.column, with the names that live has. Correct it and run the same command again. {nothing}"
+            ),
+            Self::Condition { table, key, .. } => format!(
+                "{key} is an expression or SELECT over the live row, whose columns are {}.column. Correct it and run the same command again. {nothing}",
+                table.name
+            ),
+            Self::NotRepairable { .. } => format!("Take it out of the entry. {nothing}"),
+            Self::Contradiction { .. } => {
+                format!("Make the entries' conditions exclude each other, or remove one. {nothing}")
             }
             Self::Tombstones { table, .. } => format!(
                 "The file must be CSV, its first line the names of columns of {table} that name a row. {nothing}"

@@ -84,11 +84,12 @@ impl IdentityRule {
         }
     }
 
-    /// Compares the staged row with live's row of the same key.
-    pub fn judge(&self, staged: &StagedRow, live: &[Box<[u8]>], hint: &str) -> Entity {
-        if !self.given.is_empty() {
-            let same = self.given.iter().all(|&at| staged.fields[at] == live[at]);
-            return if same {
+    /// Compares the staged row with live's row of the same key. What is known to be `damaged` says nothing.
+    pub fn judge(&self, staged: &StagedRow, live: &[Box<[u8]>], damaged: &[usize], hint: &str) -> Entity {
+        let is_sound = |at: &&usize| !damaged.contains(at);
+        let mut given = self.given.iter().filter(is_sound).peekable();
+        if given.peek().is_some() {
+            return if given.all(|&at| staged.fields[at] == live[at]) {
                 Entity::Same
             } else {
                 Entity::Other("the recipe's identity columns differ".into())
@@ -98,14 +99,15 @@ impl IdentityRule {
             return Entity::Same;
         }
         let mut unique_differs = None;
-        for (name, positions) in &self.uniques {
+        let are_sound = |positions: &[usize]| positions.iter().all(|at| !damaged.contains(at));
+        for (name, positions) in self.uniques.iter().filter(|(_, positions)| are_sound(positions)) {
             match (key_of(&staged.fields, positions), key_of(live, positions)) {
                 (Some(left), Some(right)) if left == right => return Entity::Same,
                 (Some(_), Some(_)) => unique_differs = Some(name),
                 _ => {}
             }
         }
-        for &at in &self.created {
+        for &at in self.created.iter().filter(is_sound) {
             if !is_null(&staged.fields[at]) && !is_null(&live[at]) {
                 return if staged.fields[at] == live[at] {
                     Entity::Same
@@ -117,7 +119,7 @@ impl IdentityRule {
         if let Some(name) = unique_differs {
             return Entity::Other(format!("the values of {name} differ"));
         }
-        for (name, positions) in &self.foreign {
+        for (name, positions) in self.foreign.iter().filter(|(_, positions)| are_sound(positions)) {
             if key_of(&staged.fields, positions) != key_of(live, positions) {
                 return Entity::Other(format!("{name} points elsewhere"));
             }

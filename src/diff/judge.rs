@@ -2,9 +2,12 @@
 //! no server. Pure.
 
 use super::blocked::Parents;
+use super::charges::Charge;
+use super::damage::Finding;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
 use super::lookup::StagedRow;
+use super::origin::{Followed, Origin};
 use super::tombstones::Tombstones;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::{ForeignKey, column_list};
@@ -24,6 +27,8 @@ pub struct Judgement {
     pub reason: String,
     /// Positions in `Fit::columns`: what an update sets, what an insert leaves null, or what differs.
     pub columns: Vec<usize>,
+    /// What an update sets where that is not the backup's value: position in `Fit::columns` and raw COPY field.
+    pub truth: Vec<(usize, Box<[u8]>)>,
     /// Must nothing be hung on this row?
     pub blocks: bool,
     /// Does the row come back, by us or by other hands, so that cut links to it are set again?
@@ -52,6 +57,8 @@ pub struct Court<'a> {
     pub upwards: Vec<Upward<'a>>,
     /// Rows that were deleted on purpose.
     pub tombstones: Option<&'a Tombstones>,
+    /// What the recipe's entries say about damage in rows that are in live.
+    pub charges: Vec<Charge<'a>>,
     /// What is done with changed rows.
     pub changed: Changed,
     /// Are cut links set again?
@@ -67,16 +74,114 @@ impl Court<'_> {
         live: Option<&[Box<[u8]>]>,
         refers: &[bool],
         parents: &Parents,
+        finding: Finding,
     ) -> Judgement {
-        let evidence = Evidence::of_origin(&row.origin);
+        let origin = Origin::parse(&row.origin);
+        let evidence = self.evidence(&origin);
         if self.tombstones.is_some_and(|tombstones| tombstones.contains(row)) {
             let reason = "named in the tombstones".to_owned();
             return Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) };
         }
         match live {
+            Some(live) if !finding.truth.is_empty() => {
+                self.judge_damaged(row, live, refers, parents, evidence, finding)
+            }
+            Some(live) if evidence != Evidence::Cascade && !self.is_followed_from(&origin) => {
+                self.judge_sound(row, live, evidence, &finding)
+            }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
+            None if evidence == Evidence::Predicate && !self.is_followed_from(&origin) => {
+                let reason = "an entry of kind \"deleted\" would bring it back".to_owned();
+                Judgement { blocks: true, reason, ..still(Verdict::Lost, evidence) }
+            }
             None => self.judge_absent(row, refers, parents, evidence),
         }
+    }
+
+    /// Does an entry of kind `deleted` select the row, or an operator who put it there by hand?
+    fn is_followed_from(&self, origin: &Origin<'_>) -> bool {
+        let is_charge = |entry: &u16| self.charges.iter().any(|charge| charge.number == *entry);
+        if origin.entries.is_empty() { true } else { !origin.entries.iter().all(is_charge) }
+    }
+
+    /// Who is selected by an entry of kind `deleted` needs no other evidence; who is only looked at for damage does.
+    fn evidence(&self, origin: &Origin<'_>) -> Evidence {
+        let is_selected = !origin.entries.is_empty();
+        match origin.followed {
+            Some(Followed::Cascade) if !(is_selected && self.is_followed_from(origin)) => Evidence::Cascade,
+            Some(Followed::Parent) if !(is_selected && self.is_followed_from(origin)) => Evidence::Needed,
+            _ => Evidence::Predicate,
+        }
+    }
+
+    /// The row holds damaged values.
+    fn judge_damaged(
+        &self,
+        row: &StagedRow,
+        live: &[Box<[u8]>],
+        refers: &[bool],
+        parents: &Parents,
+        evidence: Evidence,
+        finding: Finding,
+    ) -> Judgement {
+        let mut columns: Vec<usize> = finding.truth.keys().copied().collect();
+        let hint = format!("`identity = [...]` for {}", self.fit.live.name);
+        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &hint) {
+            return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
+        }
+        columns.extend(self.cut_links(row, live, refers, parents));
+        columns.sort_unstable();
+        columns.dedup();
+        let others: Vec<Ident> =
+            self.differing(row, live).filter(|at| !columns.contains(at)).map(|at| self.name(at)).collect();
+        let reason = if others.is_empty() {
+            String::new()
+        } else {
+            format!("live's {} stays as it is", column_list(&others))
+        };
+        let verdict = if finding.misrouted { Verdict::Misrouted } else { Verdict::Damaged };
+        let truth = finding.truth.into_iter().collect();
+        Judgement { action: RowAction::Update, columns, truth, reason, ..still(verdict, evidence) }
+    }
+
+    /// The row was only looked at for damage, and has none: what differs in the columns that the recipe is about was
+    /// changed by somebody.
+    fn judge_sound(
+        &self,
+        row: &StagedRow,
+        live: &[Box<[u8]>],
+        evidence: Evidence,
+        finding: &Finding,
+    ) -> Judgement {
+        let columns = finding.kept.clone();
+        if columns.is_empty() {
+            return still(Verdict::Same, evidence);
+        }
+        let hint = format!("`identity = [...]` for {}", self.fit.live.name);
+        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &hint) {
+            return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
+        }
+        let names: Vec<Ident> = columns.iter().map(|&at| self.name(at)).collect();
+        let action = match self.changed {
+            Changed::Overwrite => RowAction::Update,
+            _ => RowAction::None,
+        };
+        let reason = finding.why_kept.clone().unwrap_or_else(|| {
+            format!("live's {} differs and is not damaged by the recipe's condition", column_list(&names))
+        });
+        Judgement { action, reason, columns, ..still(Verdict::Changed, evidence) }
+    }
+
+    fn differing<'r>(
+        &'r self,
+        row: &'r StagedRow,
+        live: &'r [Box<[u8]>],
+    ) -> impl Iterator<Item = usize> + 'r {
+        self.fit.written().map(|(at, _)| at).filter(|&at| row.fields[at] != live[at])
+    }
+
+    fn name(&self, at: usize) -> Ident {
+        self.fit.columns[at].live.name.clone()
     }
 
     fn judge_absent(
@@ -121,13 +226,12 @@ impl Court<'_> {
         parents: &Parents,
         evidence: Evidence,
     ) -> Judgement {
-        let differing: Vec<usize> =
-            self.fit.written().map(|(at, _)| at).filter(|&at| row.fields[at] != live[at]).collect();
+        let differing: Vec<usize> = self.differing(row, live).collect();
         if differing.is_empty() {
             return still(Verdict::Same, evidence);
         }
         let hint = format!("`identity = [...]` for {}", self.fit.live.name);
-        let entity = self.identity.judge(row, live, &hint);
+        let entity = self.identity.judge(row, live, &[], &hint);
         if let Entity::Other(reason) = entity {
             return Judgement {
                 blocks: true,
@@ -140,11 +244,8 @@ impl Court<'_> {
             return still(Verdict::Same, evidence);
         }
         let cut = self.cut_links(row, live, refers, parents);
-        let others: Vec<Ident> = differing
-            .iter()
-            .filter(|at| !cut.contains(at))
-            .map(|&at| self.fit.columns[at].live.name.clone())
-            .collect();
+        let others: Vec<Ident> =
+            differing.iter().filter(|at| !cut.contains(at)).map(|&at| self.name(at)).collect();
         let came_back = self.identity.was_made_again(row, live);
         if !cut.is_empty() {
             let reason = if others.is_empty() {
@@ -210,6 +311,7 @@ fn still(verdict: Verdict, evidence: Evidence) -> Judgement {
         evidence,
         reason: String::new(),
         columns: Vec::new(),
+        truth: Vec::new(),
         blocks: false,
         comes_back: false,
     }

@@ -1,12 +1,15 @@
 //! Holds staging against live and gives each row one verdict. Only reads live, in one snapshot.
 
 mod blocked;
+mod charges;
 mod conditions;
+mod damage;
 mod drift;
 mod error;
 mod identity;
 mod judge;
 mod lookup;
+mod origin;
 mod pass;
 mod probe;
 mod rows;
@@ -171,8 +174,9 @@ async fn courts<'a>(
 ) -> Result<BTreeMap<TableName, Court<'a>>, DiffError> {
     let mut found = BTreeMap::new();
     for (name, fit) in fits {
-        let entry = input.recipe.recover.iter().find(|entry| &entry.table == name);
-        let identity: Vec<Ident> = entry.map(|entry| entry.identity.clone()).unwrap_or_default();
+        let mut entries = input.recipe.recover.iter().filter(|entry| &entry.table == name);
+        let given = entries.find(|entry| !entry.identity.is_empty());
+        let identity: Vec<Ident> = given.map(|entry| entry.identity.clone()).unwrap_or_default();
         let mut upwards = Vec::new();
         for fk in live.parents_of(name) {
             upwards.extend(upward(input, session, fit, fits, fk).await?);
@@ -183,9 +187,11 @@ async fn courts<'a>(
             identity: IdentityRule::of(fit, &identity, live.parents_of(name)),
             upwards,
             tombstones: tombstones.get(name),
+            charges: charges::of(input.recipe, fit)?,
             changed: input.recipe.policy.changed,
             links: if leaves { Links::Leave } else { Links::Repair },
         };
+        damage::check(session, &court).await?;
         found.insert(name.clone(), court);
     }
     Ok(found)
@@ -337,6 +343,13 @@ async fn finish(
     for table in order.iter().flat_map(|component| &component.tables) {
         let (Some((file, tally)), Some(fit)) = (done.get(table), fits.get(table)) else { continue };
         diffed.notes.extend(fit.notes.iter().cloned());
+        if tally.gone > 0 {
+            diffed.notes.push(format!(
+                "{} rows of {table} that the recipe calls damaged are not in live: an entry of kind \"deleted\" would \
+                 bring them back",
+                tally.gone
+            ));
+        }
         for (name, count) in &tally.missing {
             *diffed.missing.entry(name.clone()).or_default() += count;
         }

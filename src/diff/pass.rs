@@ -10,7 +10,7 @@ use super::lookup::{StagedRow, by_key, text};
 use super::probe::{Obstacle, obstacles};
 use super::rows::DiffWriter;
 use super::verdict::{Evidence, RowAction, Verdict};
-use super::{DiffError, conditions, verify_parents};
+use super::{DiffError, conditions, damage, verify_parents};
 use crate::cancel::CancelToken;
 use crate::ident::Ident;
 use crate::pg::ReadSession;
@@ -36,6 +36,8 @@ pub struct Tally {
     pub missing: BTreeMap<String, u64>,
     /// The highest number of a recovered row, by column that a sequence feeds.
     pub highest: BTreeMap<Ident, i64>,
+    /// Rows that are only looked at for damage and are not in live.
+    pub gone: u64,
     /// Lost parents that only others need.
     pub lost_parents: u64,
     /// Did the parents' book learn something about this table?
@@ -102,11 +104,12 @@ async fn judge_chunk(
     live: &[Option<Vec<Box<[u8]>>>],
 ) -> Result<Vec<Judgement>, DiffError> {
     let refers = conditions::hold(bench.session, court, rows).await?;
+    let findings = damage::find(bench.session, court, rows, live).await?;
     let mut judgements: Vec<Judgement> = rows
         .iter()
         .zip(live)
-        .zip(&refers)
-        .map(|((row, live), refers)| court.judge(row, live.as_deref(), refers, parents))
+        .zip(refers.iter().zip(findings))
+        .map(|((row, live), (refers, finding))| court.judge(row, live.as_deref(), refers, parents, finding))
         .collect();
     verify_parents::check(bench.session, court, parents, rows, &refers, &mut judgements).await?;
     ask_constraints(court, bench, rows, live, &mut judgements).await?;
@@ -131,6 +134,9 @@ async fn ask_constraints(
             (RowAction::Update, Some(live)) => {
                 let kept = (0..live.len()).filter(|column| !judgement.columns.contains(column));
                 kept.for_each(|column| row.fields[column].clone_from(&live[column]));
+                for (column, value) in &judgement.truth {
+                    row.fields[*column].clone_from(value);
+                }
             }
             _ => continue,
         }
@@ -211,6 +217,8 @@ fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed:
     *tally.verdicts.entry(judgement.verdict).or_default() += 1;
     *tally.actions.entry(judgement.action).or_default() += 1;
     tally.lost_parents += u64::from(only_needed);
+    let only_charged = judgement.evidence == Evidence::Predicate && !judgement.comes_back;
+    tally.gone += u64::from(judgement.verdict == Verdict::Lost && only_charged);
     if judgement.action != RowAction::None {
         *tally.written.entry(judgement.evidence).or_default() += 1;
     }

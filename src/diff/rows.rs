@@ -67,13 +67,17 @@ impl DiffWriter {
             });
             Value::Object(pairs.collect::<Map<_, _>>()).to_string()
         };
+        let mut truth = row.fields.clone();
+        for (column, value) in &judgement.truth {
+            truth[*column].clone_from(value);
+        }
         let own = [
             Some(judgement.verdict.word().to_owned()),
             Some(judgement.action.word().to_owned()),
             Some(judgement.evidence.word().to_owned()),
             Some(judgement.reason.clone()),
             Some(Value::from(names).to_string()),
-            Some(values(&row.fields)),
+            Some(values(&truth)),
             live.map(values),
         ];
         for value in &own {
@@ -125,7 +129,7 @@ pub struct DiffRow {
     pub reason: String,
     /// The columns concerned.
     pub columns: Vec<Ident>,
-    /// The backup's values of these columns.
+    /// The true values of these columns: the backup's, or what `owner_from` gives.
     pub backup: Map<String, Value>,
     /// Live's values of these columns; `None` when the row is not in live.
     pub live: Option<Map<String, Value>>,

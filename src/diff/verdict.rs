@@ -123,15 +123,6 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// From the origin that staging keeps with a row; a row without one was put there by the operator.
-    pub fn of_origin(origin: &str) -> Self {
-        match origin.split(' ').next() {
-            Some("cascade") => Self::Cascade,
-            Some("parent") => Self::Needed,
-            _ => Self::Predicate,
-        }
-    }
-
     /// As it is written in diff files and reports.
     pub fn word(self) -> &'static str {
         match self {

@@ -12,6 +12,12 @@ use crate::sql::literal::literal;
 /// The family of rows that are only parents of chosen ones; real families count from 0.
 pub(super) const PARENTS: i16 = -1;
 
+/// The family of rows that are only looked at for damage: nothing is followed from them.
+pub(super) const CHARGED: i16 = -2;
+
+/// Reasons below this number are entries of the recipe.
+pub(super) const FIRST_FOLLOWED: i32 = 100_000;
+
 /// Why a row was chosen; the number orders the reasons, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
@@ -24,10 +30,10 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    fn number(self) -> i32 {
+    pub(super) fn number(self) -> i32 {
         match self {
             Self::Selected(entry) => i32::from(entry),
-            Self::Child(fk) => 100_000 + i32::from(fk),
+            Self::Child(fk) => FIRST_FOLLOWED + i32::from(fk),
             Self::Parent(fk) => 200_000 + i32::from(fk),
         }
     }
@@ -41,30 +47,26 @@ pub(super) struct Chosen<'a> {
 }
 
 impl<'a> Chosen<'a> {
-    /// No rows yet; `entries` are the origins' texts of the recipe's entries.
-    pub async fn start(
-        session: &'a ScratchSession,
-        catalog: &'a Catalog,
-        entries: usize,
-    ) -> Result<Self, ExtractError> {
+    /// No rows yet.
+    pub async fn start(session: &'a ScratchSession, catalog: &'a Catalog) -> Result<Self, ExtractError> {
         session
             .execute(
                 "preparing extraction",
-                "create unlogged table rowback.origins (id int4 primary key, origin text not null)",
+                "create unlogged table rowback.origins (id int4 primary key, origin text not null); \
+                 create unlogged table rowback.selected (tab oid, place tid, entry int4, primary key (tab, place, entry))",
             )
             .await?;
         let mut texts: BTreeMap<i32, String> = BTreeMap::new();
-        for entry in (0u16..).take(entries) {
-            texts.insert(Reason::Selected(entry).number(), "predicate".to_owned());
-        }
         for (at, fk) in (0u16..).zip(&catalog.foreign_keys) {
             texts.insert(Reason::Child(at).number(), format!("cascade {}", fk.name));
             texts.insert(Reason::Parent(at).number(), format!("parent {}", fk.name));
         }
         let values: Vec<String> =
             texts.iter().map(|(id, text)| format!("({id}, {})", literal(text))).collect();
-        let insert = format!("insert into rowback.origins values {}", values.join(", "));
-        session.execute("preparing extraction", &insert).await?;
+        if !values.is_empty() {
+            let insert = format!("insert into rowback.origins values {}", values.join(", "));
+            session.execute("preparing extraction", &insert).await?;
+        }
         Ok(Self { session, catalog, made: BTreeSet::new() })
     }
 
@@ -126,9 +128,10 @@ impl<'a> Chosen<'a> {
         let insert = format!(
             "insert into {parent_side} (tab, place, family, origin)\n\
              select distinct p.tableoid, p.ctid, {PARENTS}::int2, {}\n\
-             from {} as c\njoin {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since}\n\
+             from {} as c\njoin {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} \
+             and h.family <> {CHARGED}\n\
              join {} as p on {}\n\
-             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid)\n\
+             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED})\n\
              on conflict do nothing",
             Reason::Parent(at).number(),
             child_source(fk, child),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::chosen::{Chosen, PARENTS, join_condition};
+use super::chosen::{CHARGED, Chosen, PARENTS, join_condition};
 use super::{ExtractError, Following};
 use crate::catalog::graph::{Component, parents_first};
 use crate::catalog::{Column, ForeignKey, Table, quoted_list};
@@ -217,8 +217,8 @@ async fn load_parents(
     // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.
     let sql = format!(
         "copy (select distinct {} from (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
-         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} where {} and not exists \
-         (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid where {})) to stdout",
+         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.family <> {CHARGED} where {} and not exists \
+         (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED} where {})) to stdout",
         quoted_list("c.", fk.child_columns()),
         child.from_sql(),
         not_null.join(" and "),
@@ -258,8 +258,8 @@ pub(super) async fn count_edges(chosen: &mut Chosen<'_>) -> Result<Vec<super::Ed
         let sql = format!(
             "select count(distinct (c.rowback_tab, c.rowback_place)), count(distinct (s.tab, s.place)) from \
              (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c join {} as p on {} \
-             join {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid and h.family <> {PARENTS} \
-             left join {child_side} as s on s.tab = c.rowback_tab and s.place = c.rowback_place and s.family <> {PARENTS}",
+             join {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid and h.family not in ({PARENTS}, {CHARGED}) \
+             left join {child_side} as s on s.tab = c.rowback_tab and s.place = c.rowback_place and s.family not in ({PARENTS}, {CHARGED})",
             child.from_sql(),
             parent.from_sql(),
             join_condition(fk, child, parent),

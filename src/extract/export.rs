@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::chosen::{Chosen, number, side_name};
+use super::chosen::{Chosen, FIRST_FOLLOWED, number, side_name};
 use super::{ExtractError, KeyColumns, ORIGIN_COLUMN};
 use crate::catalog::{Table, quoted_list};
 use crate::ident::Ident;
@@ -21,6 +21,38 @@ pub(super) async fn rows_chosen(chosen: &Chosen<'_>, table: &Table) -> Result<u6
     Ok(number(&chosen.session.text_rows("counting chosen rows", &sql).await?))
 }
 
+/// How many entries of the recipe select rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Selecting {
+    /// One at most: the reason for which a row was chosen names it.
+    One,
+    /// Several: they were written down apart.
+    Several,
+}
+
+impl Selecting {
+    /// By their number.
+    pub fn by(entries: usize) -> Self {
+        if entries > 1 { Self::Several } else { Self::One }
+    }
+
+    /// The chosen rows, each once: place, the entries that select it, and the strongest reference that leads to it.
+    fn rows_sql(self, side: &str) -> String {
+        let one = format!(
+            "select tab, place, (min(origin) filter (where origin < {FIRST_FOLLOWED}))::text as entries, \
+             min(origin) filter (where origin >= {FIRST_FOLLOWED}) as followed from {side} group by tab, place"
+        );
+        match self {
+            Self::One => one,
+            Self::Several => format!(
+                "select c.tab, c.place, s.entries, c.followed from ({one}) as c left join \
+                 (select tab, place, string_agg(entry::text, ',' order by entry) as entries from rowback.selected \
+                 group by tab, place) as s on s.tab = c.tab and s.place = c.place"
+            ),
+        }
+    }
+}
+
 /// Writes the staging file of one table. A column whose text its native type would not give back stays text, which shows
 /// only on the way: the table is then read once more.
 pub(super) async fn stage_table(
@@ -28,16 +60,16 @@ pub(super) async fn stage_table(
     table: &Table,
     key: &KeyColumns,
     staging: &Path,
-    format: StagingFormat,
+    (selecting, format): (Selecting, StagingFormat),
     progress: &SharedProgress,
 ) -> Result<StagedFile, ExtractError> {
     let staged = staged_table(table, key);
     let sql = format!(
-        "copy (select {}, g.origin from {} as t join (select tab, place, min(origin) as origin from {} group by tab, place) as h \
-         on h.tab = t.tableoid and h.place = t.ctid join rowback.origins as g on g.id = h.origin order by {}) to stdout",
+        "copy (select {}, concat_ws(' ', 'predicate ' || h.entries, g.origin) from {} as t join ({}) as h \
+         on h.tab = t.tableoid and h.place = t.ctid left join rowback.origins as g on g.id = h.followed order by {}) to stdout",
         quoted_list("t.", table.column_names()),
         table.from_sql(),
-        side_name(table),
+        selecting.rows_sql(&side_name(table)),
         ordered_by(table, key),
     );
     let mut text_columns = BTreeSet::new();

@@ -27,8 +27,8 @@ use crate::scratch::choice::Choice;
 use crate::sql::predicate::{Predicate, Query};
 use crate::staging::{StagedFile, StagingFormat};
 
-/// Name of the column that staging adds to a table's own: why the row is staged (`predicate`, `cascade <foreign key>`,
-/// `parent <foreign key>`).
+/// Name of the column that staging adds to a table's own: why the row is staged. `predicate 0,2` names the entries of the
+/// recipe that select it, counted from 0; then, or alone, `cascade <foreign key>` or `parent <foreign key>`.
 pub const ORIGIN_COLUMN: &str = "rowback_origin";
 
 /// How extraction is done.
@@ -71,6 +71,7 @@ pub struct EdgeCount {
 /// The user's SQL for one entry, guarded.
 #[derive(Debug, Clone)]
 enum Selected {
+    Everything,
     Where(String),
     Query(String),
 }
@@ -108,6 +109,8 @@ struct Entry<'a> {
     table: &'a Table,
     selected: Selected,
     following: Following,
+    /// Does another entry name the same table? Then a row may be selected more than once.
+    shares_table: bool,
 }
 
 /// Runs the whole stage: from the empty tables of `scratch` to files in `staging`.
@@ -124,13 +127,13 @@ pub async fn run(
     let entries = entries(recipe, &catalog)?;
     let mut notes = Vec::new();
     load_selected(scratch, &catalog, &entries, &mut notes).await?;
-    let mut chosen = Chosen::start(scratch.session(), &catalog, entries.len()).await?;
+    let mut chosen = Chosen::start(scratch.session(), &catalog).await?;
     choose_all(&mut chosen, scratch, recipe, &entries, options).await?;
     if recipe.policy.parents == crate::recipe::Parents::Missing {
         closure::ascend(&mut chosen, scratch).await?;
     }
     let edges = closure::count_edges(&mut chosen).await?;
-    let files = stage(&mut chosen, scratch, recipe, staging, options, progress).await?;
+    let files = stage(&mut chosen, scratch, (recipe, &entries), staging, options, progress).await?;
     let catalog = only_staged(&catalog, &files);
     Ok(Extracted { files, edges, catalog, notes })
 }
@@ -155,16 +158,12 @@ fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>
                     .text()
                     .to_owned(),
             ),
-            Selection::Replay(_) | Selection::Everything => {
-                return Err(ExtractError::NotInThisVersion {
-                    what: "replay, and recipes without a predicate",
-                });
-            }
+            Selection::Everything => Selected::Everything,
+            Selection::Replay(_) => return Err(ExtractError::NotInThisVersion { what: "replay" }),
         };
-        if recover.kind != Kind::Deleted {
-            return Err(ExtractError::NotInThisVersion { what: "kinds other than \"deleted\"" });
-        }
-        found.push(Entry { number, recover, table, selected, following: Following::of(&recover.children) });
+        let shares_table = recipe.recover.iter().filter(|other| other.table == recover.table).count() > 1;
+        let following = Following::of(&recover.children);
+        found.push(Entry { number, recover, table, selected, following, shares_table });
     }
     Ok(found)
 }
@@ -196,7 +195,8 @@ async fn load_selected(
     Ok(())
 }
 
-/// Entries that follow the same foreign keys are one family, and share one descent.
+/// Deleted rows are followed to their children; entries that follow the same foreign keys are one family, and share one
+/// descent. Rows that are only damaged are chosen by themselves.
 async fn choose_all(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
@@ -204,24 +204,41 @@ async fn choose_all(
     entries: &[Entry<'_>],
     options: &ExtractOptions,
 ) -> Result<(), ExtractError> {
+    let deleted: Vec<&Entry<'_>> =
+        entries.iter().filter(|entry| entry.recover.kind == Kind::Deleted).collect();
     let mut families: Vec<&Following> = Vec::new();
-    for entry in entries {
+    for entry in &deleted {
         if !families.contains(&&entry.following) {
             families.push(&entry.following);
         }
     }
     for (family, following) in (0i16..).zip(families) {
         let mut roots = BTreeSet::new();
-        for entry in entries.iter().filter(|entry| &entry.following == following) {
-            let key = resolve::key_of(recipe, entry.table)?;
-            selection::prove_key_if_given(scratch.session(), recipe, entry.table).await?;
-            let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
-            if hits == 0 {
-                return Err(selection::why_nothing(scratch.session(), entry.table).await?);
-            }
+        for entry in deleted.iter().filter(|entry| &entry.following == following) {
+            choose(chosen, scratch, recipe, entry, family, options).await?;
             roots.insert(entry.recover.table.clone());
         }
         closure::descend(chosen, scratch, following, &roots, family).await?;
+    }
+    for entry in entries.iter().filter(|entry| entry.recover.kind != Kind::Deleted) {
+        choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?;
+    }
+    Ok(())
+}
+
+async fn choose(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+    recipe: &Recipe,
+    entry: &Entry<'_>,
+    family: i16,
+    options: &ExtractOptions,
+) -> Result<(), ExtractError> {
+    let key = resolve::key_of(recipe, entry.table)?;
+    selection::prove_key_if_given(scratch.session(), recipe, entry.table).await?;
+    let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
+    if hits == 0 {
+        return Err(selection::why_nothing(scratch.session(), entry.table).await?);
     }
     Ok(())
 }
@@ -229,7 +246,7 @@ async fn choose_all(
 async fn stage(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
-    recipe: &Recipe,
+    (recipe, entries): (&Recipe, &[Entry<'_>]),
     staging: &Path,
     options: &ExtractOptions,
     progress: &SharedProgress,
@@ -244,7 +261,10 @@ async fn stage(
         let key = resolve::key_of(recipe, table)?;
         selection::prove_key_if_given(scratch.session(), recipe, table).await?;
         progress.start(Step::Extract, &name.to_string(), Some(rows));
-        let file = export::stage_table(chosen, table, &key, staging, options.format, progress).await?;
+        let selecting = entries.iter().filter(|entry| entry.recover.table == name).count();
+        let selecting = export::Selecting::by(selecting);
+        let how = (selecting, options.format);
+        let file = export::stage_table(chosen, table, &key, staging, how, progress).await?;
         progress.finish(Step::Extract);
         files.push(file);
     }

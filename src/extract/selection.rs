@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::chosen::Chosen;
+use super::chosen::{Chosen, Reason};
 use super::{Entry, ExtractError, Selected};
 use crate::catalog::{Catalog, Table, quoted_list};
 use crate::ident::{Ident, TableName};
@@ -31,6 +31,7 @@ pub(super) async fn analyze(
     selected: &Selected,
 ) -> Result<Reads, ExtractError> {
     let view = match selected {
+        Selected::Everything => return Ok(Reads::default()),
         Selected::Where(text) => format!("select 1 as hit from {} where (\n{text}\n)", table.from_sql()),
         Selected::Query(text) => text.clone(),
     };
@@ -69,7 +70,7 @@ pub(super) async fn choose(
     family: i16,
     time_limit: Duration,
 ) -> Result<u64, ExtractError> {
-    let (table, number) = (entry.table, entry.number);
+    let (table, number) = (entry.table, Reason::Selected(entry.number).number());
     let select = select_places(table, key, &entry.selected);
     let reader = scratch.connect().await?;
     let limit = time_limit.as_millis();
@@ -95,9 +96,16 @@ pub(super) async fn choose(
         into.finish().await
     };
     let count = copied.await.map_err(|source| ExtractError::predicate(&table.name, source))?;
+    let record = if entry.shares_table {
+        format!(
+            "; insert into rowback.selected select tab, place, {number} from {staged} on conflict do nothing"
+        )
+    } else {
+        String::new()
+    };
     let insert = format!(
         "insert into {side} (tab, place, family, origin) select tab, place, {family}::int2, {number} from {staged} \
-         on conflict do nothing; drop table {staged}"
+         on conflict do nothing{record}; drop table {staged}"
     );
     chosen.session.execute("evaluating a predicate", &insert).await?;
     Ok(count)
@@ -106,6 +114,7 @@ pub(super) async fn choose(
 fn select_places(table: &Table, key: &[Ident], selected: &Selected) -> String {
     let source = table.from_sql();
     match selected {
+        Selected::Everything => format!("select tableoid, ctid from {source}"),
         Selected::Where(text) => format!("select tableoid, ctid from {source} where (\n{text}\n)"),
         Selected::Query(text) => {
             let columns = quoted_list("", key);

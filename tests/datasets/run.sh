@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 source "$root/scripts/cluster.sh"
 
 # Named one by one: what is here is promised, and stays green.
-must_pass=(northwind-1 pagila-1 pagila-4 billing-1 billing-2 billing-5)
+must_pass=(northwind-1 northwind-2 pagila-1 pagila-2 pagila-4 billing-1 billing-2 billing-3 billing-5)
 rowback=${ROWBACK:-$root/target/debug/rowback}
 
 [[ $# -ge 1 && -d $1 ]] || { echo "run.sh: the folder of the datasets is not there: ${1:-(not named)}" >&2; exit 3; }
@@ -19,7 +19,7 @@ names=("$@")
 [[ ${#names[@]} -gt 0 ]] || names=("${must_pass[@]}")
 
 # What undo cannot leave as it was, because live's own triggers write it whenever a row is put back or taken away.
-stamped_columns() { case $1 in billing-*) echo '^updated_at$' ;; *) echo '^$' ;; esac; }
+stamped_columns() { case $1 in billing-*) echo '^updated_at$' ;; pagila-[23]) echo '^last_update$' ;; *) echo '^$' ;; esac; }
 trigger_tables() { case $1 in billing-*) echo '^ledger\.audit\t' ;; *) echo '^$' ;; esac; }
 
 work=$(mktemp -d /tmp/rowback-datasets-XXXXXX)

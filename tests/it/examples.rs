@@ -143,6 +143,13 @@ fn deleted_declared_key() {
 }
 
 #[test]
+fn corrupted() {
+    let besides = "update customers set email = 'corrected@example.org' where id = 4;
+                   update customers set phone = '+44 20 7946 0555' where id = 9";
+    rescue(&Example { name: "corrupted", besides, left_for_a_human: true });
+}
+
+#[test]
 fn the_program_that_uses_the_library() {
     run(Command::new(env!("CARGO"))
         .args(["build", "--locked", "--quiet", "--example", "library"])

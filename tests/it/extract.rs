@@ -113,7 +113,7 @@ async fn everything_that_hangs_on_a_row_and_everything_it_needs() {
     person.sort();
     assert_eq!(
         person,
-        ["cascade person_boss_fkey", "parent person_boss_fkey", "parent team_lead_fkey", "predicate"]
+        ["cascade person_boss_fkey", "parent person_boss_fkey", "parent team_lead_fkey", "predicate 0"]
     );
     let edge = |name: &str| {
         let found =

@@ -13,6 +13,7 @@ mod architecture;
 mod backup;
 mod cli_usage;
 mod cluster;
+mod diff_corrupted;
 mod error_codes;
 mod examples;
 mod extract;

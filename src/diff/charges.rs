@@ -1,0 +1,72 @@
+//! What the recipe's entries of kind `corrupted` and `misrouted` say about a table's rows, held against live's columns.
+//! Pure.
+
+use super::DiffError;
+use super::drift::Fit;
+use crate::ident::Ident;
+use crate::recipe::{Kind, Recipe, Recover};
+
+/// What one entry says.
+#[derive(Debug, Clone)]
+pub struct Charge<'a> {
+    /// Number of the entry in the recipe, from 0.
+    pub number: u16,
+    /// The kind of accident.
+    pub kind: Kind,
+    /// Positions in `Fit::columns` of the columns that it is about.
+    pub columns: Vec<usize>,
+    /// Did the recipe name these columns? Then they say nothing about who a row is.
+    pub named: bool,
+    /// Condition over `live.` and `backup.`; without one every difference is damage.
+    pub damaged: Option<&'a str>,
+}
+
+/// The charges against rows of a table, in the order of the recipe.
+pub fn of<'a>(recipe: &'a Recipe, fit: &Fit<'_>) -> Result<Vec<Charge<'a>>, DiffError> {
+    let mut found = Vec::new();
+    for (number, entry) in (0u16..).zip(&recipe.recover) {
+        if entry.table == fit.live.name && entry.kind != Kind::Deleted {
+            found.push(charge(number, entry, recipe, fit)?);
+        }
+    }
+    Ok(found)
+}
+
+fn charge<'a>(
+    number: u16,
+    entry: &'a Recover,
+    recipe: &Recipe,
+    fit: &Fit<'_>,
+) -> Result<Charge<'a>, DiffError> {
+    let named: Vec<&Ident> = entry.columns.iter().chain(&entry.owner).collect();
+    let mut columns = Vec::new();
+    for column in &named {
+        columns.push(position(column, entry, recipe, fit)?);
+    }
+    if named.is_empty() {
+        columns = fit.written().map(|(at, _)| at).filter(|at| !fit.key.contains(at)).collect();
+    }
+    Ok(Charge {
+        number,
+        kind: entry.kind,
+        columns,
+        named: !named.is_empty(),
+        damaged: entry.damaged.as_deref(),
+    })
+}
+
+/// Where a column of the recipe is in live; it must be one that an update can set.
+fn position(column: &Ident, entry: &Recover, recipe: &Recipe, fit: &Fit<'_>) -> Result<usize, DiffError> {
+    let map = recipe.columns.get(&entry.table);
+    let name = map.and_then(|map| map.map.get(column)).unwrap_or(column);
+    let refused =
+        |problem| DiffError::NotRepairable { table: entry.table.clone(), column: column.clone(), problem };
+    let at = fit.position(name).ok_or_else(|| refused("[columns] of the recipe ignores it"))?;
+    if fit.columns[at].live.generated {
+        return Err(refused("it is a generated column: it follows the columns that it is made of"));
+    }
+    if fit.key.contains(&at) {
+        return Err(refused("it is a column of the key by which rows are found"));
+    }
+    Ok(at)
+}
