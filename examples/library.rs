@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rowback::cancel::CancelToken;
 use rowback::case::{self, ApplyOptions, Context, DryRun, RecoverOptions};
@@ -62,6 +63,7 @@ async fn rescue(
         case_dir: PathBuf::from(case_dir),
         scratch: ScratchOptions::default(),
         staging: StagingFormat::Parquet,
+        time_limit: Duration::from_secs(900),
         batch_rows: 1000,
     };
 

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use super::ApplyError;
 
+/// The file in a case that is locked.
+pub const LOCK_FILE: &str = "lock";
+
 /// Held while a run may change the case or live.
 #[derive(Debug)]
 pub struct CaseLock {
@@ -13,9 +16,9 @@ pub struct CaseLock {
 }
 
 impl CaseLock {
-    /// Takes the lock `<case>/lock`, or says that another run has it.
+    /// Takes the lock on `<case>/lock`, or says that another run has it.
     pub fn take(case: &Path) -> Result<Self, ApplyError> {
-        let path = case.join("lock");
+        let path = case.join(LOCK_FILE);
         let unusable = |error: std::io::Error| ApplyError::CaseUnreadable {
             path: path.clone(),
             cause: error.to_string(),

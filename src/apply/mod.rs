@@ -24,7 +24,7 @@ use std::path::Path;
 pub use error::{ApplyError, Holder};
 pub use journal::{Event, Exception, Held, JOURNAL_FORMAT, Journal, Line, PartRecord, TakenRecord};
 pub use limits::Limits;
-pub use lock::CaseLock;
+pub use lock::{CaseLock, LOCK_FILE};
 pub use moved::MovedRow;
 pub use place::{Place, Task};
 pub use row_key::RowKey;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::CaseError;
-use crate::staging::write_atomic;
+use super::{CaseError, Error};
+use crate::apply::{CaseLock, LOCK_FILE};
+use crate::staging::{is_partial, sweep_partial_files, write_atomic};
 
 /// Version of `backup.json`.
 const FORMAT: u32 = 1;
@@ -105,20 +106,50 @@ impl Layout {
         self.root.join("report.html")
     }
 
-    /// Makes the directory for a new recovery of `recipe`. An existing case is only taken over when it is of the very
-    /// same recipe and nothing of it was applied; any other directory with files in it is refused.
-    pub fn open_for(&self, recipe: &str) -> Result<(), CaseError> {
-        match fs::read_dir(&self.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    /// What is made of the diff, and void when that is made anew.
+    pub fn results_of_diff(&self) -> Vec<PathBuf> {
+        let named = ["batches", "undo", "certificate.json"].map(|name| self.root.join(name));
+        [self.plan(), self.report()].into_iter().chain(named).collect()
+    }
+
+    /// What is made of staging, and void when that is made anew.
+    pub fn results_of_staging(&self) -> Vec<PathBuf> {
+        std::iter::once(self.diff()).chain(self.results_of_diff()).collect()
+    }
+
+    /// Keeps every other run off the case. The directory must be one.
+    pub fn lock(&self) -> Result<CaseLock, Error> {
+        Ok(CaseLock::take(&self.root)?)
+    }
+
+    /// Makes the directory for a new recovery of `recipe` and locks it. An existing case is taken over when it is of
+    /// the very same recipe, or has no plan yet, and nothing of it was applied; any other directory with files in it is
+    /// refused.
+    pub fn open_for(&self, recipe: &str) -> Result<CaseLock, Error> {
+        // Before the lock, which would make a file in a directory that is no case.
+        self.check_is_free_for(recipe)?;
+        self.make_directory(&self.root)?;
+        let lock = self.lock()?;
+        self.check_is_free_for(recipe)?;
+        sweep_partial_files(&self.root).map_err(|source| unusable(&self.root, source))?;
+        self.write(&self.recipe(), recipe.as_bytes())?;
+        Ok(lock)
+    }
+
+    fn check_is_free_for(&self, recipe: &str) -> Result<(), CaseError> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(unusable(&self.root, source)),
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    self.check_is_ours(recipe)?;
-                }
+            Ok(entries) => entries,
+        };
+        for entry in entries {
+            let name = entry.map_err(|source| unusable(&self.root, source))?.file_name();
+            // A run that was killed right at its beginning leaves these two.
+            if name != LOCK_FILE && !is_partial(&name) {
+                return self.check_is_ours(recipe);
             }
         }
-        self.make_directory(&self.root.clone())?;
-        self.write(&self.recipe(), recipe.as_bytes())
+        Ok(())
     }
 
     fn check_is_ours(&self, recipe: &str) -> Result<(), CaseError> {
@@ -132,9 +163,8 @@ impl Layout {
         if self.journal().exists() {
             return Err(CaseError::AlreadyApplied { path: self.root.clone() });
         }
-        // A run that ended before it staged anything has left nothing that could be lost.
-        let has_results = self.staging().join("manifest.json").exists() || self.plan().exists();
-        if old != recipe && has_results {
+        // Hints of the stages before the plan say what to change in the recipe: without a plan nothing is lost.
+        if old != recipe && self.plan().exists() {
             return Err(CaseError::OtherRun { path: self.root.clone() });
         }
         Ok(())

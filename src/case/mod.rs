@@ -14,7 +14,7 @@ mod verifying;
 mod writing;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use doctor::{Check, DoctorOptions, DoctorSummary, doctor};
 pub use error::{CaseError, Error};
@@ -58,6 +58,8 @@ pub struct RecoverOptions {
     pub scratch: ScratchOptions,
     /// Format of the staging files.
     pub staging: StagingFormat,
+    /// Longest time for evaluating one predicate; at most 24 days, and none where it is zero.
+    pub time_limit: Duration,
     /// Most rows of one batch.
     pub batch_rows: u32,
 }
@@ -67,9 +69,10 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
     let live = connect_live(&options.live).await?.identity().await?;
-    let extracted = stages::extract(options, Some(&live), context).await?;
+    let opened = stages::open(options)?;
+    let extracted = stages::extract(&opened, options, Some(&live), context).await?;
     let session = connect_live(&options.live).await?;
-    let layout = Layout::at(&options.case_dir);
+    let layout = opened.layout.clone();
     let start = Instant::now();
     stages::diff(&layout, &options.recipe, session, context).await?;
     let diffed = start.elapsed();
@@ -86,7 +89,7 @@ pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<Extr
         Some(_) => Some(connect_live(&options.live).await?.identity().await?),
         None => None,
     };
-    stages::extract(options, live.as_ref(), context).await
+    stages::extract(&stages::open(options)?, options, live.as_ref(), context).await
 }
 
 /// From staging to verdicts. `live` wins over what the recipe of the case says.
@@ -97,6 +100,7 @@ pub async fn diff(
 ) -> Result<DiffSummary, Error> {
     let layout = Layout::at(case);
     let recipe = recipe_of(&layout)?;
+    let _lock = layout.lock()?;
     let settings = settings_of(&recipe, live, &context.env)?;
     let session = connect_live(&settings).await?;
     stages::diff(&layout, &recipe, session, context).await
@@ -106,6 +110,7 @@ pub async fn diff(
 pub async fn plan(case: &Path, batch_rows: u32, _context: &Context) -> Result<PlanSummary, Error> {
     let layout = Layout::at(case);
     let recipe = recipe_of(&layout)?;
+    let _lock = layout.lock()?;
     stages::plan(layout, recipe, batch_rows).await
 }
 

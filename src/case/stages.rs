@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::layout::{BackupIdentity, Layout};
 use super::planning::{self, Checks};
 use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
 use super::timing::StepClock;
 use super::{CaseError, Context, Error, RecoverOptions};
-use crate::backup::Backup;
+use crate::apply::CaseLock;
+use crate::backup::{Backup, BackupError};
+use crate::cancel::CancelToken;
 use crate::diff::{self, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
@@ -21,29 +23,46 @@ use crate::staging::{Manifest, StagingFormat};
 
 const MANIFEST: &str = "manifest.json";
 
-/// Longest time for one predicate.
-const TIME_LIMIT: Duration = Duration::from_secs(900);
+/// A case that this run has to itself, and the backup that it is made from.
+pub(super) struct Opened {
+    backup: Arc<Backup>,
+    pub(super) layout: Layout,
+    _lock: CaseLock,
+}
+
+/// Opens the backup, then the case: what cannot be read leaves no directory behind.
+pub(super) fn open(options: &RecoverOptions) -> Result<Opened, Error> {
+    refuse_what_is_missing(&options.recipe)?;
+    let backup = Arc::new(Backup::open(&options.backup)?);
+    let layout = Layout::at(&options.case_dir);
+    let lock = layout.open_for(&options.recipe.to_toml()?)?;
+    Ok(Opened { backup, layout, _lock: lock })
+}
+
+/// Ends a thread that is told so by a token when whoever waits for it goes away.
+struct StopOnDrop(CancelToken);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
 
 /// From the backup to staging.
 pub(super) async fn extract(
+    opened: &Opened,
     options: &RecoverOptions,
     live: Option<&ServerIdentity>,
     context: &Context,
 ) -> Result<ExtractSummary, Error> {
-    refuse_what_is_missing(&options.recipe)?;
-    let backup = Arc::new(Backup::open(&options.backup)?);
-    let layout = Layout::at(&options.case_dir);
-    layout.open_for(&options.recipe.to_toml()?)?;
-    layout.forget(&[
-        layout.plan(),
-        layout.report(),
-        layout.diff(),
-        layout.root().join("batches"),
-        layout.root().join("undo"),
-    ])?;
+    let Opened { backup, layout, .. } = opened;
+    // The manifest first: should this run end here, staging must not look whole.
+    layout.forget(&[layout.staging().join(MANIFEST), layout.backup()])?;
+    layout.forget(&layout.results_of_staging())?;
     layout.clear_directory(&layout.staging())?;
+    let stop = StopOnDrop(CancelToken::default());
     let digest = {
-        let (backup, progress, cancel) = (backup.clone(), context.progress.clone(), context.cancel.clone());
+        let (backup, progress, cancel) = (backup.clone(), context.progress.clone(), stop.0.clone());
         tokio::task::spawn_blocking(move || backup.sha256(&*progress, &cancel))
     };
     let clock = StepClock::new(context.progress.clone(), Step::Load);
@@ -59,7 +78,7 @@ pub(super) async fn extract(
     )
     .await?;
     let prepared = start.elapsed();
-    let how = ExtractOptions { format: options.staging, time_limit: TIME_LIMIT };
+    let how = ExtractOptions { format: options.staging, time_limit: options.time_limit };
     let staging = layout.staging();
     let extracted = tokio::select! {
         done = extract::run(&scratch, &options.recipe, &staging, &how, &progress) => done,
@@ -70,10 +89,13 @@ pub(super) async fn extract(
     let removed = scratch.remove().await;
     let extracted = extracted?;
     removed?;
-    let sha256 = digest.await.map_err(CaseError::Thread)??;
+    let sha256 = tokio::select! {
+        sha256 = digest => sha256.map_err(CaseError::Thread)??,
+        () = context.cancel.cancelled() => return Err(BackupError::Cancelled.into()),
+    };
     let identity = BackupIdentity::of(&options.backup, backup.contents(), sha256);
     layout.write_json(&layout.backup(), &identity)?;
-    store(&layout, &extracted)?;
+    store(layout, &extracted)?;
     Ok(ExtractSummary {
         tables: extracted.files.iter().map(|file| (file.table.table.clone(), file.rows)).collect(),
         notes: extracted.notes,
@@ -139,12 +161,7 @@ pub(super) async fn diff(
 ) -> Result<DiffSummary, Error> {
     refuse_when_applied(layout)?;
     let (extracted, staging_sha256) = load_extracted(layout)?;
-    layout.forget(&[
-        layout.plan(),
-        layout.report(),
-        layout.root().join("batches"),
-        layout.root().join("undo"),
-    ])?;
+    layout.forget(&layout.results_of_diff())?;
     layout.clear_directory(&layout.diff())?;
     let directory = layout.diff();
     let found = (&extracted, staging_sha256);

@@ -40,6 +40,7 @@ pub async fn verify(
 ) -> Result<VerifySummary, Error> {
     let layout = Layout::at(case);
     let recipe = recipe_of(&layout)?;
+    let _lock = layout.lock()?;
     let plan: Plan = layout.read_json(&layout.plan(), "plan")?;
     let before: Diffed = layout.read_json(&layout.diff().join("manifest.json"), "diff")?;
     let (extracted, staging_sha256) = load_extracted(&layout)?;

@@ -133,6 +133,9 @@ pub struct SourceArgs {
     /// Format of the staging files
     #[arg(long, value_name = "FORMAT", default_value = "parquet")]
     pub staging: StagingWord,
+    /// Longest time for evaluating one predicate
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub time_limit: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 //! variables. Reads the recipe and libpq's files, never the network.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rowback::case::RecoverOptions;
 use rowback::env::Env;
@@ -53,6 +54,7 @@ fn options(
             StagingWord::Parquet => StagingFormat::Parquet,
             StagingWord::Csv => StagingFormat::Csv,
         },
+        time_limit: Duration::from_secs(source.time_limit),
         batch_rows,
     })
 }

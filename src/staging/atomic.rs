@@ -105,7 +105,8 @@ pub fn sweep_partial_files(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn is_partial(name: &OsStr) -> bool {
+/// Is it the name of an unfinished file?
+pub fn is_partial(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())
 }
