@@ -95,6 +95,8 @@ pub(super) struct BatchHistory {
     pub(super) written: Vec<PartRecord>,
     /// What undo took back since, one transaction after the other.
     pub(super) taken: Vec<TakenRecord>,
+    /// Where in `taken` the last transaction of undo begins: only its complaints still hold.
+    pub(super) held_since: usize,
     /// Rows that apply wrote and undo did not take back.
     pub(super) ours: Ours,
     /// Values that triggers made of rows of ours, by position of the part.
@@ -154,9 +156,11 @@ impl BatchHistory {
         }
         self.written = written;
         self.taken.clear();
+        self.held_since = 0;
     }
 
     fn undo(&mut self, taken: Vec<TakenRecord>) {
+        self.held_since = self.taken.len();
         self.standing = Standing::Undone;
         let held = taken.iter().flat_map(|part| {
             let still_there = part.held.iter().filter(|held| held.reason != GONE);

@@ -15,6 +15,7 @@ mod row_key;
 mod runner;
 mod sealed;
 mod settle;
+mod state;
 mod summary;
 mod transaction;
 pub mod undo;
@@ -28,10 +29,12 @@ pub use lock::{CaseLock, LOCK_FILE};
 pub use moved::MovedRow;
 pub use place::{Place, Task};
 pub use row_key::RowKey;
+pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
 
 use history::{BatchHistory, History, Standing, mark_ours};
 use runner::{Announced, Job, Runner, Surroundings};
+use summary::leftovers;
 use transaction::Performed;
 
 use crate::cancel::CancelToken;
@@ -85,24 +88,6 @@ pub async fn run(
     progress.finish(Step::Apply);
     done?;
     Ok(summary(&runner, options.mode, waiting.len(), before))
-}
-
-/// How far the journal of a case says that its plan is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standings {
-    /// Batches that are in live.
-    pub committed: usize,
-    /// Batches that were taken back.
-    pub undone: usize,
-}
-
-/// Reads the journal of a case; asks no server, so a batch in doubt counts as not committed.
-pub fn progress_of(case: &Path, plan: &Plan) -> Result<Standings, ApplyError> {
-    let history = History::of(plan, Journal::read(case)?.lines())?;
-    Ok(Standings {
-        committed: history.numbers(Standing::Committed).len(),
-        undone: history.numbers(Standing::Undone).len(),
-    })
 }
 
 /// The batches that are not known to be committed.
@@ -198,18 +183,8 @@ fn part_of(
 fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplySummary {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut tables: Vec<TableCount> = Vec::new();
-    let mut leftovers = Vec::new();
-    for (batch, history) in runner.history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
-        for part in &history.written {
-            count(&mut tables, part);
-            let left = part.exceptions.iter().filter(|exception| exception.outcome != Outcome::Present);
-            leftovers.extend(left.map(|exception| Leftover {
-                batch,
-                table: part.table.clone(),
-                key: exception.key.clone(),
-                outcome: exception.outcome,
-            }));
-        }
+    for (_, history) in runner.history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
+        history.written.iter().for_each(|part| count(&mut tables, part));
     }
     ApplySummary {
         dry_run: mode == Mode::DryRun,
@@ -220,7 +195,7 @@ fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplyS
         inserted: tables.iter().map(|table| table.inserted).sum(),
         updated: tables.iter().map(|table| table.updated).sum(),
         tables,
-        leftovers,
+        leftovers: leftovers(&runner.history),
         notes: runner.notes.clone(),
     }
 }

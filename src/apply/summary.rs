@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RowKey;
+use super::history::{History, Standing};
 use crate::ident::TableName;
 
 /// Why a staged row did not end as staged.
@@ -168,4 +169,37 @@ impl UndoSummary {
     pub fn complete(&self) -> bool {
         self.held.is_empty()
     }
+}
+
+/// Rows of applied batches that did not end as staged.
+pub(super) fn leftovers(history: &History) -> Vec<Leftover> {
+    let mut found = Vec::new();
+    for (batch, history) in history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
+        for part in &history.written {
+            let left = part.exceptions.iter().filter(|exception| exception.outcome != Outcome::Present);
+            found.extend(left.map(|exception| Leftover {
+                batch,
+                table: part.table.clone(),
+                key: exception.key.clone(),
+                outcome: exception.outcome,
+            }));
+        }
+    }
+    found
+}
+
+/// Rows that undo left alone, of several attempts by the last one.
+pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
+    let mut found = Vec::new();
+    for (batch, history) in history.all() {
+        for part in &history.taken[history.held_since..] {
+            found.extend(part.held.iter().map(|row| HeldRow {
+                batch,
+                table: part.table.clone(),
+                key: row.key.clone(),
+                reason: row.reason.clone(),
+            }));
+        }
+    }
+    found
 }

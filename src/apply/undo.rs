@@ -8,8 +8,9 @@ use super::history::{BatchHistory, CHANGED, GONE, Ours, Pending};
 use super::journal::{Event, Held, TakenRecord};
 use super::row_key::{RowName, json_array};
 use super::runner::{Announced, Job, Runner, Surroundings};
+use super::summary::held_rows;
 use super::transaction::Performed;
-use super::{ApplyError, HeldRow, Limits, RowKey, Task, UndoCount, UndoSummary};
+use super::{ApplyError, Limits, RowKey, Task, UndoCount, UndoSummary};
 use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
@@ -158,23 +159,10 @@ fn was_taken_back(part: &Part, held: &Held, before: &BatchHistory) -> bool {
 fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut tables: Vec<UndoCount> = Vec::new();
-    let mut held = Vec::new();
-    for (batch, history) in runner.history.all() {
+    for (_, history) in runner.history.all() {
         for part in &history.taken {
             count(&mut tables, part);
         }
-        // Of several attempts only the last one's complaints still hold.
-        let parts =
-            runner.plan().batches.iter().find(|planned| planned.number == batch).map_or(0, |b| b.parts.len());
-        let last = history.taken.len().saturating_sub(parts);
-        held.extend(history.taken[last..].iter().flat_map(|part| {
-            part.held.iter().map(move |row| HeldRow {
-                batch,
-                table: part.table.clone(),
-                key: row.key.clone(),
-                reason: row.reason.clone(),
-            })
-        }));
     }
     let mut notes = runner.notes.clone();
     notes.dedup();
@@ -185,7 +173,7 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
         removed: tables.iter().map(|table| table.removed).sum(),
         restored: tables.iter().map(|table| table.restored).sum(),
         tables,
-        held,
+        held: held_rows(&runner.history),
         notes,
     }
 }

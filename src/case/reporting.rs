@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Error;
 use super::layout::{BackupIdentity, Layout};
 use super::stages::load_extracted;
-use crate::apply::progress_of;
+use crate::apply::AppliedState;
 use crate::diff::{DiffReader, DiffRow, Diffed, Verdict};
 use crate::plan::Plan;
 use crate::report::{Report, ReportedColumn, ReportedConflict, ReportedEdge};
@@ -37,9 +37,10 @@ fn gather(layout: &Layout, show_values: bool) -> Result<Report, Error> {
     let diffed: Diffed = layout.read_json(&layout.diff().join("manifest.json"), "diff")?;
     let backup: BackupIdentity = layout.read_json(&layout.backup(), "extract")?;
     let (extracted, _) = load_extracted(layout)?;
-    let certificate_file = layout.root().join("certificate.json");
-    let certificate: Option<Certificate> =
-        if certificate_file.exists() { Some(layout.read_json(&certificate_file, "verify")?) } else { None };
+    let applied = AppliedState::read(layout.root(), &plan)?;
+    // A certificate from before the last apply or undo says nothing about now.
+    let certificate = Certificate::load(layout.root(), &plan.seal)
+        .filter(|proof| proof.committed == applied.committed && proof.undone == applied.undone);
     let (mut conflicts, mut unnamed) = (Vec::new(), BTreeMap::new());
     for table in &diffed.tables {
         let mut rows = DiffReader::open(&layout.diff(), &table.file)?;
@@ -68,7 +69,7 @@ fn gather(layout: &Layout, show_values: bool) -> Result<Report, Error> {
             missing_in_live: diffed.missing.get(&edge.name).copied().unwrap_or(0),
         })
         .collect();
-    let (state, next) = state(layout, &plan, certificate.as_ref())?;
+    let (state, next) = state(layout, &applied, certificate.as_ref());
     Ok(Report {
         backup: backup_lines(&backup),
         live: plan.live.dbname.clone(),
@@ -86,7 +87,7 @@ fn gather(layout: &Layout, show_values: bool) -> Result<Report, Error> {
             .collect(),
         notes: plan.notes.clone(),
         state,
-        unexplained: certificate.map(|certificate| certificate.unexplained),
+        unexplained: unexplained(certificate.as_ref(), &applied),
         next,
     })
 }
@@ -124,13 +125,31 @@ fn backup_lines(backup: &BackupIdentity) -> Vec<(String, String)> {
     lines
 }
 
+/// What the certificate says, and before there is one what apply and undo said.
+fn unexplained(certificate: Option<&Certificate>, applied: &AppliedState) -> Option<Vec<String>> {
+    if let Some(certificate) = certificate {
+        return Some(certificate.complaints());
+    }
+    let leftovers = applied.leftovers.iter();
+    let mut lines: Vec<String> =
+        leftovers.map(|row| format!("{} ({}): {}", row.table, row.key, row.outcome.meaning())).collect();
+    let held = applied.held.iter();
+    lines.extend(held.map(|row| format!("{} ({}): undo left it: {}", row.table, row.key, row.reason)));
+    (!lines.is_empty()).then_some(lines)
+}
+
 /// How far it is and what comes next.
-fn state(layout: &Layout, plan: &Plan, certificate: Option<&Certificate>) -> Result<(String, String), Error> {
+fn state(layout: &Layout, applied: &AppliedState, certificate: Option<&Certificate>) -> (String, String) {
     let case = layout.root().display();
-    let done = progress_of(layout.root(), plan)?;
-    let all = plan.batches.len();
-    let verified = certificate.filter(|certificate| certificate.plan_seal == plan.seal);
-    Ok(match (done.committed, done.undone, verified) {
+    let (all, committed) = (applied.batches, applied.committed);
+    if applied.in_doubt > 0 {
+        let state = format!("A run was interrupted: {committed} of {all} batches are known to be applied.");
+        return (
+            state,
+            format!("rowback apply {case}, which asks the server how the interrupted batch ended"),
+        );
+    }
+    match (committed, applied.undone, certificate) {
         (0, 0, _) if all == 0 => ("Nothing has to be written.".into(), "nothing".into()),
         (0, 0, _) => ("Nothing has been written.".into(), format!("rowback apply {case}")),
         (0, undone, _) => (format!("Taken back: {undone} batches."), "nothing, or apply again".into()),
@@ -138,9 +157,9 @@ fn state(layout: &Layout, plan: &Plan, certificate: Option<&Certificate>) -> Res
             (format!("{committed} of {all} batches are applied."), format!("rowback apply {case}"))
         }
         (_, _, None) => (format!("All {all} batches are applied."), format!("rowback verify {case}")),
-        (_, _, Some(proof)) if proof.complete => {
+        (_, _, Some(proof)) if proof.complete() => {
             ("Applied and verified.".into(), format!("nothing; rowback undo {case} takes it back"))
         }
         _ => ("Applied; verification found differences.".into(), "look at what is not as planned".into()),
-    })
+    }
 }

@@ -1,17 +1,20 @@
-//! Verification: a second diff in a directory of its own, and the certificate from both.
+//! Verification: the plan, what was done about it, and live, held together in the certificate.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::stages::{self, load_extracted};
-use super::{Context, Error, Layout, connect_live, recipe_of, settings_of};
+use super::{CaseError, Context, Error, Layout, connect_live, recipe_of, settings_of};
+use crate::apply::AppliedState;
 use crate::diff::{Diffed, Verdict};
 use crate::ident::TableName;
 use crate::pg::ConnectSettings;
-use crate::plan::Plan;
-use crate::verify::{self, DiffAt};
+use crate::plan::{Plan, sha256_hex};
+use crate::verify::{self, VerifyInput};
+
+/// Complaints that are listed one by one; the certificate has more.
+const MOST_LISTED: usize = 50;
 
 /// The certificate in short.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +25,10 @@ pub struct VerifySummary {
     pub left_out: BTreeMap<String, u64>,
     /// What is not as planned.
     pub unexplained: Vec<String>,
+    /// What else a person should know.
+    pub notes: Vec<String>,
+    /// Was the recovery taken back? Then live must be as it was before.
+    pub taken_back: bool,
 }
 
 impl VerifySummary {
@@ -32,7 +39,7 @@ impl VerifySummary {
     }
 }
 
-/// Holds the staged rows against live once more and writes `certificate.json`.
+/// Holds the planned rows against live once more and writes `certificate.json`.
 pub async fn verify(
     case: &Path,
     live: Option<ConnectSettings>,
@@ -42,35 +49,33 @@ pub async fn verify(
     let recipe = recipe_of(&layout)?;
     let _lock = layout.lock()?;
     let plan: Plan = layout.read_json(&layout.plan(), "plan")?;
-    let before: Diffed = layout.read_json(&layout.diff().join("manifest.json"), "diff")?;
-    let (extracted, staging_sha256) = load_extracted(&layout)?;
+    let manifest = layout.diff().join("manifest.json");
+    if sha256_hex(&layout.read(&manifest, "diff")?) != plan.diff_sha256 {
+        return Err(CaseError::Stale.into());
+    }
+    let diffed: Diffed = layout.read_json(&manifest, "diff")?;
+    let applied = AppliedState::read(case, &plan)?;
     let session = connect_live(&settings_of(&recipe, live, &context.env)?).await?;
-    let directory = layout.root().join("verify");
-    layout.clear_directory(&directory)?;
-    let after =
-        stages::diff_into(&layout, &recipe, (&extracted, staging_sha256), &directory, &session, context);
-    let after = after.await?;
-    let certificate = verify::certify(
-        &plan,
-        DiffAt { diffed: &before, directory: &layout.diff() },
-        DiffAt { diffed: &after, directory: &directory },
-        &session,
-    )
-    .await?;
-    layout.write_json(&layout.root().join("certificate.json"), &certificate)?;
-    layout.forget(&[directory])?;
+    let (progress, cancel) = (&context.progress, &context.cancel);
+    let input = VerifyInput { case, plan: &plan, diffed: &diffed, applied: &applied, progress, cancel };
+    let certificate = verify::run(&input, &session).await?;
     super::reporting::refresh(&layout)?;
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
     for (verdict, count) in certificate.tables.iter().flat_map(|table| &table.left_out) {
         *left_out.entry(verdict.clone()).or_default() += count;
     }
+    let mut unexplained = certificate.complaints();
+    if unexplained.len() > MOST_LISTED {
+        let more = unexplained.len() - MOST_LISTED;
+        unexplained.truncate(MOST_LISTED);
+        unexplained.push(format!("… and {more} more; certificate.json lists them"));
+    }
+    let tables = certificate.tables.iter().map(|table| (table.table.clone(), (table.planned, table.equal)));
     Ok(VerifySummary {
-        tables: certificate
-            .tables
-            .iter()
-            .map(|table| (table.table.clone(), (table.planned, table.equal)))
-            .collect(),
+        tables: tables.collect(),
         left_out,
-        unexplained: certificate.unexplained,
+        unexplained,
+        notes: certificate.notes,
+        taken_back: applied.is_undone(),
     })
 }

@@ -1,148 +1,208 @@
-//! `certificate.json`: what is proven, and the rest by name.
+//! `certificate.json`: what verify found. Keys are named, other values never.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::VerifyError;
+use crate::apply::RowKey;
 use crate::catalog::ForeignKey;
+use crate::diff::{DiffedTable, RowAction};
 use crate::ident::TableName;
-use crate::plan::{LiveIdentity, Plan};
+use crate::staging::write_atomic;
 
-/// Version of `certificate.json`.
-const FORMAT: u32 = 1;
+/// Format number of the file.
+pub const CERTIFICATE_FORMAT: u32 = 1;
 
-/// At most this many mismatching rows are named for one table; all are counted.
-pub(super) const NAMED_ROWS: usize = 1000;
-
-/// The proof of a recovery.
+/// What verify found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Always 1.
+    /// Always [`CERTIFICATE_FORMAT`].
     pub format: u32,
-    /// Seal of the plan that this is about.
-    pub plan_seal: String,
-    /// The live database.
-    pub live: LiveIdentity,
-    /// Is everything that was planned in live?
-    pub complete: bool,
-    /// Table by table.
-    pub tables: Vec<CertifiedTable>,
-    /// Foreign keys between the tables, with recovered rows whose parent is missing.
-    pub foreign_keys: Vec<CertifiedForeignKey>,
-    /// Sequences that had to move.
-    pub sequences: Vec<CertifiedSequence>,
-    /// What is not as planned, one line each.
-    pub unexplained: Vec<String>,
+    /// Seal of the plan.
+    pub plan: String,
+    /// The database.
+    pub dbname: String,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Batches of the plan.
+    pub batches: u32,
+    /// Batches that are applied.
+    pub committed: u32,
+    /// Batches that were taken back.
+    pub undone: u32,
+    /// By table, parents first.
+    pub tables: Vec<TableCheck>,
+    /// By foreign key of a table with planned rows.
+    pub foreign_keys: Vec<KeyCheck>,
+    /// Sequences that feed columns of recovered rows.
+    pub sequences: Vec<SequenceCheck>,
+    /// Planned rows that are not as planned.
+    pub mismatches: Vec<Mismatch>,
+    /// Mismatches that are not listed because there are too many.
+    pub unlisted: u64,
+    /// What else a person should know, one line each.
+    pub notes: Vec<String>,
 }
 
-/// One table.
+/// The rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertifiedTable {
+pub struct TableCheck {
     /// The table.
     pub table: TableName,
     /// Staged rows.
     pub staged: u64,
-    /// Rows that the plan writes.
+    /// Staged rows that the plan writes.
     pub planned: u64,
-    /// Of them, rows that are in live with every planned value.
+    /// Planned rows that are in live as planned.
     pub equal: u64,
-    /// Rows that the plan leaves out, by verdict.
+    /// Planned rows that are not.
+    pub mismatched: u64,
+    /// Staged rows that the plan leaves out, by verdict.
     pub left_out: BTreeMap<String, u64>,
-    /// Planned rows that are not as planned; the first 1,000.
-    pub mismatches: Vec<Mismatch>,
-    /// Planned rows whose parent is missing, by what the diff says of them.
-    pub orphans: u64,
 }
 
-/// A row that is not as planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mismatch {
-    /// The key's values.
-    pub key: Vec<String>,
-    /// What is wrong.
-    pub problem: String,
+impl TableCheck {
+    pub(super) fn new(diffed: &DiffedTable) -> Self {
+        let planned = diffed.actions.iter().filter(|(action, _)| **action != RowAction::None);
+        let planned: u64 = planned.map(|(_, rows)| *rows).sum();
+        let table = diffed.table.clone();
+        Self {
+            table,
+            staged: diffed.staged.rows,
+            planned,
+            equal: 0,
+            mismatched: 0,
+            left_out: BTreeMap::new(),
+        }
+    }
 }
 
 /// One foreign key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertifiedForeignKey {
+pub struct KeyCheck {
     /// Its name.
     pub name: String,
     /// The table that refers.
     pub child: TableName,
     /// The table referred to.
     pub parent: TableName,
-    /// Does live itself enforce it?
-    pub enforced: bool,
-    /// Recovered children without a parent.
+    /// Planned rows that were looked at.
+    pub rows: u64,
+    /// Of them, those in live that refer to a parent that is not there.
     pub orphans: u64,
+}
+
+impl KeyCheck {
+    pub(super) fn new(fk: &ForeignKey) -> Self {
+        let (name, child, parent) = (fk.name.clone(), fk.child.clone(), fk.parent.clone());
+        Self { name, child, parent, rows: 0, orphans: 0 }
+    }
 }
 
 /// One sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertifiedSequence {
+pub struct SequenceCheck {
     /// The sequence.
     pub sequence: TableName,
-    /// It must be here or further.
-    pub at_least: i64,
-    /// Where it is.
+    /// The highest number of a recovered row.
+    pub highest: i64,
+    /// The last number it handed out; `None` when it never did.
     pub last_value: Option<i64>,
 }
 
+impl SequenceCheck {
+    /// Will it never hand out a recovered number again?
+    pub fn is_ahead(&self) -> bool {
+        self.last_value.is_some_and(|last| last >= self.highest)
+    }
+}
+
+/// A planned row that is not as planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// The table.
+    pub table: TableName,
+    /// The row.
+    pub key: RowKey,
+    /// What is wrong.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// What apply or undo said about the row; `None` when nobody knows why.
+    pub explained: Option<String>,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub enum Problem {
+    /// Not in live.
+    Missing,
+    /// In live with other values.
+    Differs {
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// In live although it was taken back.
+    StillThere,
+    /// It refers to a parent that is not there.
+    Orphan {
+        /// Name of the foreign key.
+        foreign_key: String,
+    },
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({}): ", self.table, self.key)?;
+        match &self.problem {
+            Problem::Missing => formatter.write_str("not in live"),
+            Problem::Differs { columns } => write!(formatter, "live differs in {}", columns.join(", ")),
+            Problem::StillThere => formatter.write_str("in live although it was taken back"),
+            Problem::Orphan { foreign_key } => {
+                write!(formatter, "its parent by {foreign_key} is not in live")
+            }
+        }?;
+        match &self.explained {
+            Some(reason) => write!(formatter, " ({reason})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Certificate {
-    pub(super) fn of(plan: &Plan) -> Self {
-        Self {
-            format: FORMAT,
-            plan_seal: plan.seal.clone(),
-            live: plan.live.clone(),
-            complete: false,
-            tables: Vec::new(),
-            foreign_keys: Vec::new(),
-            sequences: Vec::new(),
-            unexplained: Vec::new(),
-        }
+    /// Is everything as it should be?
+    pub fn complete(&self) -> bool {
+        self.mismatches.is_empty() && self.unlisted == 0 && self.sequences.iter().all(SequenceCheck::is_ahead)
     }
 
-    pub(super) fn add(&mut self, table: CertifiedTable) {
-        self.tables.push(table);
+    /// What is wrong, one line each.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.mismatches.iter().map(ToString::to_string).collect();
+        if self.unlisted > 0 {
+            lines.push(format!("{} rows more are not listed", self.unlisted));
+        }
+        let behind = self.sequences.iter().filter(|sequence| !sequence.is_ahead());
+        lines.extend(behind.map(|sequence| {
+            format!("{} could hand out {} or a lower number again", sequence.sequence, sequence.highest)
+        }));
+        lines
     }
 
-    /// Orphans that the diff of now found among the child's planned rows; an enforced key cannot have any.
-    pub(super) fn orphans_of(&self, fk: &ForeignKey) -> u64 {
-        if fk.is_enforced() {
-            return 0;
-        }
-        self.tables.iter().filter(|table| table.table == fk.child).map(|table| table.orphans).sum()
+    /// Writes `certificate.json`.
+    pub(super) fn store(&self, case: &Path) -> Result<(), VerifyError> {
+        let path = case.join("certificate.json");
+        let unwritable = |cause: String| VerifyError::CertificateUnwritable { path: path.clone(), cause };
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| unwritable(error.to_string()))?;
+        text.push(b'\n');
+        write_atomic(&path, &text).map_err(|error| unwritable(error.to_string()))
     }
 
-    /// Draws the conclusion.
-    pub(super) fn closed(mut self) -> Self {
-        for table in &self.tables {
-            if table.equal < table.planned {
-                self.unexplained.push(format!(
-                    "{}: {} of {} planned rows are not in live as planned",
-                    table.table,
-                    table.planned - table.equal,
-                    table.planned
-                ));
-                let named = table.mismatches.iter().take(20);
-                self.unexplained.extend(
-                    named.map(|row| format!("{} ({}): {}", table.table, row.key.join(", "), row.problem)),
-                );
-            }
-        }
-        for fk in self.foreign_keys.iter().filter(|fk| fk.orphans > 0) {
-            self.unexplained.push(format!("{}: {} recovered rows have no parent", fk.name, fk.orphans));
-        }
-        for sequence in &self.sequences {
-            if sequence.last_value.is_none_or(|last| last < sequence.at_least) {
-                self.unexplained.push(format!(
-                    "sequence {} is behind {}: it would hand out a recovered number again",
-                    sequence.sequence, sequence.at_least
-                ));
-            }
-        }
-        self.complete = self.unexplained.is_empty();
-        self
+    /// Reads `certificate.json`; `None` when there is none, or one of another plan.
+    pub fn load(case: &Path, plan: &str) -> Option<Self> {
+        let text = std::fs::read(case.join("certificate.json")).ok()?;
+        let certificate: Self = serde_json::from_slice(&text).ok()?;
+        (certificate.format == CERTIFICATE_FORMAT && certificate.plan == plan).then_some(certificate)
     }
 }

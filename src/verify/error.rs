@@ -1,59 +1,130 @@
-//! What can go wrong while the proof is made. Live is only read here.
+//! What can stop verify. Live is only read, so nothing can be left behind.
+
+use std::path::PathBuf;
 
 use crate::diff::DiffError;
 use crate::error::{Explain, Kind};
 use crate::ident::TableName;
 use crate::pg::PgError;
+use crate::staging::StagingError;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The files are of another staging than the plan.
-    #[error("the staged rows of \"{table}\" are not those of the plan")]
-    OtherStaging {
+    /// The connection leads to another database than the plan is for.
+    #[error("the plan is for the database \"{planned}\", the connection leads to \"{found}\"")]
+    OtherDatabase {
+        /// The plan's.
+        planned: String,
+        /// The connection's.
+        found: String,
+    },
+    /// Staging, diff and plan do not belong together.
+    #[error("the files of the case about {table} do not belong together")]
+    CaseStale {
         /// The table.
         table: TableName,
     },
-    /// The diff.
+    /// Somebody asked to stop.
+    #[error("verify was stopped on request")]
+    Cancelled,
+    /// The certificate cannot be written.
+    #[error("\"{}\" cannot be written", path.display())]
+    CertificateUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The server or the connection failed.
+    #[error(transparent)]
+    Server(#[from] PgError),
+    /// A staging file cannot be read.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// A diff file cannot be read.
     #[error(transparent)]
     Diff(#[from] DiffError),
-    /// Live.
-    #[error(transparent)]
-    Pg(#[from] PgError),
 }
 
 impl Explain for VerifyError {
     fn code(&self) -> &'static str {
         match self {
-            Self::OtherStaging { .. } => "verify-other-staging",
-            Self::Diff(source) => source.code(),
-            Self::Pg(source) => source.code(),
+            Self::OtherDatabase { .. } => "verify-other-database",
+            Self::CaseStale { .. } => "verify-case-stale",
+            Self::Cancelled => "verify-cancelled",
+            Self::CertificateUnwritable { .. } => "certificate-unwritable",
+            Self::Server(error) => error.code(),
+            Self::Staging(error) => error.code(),
+            Self::Diff(error) => error.code(),
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::OtherStaging { .. } => Kind::Refused,
-            Self::Diff(source) => source.kind(),
-            Self::Pg(source) => source.kind(),
+            Self::OtherDatabase { .. } | Self::CaseStale { .. } => Kind::Refused,
+            Self::Cancelled => Kind::Stopped,
+            Self::CertificateUnwritable { .. } => Kind::Input,
+            Self::Server(error) => error.kind(),
+            Self::Staging(error) => error.kind(),
+            Self::Diff(error) => error.kind(),
         }
     }
 
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::OtherStaging { .. } => vec!["its files were changed after the plan was made".into()],
-            Self::Diff(source) => source.causes(),
-            Self::Pg(source) => source.causes(),
+            Self::OtherDatabase { .. } | Self::CaseStale { .. } | Self::Cancelled => Vec::new(),
+            Self::CertificateUnwritable { cause, .. } => vec![cause.clone()],
+            Self::Server(error) => error.causes(),
+            Self::Staging(error) => error.causes(),
+            Self::Diff(error) => error.causes(),
         }
     }
 
     fn hint(&self) -> String {
         match self {
-            Self::OtherStaging { .. } => {
-                "Put the case's staging and diff files back as they were. Nothing was changed.".into()
+            Self::OtherDatabase { .. } => {
+                "Connect to the database that the plan was made for. Verify only reads; nothing was changed.".to_owned()
             }
-            Self::Diff(source) => source.hint(),
-            Self::Pg(source) => source.hint(),
+            Self::CaseStale { .. } => {
+                "A stage was run again after the plan was made: run `rowback plan` again. Nothing was changed.".to_owned()
+            }
+            Self::Cancelled => "Run `rowback verify` again. Verify only reads; nothing was changed.".to_owned(),
+            Self::CertificateUnwritable { .. } => {
+                "Free space or correct the permissions of the case directory, then run `rowback verify` again. Live was \
+                 only read."
+                    .to_owned()
+            }
+            Self::Server(error) => error.hint(),
+            Self::Staging(error) => error.hint(),
+            Self::Diff(error) => error.hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_words() {
+        let all = [
+            VerifyError::OtherDatabase { planned: "shop".into(), found: "shop2".into() },
+            VerifyError::CaseStale { table: TableName::new("public", "orders") },
+            VerifyError::Cancelled,
+            VerifyError::CertificateUnwritable {
+                path: "case/certificate.json".into(),
+                cause: "No space left on device".into(),
+            },
+        ];
+        let lines = all.map(|error| {
+            format!("[{}] {:?}: {error} {:?} | {}", error.code(), error.kind(), error.causes(), error.hint())
+        });
+        insta::assert_snapshot!(lines.join("\n"), @r##"
+        [verify-other-database] Refused: the plan is for the database "shop", the connection leads to "shop2" [] | Connect to the database that the plan was made for. Verify only reads; nothing was changed.
+        [verify-case-stale] Refused: the files of the case about public.orders do not belong together [] | A stage was run again after the plan was made: run `rowback plan` again. Nothing was changed.
+        [verify-cancelled] Stopped: verify was stopped on request [] | Run `rowback verify` again. Verify only reads; nothing was changed.
+        [certificate-unwritable] Input: "case/certificate.json" cannot be written ["No space left on device"] | Free space or correct the permissions of the case directory, then run `rowback verify` again. Live was only read.
+        "##);
     }
 }

@@ -1,73 +1,250 @@
-//! The proof after apply: the staged rows are held against live once more, and what was planned must be there. Reads the
-//! diff of before and the diff of now; writes nothing but the certificate it returns.
+//! Holds every planned row against live once more and writes the certificate: per table, planned = present and equal; per
+//! foreign key, no recovered row without its parent; sequences ahead of the recovered numbers. Looks for itself, by key
+//! and by value, without asking the diff's judgement again. Only reads live.
 
 mod certificate;
 mod error;
+mod look;
 mod rows;
 
-pub use certificate::{Certificate, CertifiedForeignKey, CertifiedSequence, CertifiedTable, Mismatch};
-pub use error::VerifyError;
-
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::diff::{Diffed, DiffedTable};
+pub use certificate::{
+    CERTIFICATE_FORMAT, Certificate, KeyCheck, Mismatch, Problem, SequenceCheck, TableCheck,
+};
+pub use error::VerifyError;
+
+use self::look::Looker;
+use self::rows::{Expected, PlannedRow, PlannedRows};
+use crate::apply::{AppliedState, RowKey};
+use crate::cancel::CancelToken;
+use crate::catalog::{ForeignKey, Table};
+use crate::clock;
+use crate::diff::{Diffed, DiffedTable, RowAction};
+use crate::ident::TableName;
 use crate::pg::{ReadSession, column};
 use crate::plan::Plan;
-use crate::sql::registry;
+use crate::progress::{SharedProgress, Step};
+use crate::sql::registry::DIFF_SEQUENCE;
 
-/// A diff and where its files are.
-#[derive(Clone, Copy)]
-pub struct DiffAt<'a> {
-    /// The manifest.
+/// Rows that are looked up at once.
+const AT_ONCE: usize = 500;
+
+/// Mismatches that the certificate lists; all of them are counted.
+pub const MOST_LISTED: usize = 10_000;
+
+/// What is verified.
+pub struct VerifyInput<'a> {
+    /// The case.
+    pub case: &'a Path,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// Its diff.
     pub diffed: &'a Diffed,
-    /// Its directory.
-    pub directory: &'a Path,
+    /// What apply and undo have done.
+    pub applied: &'a AppliedState,
+    /// Progress.
+    pub progress: &'a SharedProgress,
+    /// Stop?
+    pub cancel: &'a CancelToken,
 }
 
-/// Compares what was planned (`before`) with what live holds now (`after`, of the same session).
-pub async fn certify(
-    plan: &Plan,
-    before: DiffAt<'_>,
-    after: DiffAt<'_>,
+/// Compares the planned rows with live, and writes `certificate.json`.
+pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certificate, VerifyError> {
+    let identity = session.identity().await?;
+    if !input.diffed.live.is_same_database(&identity) {
+        let (planned, found) = (input.diffed.live.dbname.clone(), identity.dbname);
+        return Err(VerifyError::OtherDatabase { planned, found });
+    }
+    let mut checking = Checking::new(input);
+    for table in &input.diffed.tables {
+        checking.table(table, session).await?;
+    }
+    let sequences = sequences(input, session).await?;
+    let certificate = checking.certificate(identity.dbname, sequences);
+    certificate.store(input.case)?;
+    Ok(certificate)
+}
+
+struct Checking<'a> {
+    input: &'a VerifyInput<'a>,
+    undone: bool,
+    reasons: BTreeMap<(TableName, RowKey), String>,
+    tables: Vec<TableCheck>,
+    keys: Vec<KeyCheck>,
+    mismatches: Vec<Mismatch>,
+    unlisted: u64,
+    generated: BTreeMap<TableName, BTreeSet<String>>,
+}
+
+impl<'a> Checking<'a> {
+    fn new(input: &'a VerifyInput<'a>) -> Self {
+        let leftovers = input.applied.leftovers.iter();
+        let held = input.applied.held.iter();
+        let reasons =
+            leftovers
+                .map(|row| ((row.table.clone(), row.key.clone()), row.outcome.meaning().to_owned()))
+                .chain(held.map(|row| {
+                    ((row.table.clone(), row.key.clone()), format!("undo left it: {}", row.reason))
+                }))
+                .collect();
+        Self {
+            input,
+            undone: input.applied.is_undone(),
+            reasons,
+            tables: Vec::new(),
+            keys: Vec::new(),
+            mismatches: Vec::new(),
+            unlisted: 0,
+            generated: BTreeMap::new(),
+        }
+    }
+
+    async fn table(&mut self, diffed: &DiffedTable, session: &ReadSession) -> Result<(), VerifyError> {
+        let catalog = &self.input.diffed.catalog;
+        let table = catalog
+            .tables
+            .get(&diffed.table)
+            .ok_or_else(|| VerifyError::CaseStale { table: diffed.table.clone() })?;
+        let mut check = TableCheck::new(diffed);
+        let keys: Vec<&ForeignKey> = catalog.parents_of(&diffed.table).collect();
+        let mut orphans: Vec<KeyCheck> = keys.iter().map(|fk| KeyCheck::new(fk)).collect();
+        let mut rows = PlannedRows::open(self.input.case, diffed, table, self.undone)?;
+        let progress = self.input.progress;
+        progress.start(Step::Verify, &diffed.table.to_string(), Some(check.planned));
+        let looker = Looker::new(session, catalog, table, &rows);
+        loop {
+            if self.input.cancel.is_cancelled() {
+                return Err(VerifyError::Cancelled);
+            }
+            let chunk = rows.next_chunk(AT_ONCE)?;
+            if chunk.is_empty() {
+                break;
+            }
+            self.compare(&looker, table, &chunk, &mut check).await?;
+            if !self.undone {
+                for (fk, count) in keys.iter().zip(&mut orphans) {
+                    let found = looker.orphans(fk, &chunk).await?;
+                    count.rows += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                    count.orphans += u64::try_from(found.len()).unwrap_or(u64::MAX);
+                    for at in found.into_iter().filter_map(|at| chunk.get(at)) {
+                        self.mismatch(&diffed.table, at, Problem::Orphan { foreign_key: fk.name.clone() });
+                    }
+                }
+            }
+            progress.advance(Step::Verify, u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        }
+        progress.finish(Step::Verify);
+        check.left_out = rows.left_out;
+        self.tables.push(check);
+        self.keys.extend(orphans.into_iter().filter(|check| check.rows > 0));
+        Ok(())
+    }
+
+    async fn compare(
+        &mut self,
+        looker: &Looker<'_>,
+        table: &Table,
+        chunk: &[PlannedRow],
+        check: &mut TableCheck,
+    ) -> Result<(), VerifyError> {
+        let found = looker.by_key(chunk).await?;
+        for (row, live) in chunk.iter().zip(found) {
+            let problem = match (&row.expected, live) {
+                (Expected::Absent, None) => None,
+                (Expected::Absent, Some(_)) => Some(Problem::StillThere),
+                (Expected::Values(_), None) => Some(Problem::Missing),
+                (Expected::Values(values), Some(live)) => {
+                    let different = values.iter().filter(|(at, value)| live[**at] != **value);
+                    let (generated, written): (Vec<_>, Vec<_>) = different
+                        .map(|(at, _)| &looker.columns()[*at])
+                        .partition(|name| table.column(name).is_some_and(|column| column.generated));
+                    let generated = generated.into_iter().map(ToString::to_string);
+                    self.generated.entry(table.name.clone()).or_default().extend(generated);
+                    let columns: Vec<String> = written.into_iter().map(ToString::to_string).collect();
+                    (!columns.is_empty()).then_some(Problem::Differs { columns })
+                }
+            };
+            match problem {
+                None => check.equal += 1,
+                Some(problem) => {
+                    check.mismatched += 1;
+                    self.mismatch(&table.name, row, problem);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mismatch(&mut self, table: &TableName, row: &PlannedRow, problem: Problem) {
+        if self.mismatches.len() >= MOST_LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        let explained = self.reasons.get(&(table.clone(), row.key.clone())).cloned();
+        self.mismatches.push(Mismatch { table: table.clone(), key: row.key.clone(), problem, explained });
+    }
+
+    fn certificate(self, dbname: String, sequences: Vec<SequenceCheck>) -> Certificate {
+        let mut notes: Vec<String> = self
+            .generated
+            .iter()
+            .filter(|(_, columns)| !columns.is_empty())
+            .map(|(table, columns)| {
+                let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                format!(
+                    "{table}: live computes other values for the generated column {} than the backup did.",
+                    columns.join(", ")
+                )
+            })
+            .collect();
+        let applied = self.input.applied;
+        if self.undone {
+            notes.push("The recovery was taken back: what it wrote must not be in live any more.".to_owned());
+        } else if applied.committed < applied.batches {
+            notes.push(format!("{} of {} batches are applied.", applied.committed, applied.batches));
+        }
+        Certificate {
+            format: CERTIFICATE_FORMAT,
+            plan: self.input.plan.seal.clone(),
+            dbname,
+            at: clock::now_utc(),
+            batches: applied.batches,
+            committed: applied.committed,
+            undone: applied.undone,
+            tables: self.tables,
+            foreign_keys: self.keys,
+            sequences,
+            mismatches: self.mismatches,
+            unlisted: self.unlisted,
+            notes,
+        }
+    }
+}
+
+/// Does each sequence stand behind the recovered numbers? After an undo it does not matter any more.
+async fn sequences(
+    input: &VerifyInput<'_>,
     session: &ReadSession,
-) -> Result<Certificate, VerifyError> {
-    let mut certificate = Certificate::of(plan);
-    for planned in &before.diffed.tables {
-        let now = table_of(after.diffed, planned)?;
-        let certified = rows::compare(planned, before.directory, now, after.directory)?;
-        certificate.add(certified);
+) -> Result<Vec<SequenceCheck>, VerifyError> {
+    const WHAT: &str = "reading a sequence";
+    let mut found = Vec::new();
+    if input.applied.is_undone() {
+        return Ok(found);
     }
-    for fk in &before.diffed.catalog.foreign_keys {
-        let staged = |table| before.diffed.tables.iter().any(|diffed| &diffed.table == table);
-        if staged(&fk.child) && staged(&fk.parent) {
-            let orphans = certificate.orphans_of(fk);
-            certificate.foreign_keys.push(CertifiedForeignKey {
-                name: fk.name.clone(),
-                child: fk.child.clone(),
-                parent: fk.parent.clone(),
-                enforced: fk.is_enforced(),
-                orphans,
-            });
-        }
+    let inserted = |table: &DiffedTable| table.actions.get(&RowAction::Insert).is_some_and(|rows| *rows > 0);
+    if !input.diffed.tables.iter().any(inserted) {
+        return Ok(found);
     }
-    for wanted in &plan.sequences {
-        const WHAT: &str = "reading a sequence";
-        let (schema, name) = (wanted.sequence.schema.as_str(), wanted.sequence.name.as_str());
-        let rows = session.query(&registry::DIFF_SEQUENCE, &[&schema, &name]).await?;
-        let mut last_value: Option<i64> = None;
-        if let Some(row) = rows.first() {
-            last_value = column(row, "last_value", WHAT)?;
-        }
-        certificate.sequences.push(CertifiedSequence {
-            sequence: wanted.sequence.clone(),
-            at_least: wanted.at_least,
-            last_value,
-        });
+    for state in input.diffed.sequences.iter().filter(|state| state.increment > 0) {
+        let (schema, name) = (state.sequence.schema.as_str(), state.sequence.name.as_str());
+        let rows = session.query(&DIFF_SEQUENCE, &[&schema, &name]).await?;
+        let last_value: Option<i64> = match rows.first() {
+            Some(row) => column(row, "last_value", WHAT)?,
+            None => None,
+        };
+        found.push(SequenceCheck { sequence: state.sequence.clone(), highest: state.highest, last_value });
     }
-    Ok(certificate.closed())
-}
-
-fn table_of<'a>(diffed: &'a Diffed, wanted: &DiffedTable) -> Result<&'a DiffedTable, VerifyError> {
-    let found = diffed.tables.iter().find(|table| table.table == wanted.table);
-    found.ok_or_else(|| VerifyError::OtherStaging { table: wanted.table.clone() })
+    Ok(found)
 }

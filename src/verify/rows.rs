@@ -1,75 +1,143 @@
-//! Row by row: is what was planned what live holds now?
+//! The planned rows of a table, read from staging and diff in step, each with what live should hold under its key.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::VerifyError;
-use super::certificate::{CertifiedTable, Mismatch, NAMED_ROWS};
-use crate::catalog::column_list;
-use crate::diff::{DiffReader, DiffRow, DiffedTable, RowAction, Verdict};
-use crate::ident::Ident;
+use crate::apply::RowKey;
+use crate::catalog::Table;
+use crate::diff::{DiffReader, DiffRow, DiffedTable, RowAction};
+use crate::ident::{Ident, TableName};
+use crate::staging::{StagingReader, verify_sha256};
+use crate::value::copy_text::{NULL, fields, push_escaped};
 
-/// Compares the planned rows of one table with the diff of now, which has the same rows in the same order.
-pub(super) fn compare(
-    planned: &DiffedTable,
-    planned_dir: &Path,
-    now: &DiffedTable,
-    now_dir: &Path,
-) -> Result<CertifiedTable, VerifyError> {
-    let mut certified = CertifiedTable {
-        table: planned.table.clone(),
-        staged: planned.file.rows,
-        planned: 0,
-        equal: 0,
-        left_out: BTreeMap::new(),
-        mismatches: Vec::new(),
-        orphans: 0,
-    };
-    let mut before = DiffReader::open(planned_dir, &planned.file)?;
-    let mut after = DiffReader::open(now_dir, &now.file)?;
-    let other = || VerifyError::OtherStaging { table: planned.table.clone() };
-    while let Some(wanted) = before.next_row()? {
-        let found = after.next_row()?.filter(|found| found.key == wanted.key).ok_or_else(other)?;
-        if wanted.action == RowAction::None {
-            *certified.left_out.entry(wanted.verdict.word().to_owned()).or_default() += 1;
-            continue;
-        }
-        certified.planned += 1;
-        certified.orphans += u64::from(found.verdict == Verdict::Orphan);
-        match problem(&wanted, &found) {
-            None => certified.equal += 1,
-            Some(problem) if certified.mismatches.len() < NAMED_ROWS => {
-                certified.mismatches.push(Mismatch { key: wanted.key, problem });
-            }
-            Some(_) => {}
-        }
-    }
-    if after.next_row()?.is_some() {
-        return Err(other());
-    }
-    Ok(certified)
+/// A row that the plan writes.
+pub(super) struct PlannedRow {
+    /// How it is named.
+    pub(super) key: RowKey,
+    /// The raw fields of its key.
+    pub(super) key_fields: Vec<Box<[u8]>>,
+    /// What live should hold.
+    pub(super) expected: Expected,
 }
 
-/// What is wrong with a planned row, by the columns in which live still differs from the backup.
-fn problem(wanted: &DiffRow, found: &DiffRow) -> Option<String> {
-    if found.live.is_none() {
-        return Some(format!("not in live ({})", found.verdict));
-    }
-    let differs: Vec<Ident> = found
-        .columns
-        .iter()
-        .filter(|column| match wanted.action {
-            // Columns of an insert that the plan names are those that it leaves null.
-            RowAction::Insert => !wanted.columns.contains(column),
-            _ => wanted.columns.contains(column),
+/// What live should hold under a key.
+pub(super) enum Expected {
+    /// No row.
+    Absent,
+    /// Raw COPY fields by position in [`PlannedRows::columns`].
+    Values(BTreeMap<usize, Box<[u8]>>),
+}
+
+/// Reads a table's planned rows.
+pub(super) struct PlannedRows {
+    table: TableName,
+    staged: StagingReader,
+    diff: DiffReader,
+    /// Positions of the staged key.
+    key: Vec<usize>,
+    /// The key's columns in live.
+    pub(super) key_names: Vec<Ident>,
+    /// Position in the staged row, by position in `columns`.
+    sources: Vec<usize>,
+    /// The columns of live that are compared.
+    pub(super) columns: Vec<Ident>,
+    /// Rows that the plan does not write, by verdict; whole when the end is reached.
+    pub(super) left_out: BTreeMap<String, u64>,
+    undone: bool,
+}
+
+impl PlannedRows {
+    /// Opens both files, after their checksums were found to be those of the diff.
+    pub(super) fn open(
+        case: &Path,
+        diffed: &DiffedTable,
+        table: &Table,
+        undone: bool,
+    ) -> Result<Self, VerifyError> {
+        let (staging, diff) = (case.join("staging"), case.join("diff"));
+        verify_sha256(&staging, &diffed.staged)?;
+        verify_sha256(&diff, &diffed.file)?;
+        let named = diffed.columns.iter().enumerate();
+        let compared = named.filter_map(|(at, name)| name.clone().map(|name| (at, name)));
+        let (sources, columns): (Vec<usize>, Vec<Ident>) =
+            compared.filter(|(_, name)| table.column(name).is_some()).unzip();
+        let stale = || VerifyError::CaseStale { table: diffed.table.clone() };
+        let key = diffed.staged.table.key.clone();
+        let name_of = |at: &usize| diffed.columns.get(*at).cloned().flatten().ok_or_else(stale);
+        Ok(Self {
+            table: diffed.table.clone(),
+            staged: StagingReader::open(&staging, &diffed.staged)?,
+            diff: DiffReader::open(&diff, &diffed.file)?,
+            key_names: key.iter().map(name_of).collect::<Result<_, _>>()?,
+            key,
+            sources,
+            columns,
+            left_out: BTreeMap::new(),
+            undone,
         })
-        .filter(|column| differs(found, column))
-        .cloned()
-        .collect();
-    (!differs.is_empty()).then(|| format!("live differs in {}", column_list(&differs)))
-}
+    }
 
-fn differs(found: &DiffRow, column: &Ident) -> bool {
-    let live = found.live.as_ref().and_then(|live| live.get(column.as_str()));
-    found.backup.get(column.as_str()) != live
+    /// The next planned rows, at most `most`; empty at the end.
+    pub(super) fn next_chunk(&mut self, most: usize) -> Result<Vec<PlannedRow>, VerifyError> {
+        let mut chunk = Vec::new();
+        let mut row = Vec::new();
+        while chunk.len() < most {
+            let diff = match (self.staged.next_row(&mut row)?, self.diff.next_row()?) {
+                (true, Some(diff)) => diff,
+                (false, None) => break,
+                _ => return Err(VerifyError::CaseStale { table: self.table.clone() }),
+            };
+            if diff.action == RowAction::None {
+                *self.left_out.entry(diff.verdict.word().to_owned()).or_default() += 1;
+            } else {
+                chunk.push(self.planned(&row, &diff));
+            }
+        }
+        Ok(chunk)
+    }
+
+    fn planned(&self, row: &[u8], diff: &DiffRow) -> PlannedRow {
+        let raw: Vec<&[u8]> = fields(row).collect();
+        let field = |at: usize| raw.get(at).copied().unwrap_or(NULL);
+        let names = self.key_names.iter().map(|name| name.as_str().to_owned());
+        let key = names.zip(diff.key.iter().cloned().map(Some)).collect();
+        let expected = match (diff.action, self.undone) {
+            (RowAction::Insert, true) => Expected::Absent,
+            (RowAction::Update, true) => Expected::Values(self.former(diff)),
+            (RowAction::Update, false) => Expected::Values(
+                self.values(|name, at| diff.columns.contains(name).then(|| field(at).into())),
+            ),
+            // An insert leaves the listed columns null.
+            _ => Expected::Values(self.values(|name, at| {
+                Some(if diff.columns.contains(name) { NULL.into() } else { field(at).into() })
+            })),
+        };
+        PlannedRow {
+            key: RowKey(key),
+            key_fields: self.key.iter().map(|&at| Box::from(field(at))).collect(),
+            expected,
+        }
+    }
+
+    fn values(&self, value: impl Fn(&Ident, usize) -> Option<Box<[u8]>>) -> BTreeMap<usize, Box<[u8]>> {
+        let columns = self.columns.iter().zip(&self.sources).enumerate();
+        columns.filter_map(|(at, (name, source))| Some((at, value(name, *source)?))).collect()
+    }
+
+    /// What the updated columns held before.
+    fn former(&self, diff: &DiffRow) -> BTreeMap<usize, Box<[u8]>> {
+        let live = diff.live.as_ref();
+        self.values(|name, _| {
+            let value = live?.get(name.as_str()).filter(|_| diff.columns.contains(name))?;
+            Some(value.as_str().map_or_else(
+                || NULL.into(),
+                |text| {
+                    let mut field = Vec::new();
+                    push_escaped(&mut field, text.as_bytes());
+                    field.into()
+                },
+            ))
+        })
+    }
 }

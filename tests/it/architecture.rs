@@ -41,7 +41,7 @@ const STAGE_EDGES: [(&str, &[&str]); 6] = [
     ("diff", &["recipe", "extract"]),
     ("plan", &["recipe", "diff"]),
     ("apply", &["plan"]),
-    ("verify", &["diff", "plan"]),
+    ("verify", &["diff", "plan", "apply"]),
 ];
 
 /// The report reads what every stage left; the case calls them all.

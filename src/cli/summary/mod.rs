@@ -44,10 +44,13 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
     if !left_out.is_empty() {
         text.push_str(&format!("\nLeft out by the plan: {}.\n", left_out.join(", ")));
     }
+    push_notes(&mut text, &verified.notes, output);
     if !text.is_empty() {
         text.push('\n');
     }
-    let line = if verified.unexplained.is_empty() {
+    let line = if verified.taken_back && verified.unexplained.is_empty() {
+        output.paint(Paint::Green, "Verified: the recovery is taken back.")
+    } else if verified.unexplained.is_empty() {
         output.paint(Paint::Green, "Verified: everything that was planned is in live.")
     } else {
         output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
@@ -118,11 +121,15 @@ mod tests {
             tables: BTreeMap::from([(orders.clone(), (1204, 1204))]),
             left_out: counts(&[("same", 3), ("changed", 1)]),
             unexplained: Vec::new(),
+            notes: Vec::new(),
+            taken_back: false,
         };
         let partial = VerifySummary {
             tables: BTreeMap::from([(orders, (1204, 1203))]),
             left_out: BTreeMap::new(),
             unexplained: vec!["public.orders: 1 row is not there".to_owned()],
+            notes: vec!["1 of 2 batches are applied.".to_owned()],
+            taken_back: false,
         };
         let show = |summary| verify(summary, Path::new("case"), &plain());
         insta::assert_snapshot!(format!("{}---\n{}", show(&whole), show(&partial)), @r#"
@@ -139,6 +146,8 @@ mod tests {
 
         Left for a human:
           public.orders: 1 row is not there
+
+        note: 1 of 2 batches are applied.
 
         Verified, but not everything that was planned is in live.
         The certificate is case/certificate.json.
