@@ -2,6 +2,7 @@
 //! taken is decided in `value`. Never reads a whole file into memory.
 
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use arrow_array::new_empty_array;
@@ -117,8 +118,8 @@ impl ParquetSource {
     fn next_batch(&mut self) -> Result<bool, StagingError> {
         loop {
             if let Some(batches) = &mut self.batches {
-                if let Some(batch) = batches.next() {
-                    let batch = batch.map_err(|source| StagingError::decode(&self.path, source.into()))?;
+                let next = contained(|| batches.next().transpose().map_err(ParquetError::from));
+                if let Some(batch) = next.map_err(|source| StagingError::decode(&self.path, source))? {
                     let values = self.table.columns.iter().zip(&self.order);
                     let values =
                         values.map(|(column, &at)| ColumnValues::new(column.base_type, batch.column(at)));
@@ -142,11 +143,10 @@ impl ParquetSource {
         // A row group of few large values must not become one large batch.
         let row_bytes = (meta.total_byte_size() / meta.num_rows().max(1)).max(1);
         let batch_rows = usize::try_from((BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS)).unwrap_or(1);
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![group])
-            .with_batch_size(batch_rows)
-            .build()
-            .map_err(|source| StagingError::decode(&self.path, source))
+            .with_batch_size(batch_rows);
+        contained(|| builder.build()).map_err(|source| StagingError::decode(&self.path, source))
     }
 
     /// The reader gave arrays of other types than the file's schema promised.
@@ -154,4 +154,14 @@ impl ParquetSource {
         let problem = "a batch has other types than the file's schema".to_owned();
         StagingError::Corrupt { path: self.path.clone(), source: ParquetError::General(problem) }
     }
+}
+
+/// Runs a piece of the Parquet library, which panics on some damaged files (59.3: a length beyond the page). The file
+/// is read no further after that, so no half-changed state is looked at.
+fn contained<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|cause| {
+        let cause =
+            cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+        Err(ParquetError::General(format!("the file is damaged: {}", cause.unwrap_or("cause unknown"))))
+    })
 }

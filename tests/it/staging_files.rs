@@ -276,3 +276,31 @@ fn files_of_other_programs_are_taken() {
     assert!(told("nested.parquet", BaseType::Other).contains("for Other it may be text"));
     assert!(told("naive.parquet", BaseType::TimestampTz).contains("it may be a timestamp in UTC or text"));
 }
+
+/// Whatever byte of a file is damaged, reading it ends with rows or an error, never with a crash.
+#[test]
+fn no_flipped_byte_brings_the_reader_down() {
+    let table = table_of(&[BaseType::Int4, BaseType::Text, BaseType::Numeric { precision: 30, scale: 2 }]);
+    let rows: Vec<Vec<u8>> = (0..40).map(|n| format!("{n}\ttext {}\t{n}.50", n % 7).into_bytes()).collect();
+    let dir = TempDir::new("flipped");
+    let staged = stage(&dir, StagingFormat::Parquet, &table, &rows, &CsvOptions::default());
+    let path = dir.join(&staged.file);
+    let good = std::fs::read(&path).unwrap();
+    let (mut refused, mut row) = (0, Vec::new());
+    for (at, mask) in (0..good.len()).map(|at| (at, [1_u8, 0x80, 0xff][at % 3])) {
+        let mut damaged = good.clone();
+        damaged[at] ^= mask;
+        std::fs::write(&path, &damaged).unwrap();
+        assert_eq!(verify_sha256(dir.path(), &staged).unwrap_err().code(), "staging-edited");
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut reader = StagingReader::open(dir.path(), &staged)?;
+            while reader.next_row(&mut row)? {}
+            Ok::<(), StagingError>(())
+        }));
+        match read {
+            Ok(read) => refused += usize::from(read.is_err()),
+            Err(_) => panic!("byte {at} of {} with {mask:#x}", good.len()),
+        }
+    }
+    assert!(refused > good.len() / 3, "{refused} of {} damages were noticed", good.len());
+}
