@@ -10,7 +10,7 @@ mod interrupt;
 pub mod output;
 mod settings;
 mod summary;
-mod table;
+use rowback::report::table;
 
 use std::process::ExitCode;
 

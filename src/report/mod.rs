@@ -2,6 +2,7 @@
 //! nothing and asks nobody.
 
 mod html;
+pub mod table;
 mod text;
 
 use std::collections::BTreeMap;

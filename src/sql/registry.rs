@@ -62,10 +62,14 @@ queries! {
     CATALOG_CHECKS = "catalog_checks", Read;
     /// Where a sequence stands.
     DIFF_SEQUENCE = "diff_sequence", Read;
-    /// What a role may do with a table.
-    DOCTOR_PRIVILEGES = "doctor_privileges", Read;
     /// What a role may do in a database.
     DOCTOR_DATABASE = "doctor_database", Read;
+    /// May the role put triggers to sleep?
+    DOCTOR_REPLICA = "doctor_replica", Read;
+    /// What a role may do with sequences.
+    DOCTOR_SEQUENCES = "doctor_sequences", Read;
+    /// What a role may do with tables.
+    DOCTOR_TABLES = "doctor_tables", Read;
     /// What the open transaction has updated.
     APPLY_TOUCHED = "apply_touched", Write;
     /// The columns of a table that can be set back.

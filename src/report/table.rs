@@ -1,4 +1,4 @@
-//! Small text tables and numbers for people.
+//! Small text tables and numbers for people. Only text; nothing here knows what it shows.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
@@ -35,7 +35,9 @@ pub fn sized(bytes: u64) -> String {
 /// Where a column's text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
+    /// Words.
     Left,
+    /// Numbers.
     Right,
 }
 
