@@ -73,7 +73,7 @@ fi
 chapter "What next"
 echo "  The case directory: $place/case"
 echo "  It holds the plan, the SQL of every batch (runs with psql, too), the undo files and the certificate."
-echo "  Look:     less $place/case/batches/0001-*.sql; less $place/case/certificate.json"
+echo "  Look:     $rowback report $place/case      (or open $place/case/report.html)"
 echo "  Recipes:  $root/examples/*.toml, one for each kind of accident; the README explains every line"
 if [[ -t 0 ]]; then
   echo "  The shop is still running. In another terminal:"
