@@ -5,6 +5,7 @@
 mod error;
 mod history;
 mod holders;
+mod isolate;
 mod journal;
 mod limits;
 mod lock;

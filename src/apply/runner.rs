@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
+use super::isolate;
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
 use super::moved::{self, Moves};
 use super::ours::Recovered;
@@ -150,11 +151,12 @@ impl<'a> Runner<'a> {
     /// Runs a batch to its commit (or, in a dry run, as far as that).
     pub(super) async fn run(&mut self, job: &Job<'_>, record: Record) -> Result<(), ApplyError> {
         let mut failed = 0;
+        let mut isolating = false;
         loop {
             if self.around.cancel.is_cancelled() {
                 return Err(ApplyError::Cancelled { place: Box::new(self.place(job)) });
             }
-            let (error, seen) = match self.attempt(job).await {
+            let (error, seen) = match self.attempt(job, isolating).await {
                 Ok((performed, xid)) => match self.conclude(job, performed, xid, record).await? {
                     Conclusion::Done => return Ok(()),
                     Conclusion::NotCommitted(error) => (error, Seen::default()),
@@ -164,6 +166,13 @@ impl<'a> Runner<'a> {
                     (error, seen)
                 }
             };
+            if self.may_isolate(job) && !isolating && isolate::is_about_rows(&error) {
+                isolating = true;
+                let why = error.db().map_or_else(|| error.to_string(), |db| db.message.clone());
+                let number = job.batch.number;
+                self.around.progress.note(&format!("batch {number} is written row by row: {why}"));
+                continue;
+            }
             failed += 1;
             let passing = error.sqlstate().is_some_and(is_worth_retrying);
             match self.around.limits.backoff.pause_after(failed) {
@@ -174,7 +183,11 @@ impl<'a> Runner<'a> {
     }
 
     /// One attempt; leaves the transaction open when it went well.
-    async fn attempt(&mut self, job: &Job<'_>) -> Result<(Performed, String), (PgError, Seen)> {
+    async fn attempt(
+        &mut self,
+        job: &Job<'_>,
+        isolating: bool,
+    ) -> Result<(Performed, String), (PgError, Seen)> {
         let (cancel, limits) = (&self.around.cancel, self.around.limits);
         let unseen = |error| (error, Seen::default());
         match self.task {
@@ -182,18 +195,31 @@ impl<'a> Runner<'a> {
             Task::Apply | Task::Undo => self.session.begin().await,
         }
         .map_err(unseen)?;
-        let transaction = Transaction::enter(&self.session, cancel, limits).await.map_err(unseen)?;
+        let transaction =
+            Transaction::enter(&self.session, cancel, limits, isolating).await.map_err(unseen)?;
         let patience = (limits.lock_timeout / 4).min(Duration::from_millis(500));
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
         let what = format!("running batch {}", job.batch.number);
         match transaction.perform(&what, &job.steps, &job.batch.parts).await {
             Ok(mut performed) => {
                 let xid = transaction.xid;
-                performed.moves = self.set_back(job, performed.settled > 0).await.map_err(unseen)?;
+                // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
+                if !isolating {
+                    performed.moves = self.set_back(job, performed.settled > 0).await.map_err(unseen)?;
+                }
+                for row in &performed.refused {
+                    let number = job.batch.number;
+                    self.notes.push(format!("batch {number}: live refused {}: {}", row.key, row.message));
+                }
                 Ok((performed, xid))
             }
             Err(error) => Err((error, watch.seen())),
         }
+    }
+
+    /// Rows that need each other in a circle cannot be written one by one.
+    fn may_isolate(&self, job: &Job<'_>) -> bool {
+        self.task != Task::Undo && job.batch.parts.len() == 1
     }
 
     /// What triggers moved beside the batch's rows. A dry run is one transaction over all batches, in which nobody can

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::isolate::{self, Refused};
 use super::moved::Moves;
 use super::row_key::json_array;
 use super::{Limits, RowKey};
@@ -29,6 +30,8 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 pub(super) struct Transaction<'a> {
     session: &'a WriteSession,
     cancel: &'a CancelToken,
+    /// Write row by row, so that one that live refuses does not spoil the others.
+    isolating: bool,
     /// Number of the transaction, for `txid_status`.
     pub(super) xid: String,
     /// Process on the server.
@@ -54,6 +57,8 @@ pub(super) struct Performed {
     pub(super) stored: Vec<BTreeMap<RowKey, String>>,
     /// Inserted rows that a trigger altered and that were set to their staged values.
     pub(super) settled: u64,
+    /// Rows that live refused, when they were written one by one.
+    pub(super) refused: Vec<Refused>,
     /// What triggers did beside the batch's own rows.
     pub(super) moves: Moves,
 }
@@ -64,12 +69,19 @@ impl<'a> Transaction<'a> {
         session: &'a WriteSession,
         cancel: &'a CancelToken,
         limits: &Limits,
+        isolating: bool,
     ) -> Result<Self, PgError> {
         const WHAT: &str = "asking for the number of the transaction";
         session.execute("setting up the transaction", &limits.transaction_settings()).await?;
         let rows = session.query(&APPLY_BEGIN_MARK, &[]).await?;
         let row = rows.first().ok_or_else(|| unexpected(WHAT, "no row"))?;
-        Ok(Self { session, cancel, xid: column(row, "xid", WHAT)?, pid: column(row, "pid", WHAT)? })
+        Ok(Self {
+            session,
+            cancel,
+            isolating,
+            xid: column(row, "xid", WHAT)?,
+            pid: column(row, "pid", WHAT)?,
+        })
     }
 
     /// Runs the steps.
@@ -92,6 +104,12 @@ impl<'a> Transaction<'a> {
                     if let Some(copy) = &step.copy {
                         self.copy_in(what, copy).await?;
                     }
+                }
+                StepKind::Write if self.isolating && parts.len() == 1 => {
+                    let (rows, refused) =
+                        self.watched(isolate::write(self.session, &parts[0], &step.sql)).await?;
+                    performed.counts = vec![rows];
+                    performed.refused = refused;
                 }
                 StepKind::Write => {
                     let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;

@@ -62,10 +62,15 @@ pub fn stored_sql(number: usize, part: &Part, keys: &str) -> String {
     )
 }
 
+/// The columns of a part's temporary table, quoted, as a list.
+pub fn staged_columns(part: &Part) -> String {
+    let names = temporary_columns(&part.key, &part.columns, part.action).into_iter().map(|(name, _)| name);
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// Rows (COPY text, each with its newline) for the temporary table of part `number`.
 pub fn copy_block(number: usize, part: &Part, rows: Vec<u8>) -> CopyBlock {
-    let names = temporary_columns(&part.key, &part.columns, part.action).into_iter().map(|(name, _)| name);
-    let names = names.collect::<Vec<_>>().join(", ");
+    let names = staged_columns(part);
     CopyBlock { sql: format!("copy pg_temp.\"rowback_{number}\" ({names}) from stdin"), rows }
 }
 

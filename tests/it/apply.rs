@@ -67,6 +67,26 @@ async fn a_dry_run_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_row_that_live_refuses_does_not_spoil_the_others() {
+    let before = "
+        create function no() returns trigger language plpgsql as $$ begin
+            if new.id in (3, 7) then raise exception 'no %', new.id; end if;
+            return new; end $$;
+        create trigger t before insert on customers for each row execute function no()";
+    let case = HandMadeCase::shop("refused", before, 1000).await;
+    keep_only_first_batch(&case);
+    let accident = case.live.digest();
+    let summary = case.apply().await.unwrap();
+    assert_eq!(summary.tables, [count("customers", 28, 0, 0)]);
+    let row = |id: u32| ("public.customers".to_owned(), format!("id = {id}"), Outcome::Blocked);
+    assert_eq!(left(&summary), [row(3), row(7)]);
+    assert_eq!(summary.notes, ["batch 1: live refused id = 3: no 3", "batch 1: live refused id = 7: no 7"]);
+    let undone = case.undo().await.unwrap();
+    assert_eq!(undone.removed, 28);
+    accident.assert_same(&case.live.digest(), "after the undo");
+}
+
+#[tokio::test]
 async fn live_wins_and_every_row_left_is_named() {
     let before = "
         insert into customers values (1, 'c1@shop', '{\"a b\",NULL,1}', '2026-01-01 10:00Z');
