@@ -255,3 +255,34 @@ async fn whatever_is_not_as_reviewed_is_refused() {
     std::fs::write(file("plan.json"), serde_json::to_vec(&other.sealed()).unwrap()).unwrap();
     assert!(matches!(case.apply().await.unwrap_err(), ApplyError::JournalOfAnotherPlan { batches: 5 }));
 }
+
+/// Runs files of the case with psql, which knows nothing of rowback.
+fn psql_files(case: &HandMadeCase, folder: &str, order: impl Fn(&mut Vec<std::path::PathBuf>)) {
+    let entries = std::fs::read_dir(case.directory.join(folder)).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    order(&mut files);
+    for file in files {
+        let mut psql = case.live.server().program("psql", case.live.name());
+        super::support::run(psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file));
+    }
+}
+
+#[tokio::test]
+async fn psql_runs_the_files_as_they_stand_and_rows_of_others_are_never_taken_back() {
+    let case = HandMadeCase::shop("psql", "", 25).await;
+    let accident = case.live.digest();
+    for round in ["first", "second"] {
+        psql_files(&case, "batches", |_| {});
+        case.backup.digest().assert_same(&case.live.digest(), round);
+    }
+    let sequences = case.live.sequences();
+    let summary = case.apply().await.unwrap();
+    assert_eq!((summary.inserted, summary.tables[2].present, summary.complete()), (0, 180, true));
+    assert_eq!(case.live.sequences(), sequences, "sequences are where they must be");
+    let undone = case.undo().await.unwrap();
+    assert_eq!((undone.removed, undone.held.len()), (0, 0), "apply wrote nothing, so nothing is taken back");
+    case.backup.digest().assert_same(&case.live.digest(), "after undo");
+    psql_files(&case, "undo", |files| files.reverse());
+    accident.assert_same(&case.live.digest(), "after the undo files by hand");
+}

@@ -17,6 +17,7 @@ mod diff_corrupted;
 mod error_codes;
 mod examples;
 mod extract;
+mod fault_apply;
 mod hand_made_case;
 mod pg;
 mod pg_tls;
