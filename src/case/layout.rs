@@ -23,7 +23,7 @@ pub struct Layout {
 /// `backup.json`: which backup the case was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupIdentity {
-    /// Always [`FORMAT`].
+    /// Always 1.
     pub format: u32,
     /// Where the backup was.
     pub path: PathBuf,
