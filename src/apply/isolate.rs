@@ -66,9 +66,21 @@ pub(super) async fn write(
         }
         waiting = refused.iter().map(|(row, _)| (*row, *row)).collect();
     }
+    if let Some(error) = refuses_everything(count, &refused) {
+        return Err(error);
+    }
     let named = name(session, part, &refused).await?;
     session.execute(WHAT, &format!("{}; drop table pg_temp.rowback_rows", refill(part, "true"))).await?;
     Ok((written, named))
+}
+
+/// A trigger that raises for each of many rows speaks of something else than the rows (a freeze, a maintenance window):
+/// then the batch waits for the next run instead of being committed without them.
+fn refuses_everything(count: u64, refused: &[(u64, DbFacts)]) -> Option<PgError> {
+    let all = count > 1 && u64::try_from(refused.len()) == Ok(count);
+    let raised = refused.iter().all(|(_, db)| db.sqlstate.starts_with("P0"));
+    let (_, db) = refused.first().filter(|_| all && raised)?;
+    Some(PgError::Statement { what: WHAT.to_owned(), db: Box::new(db.clone()) })
 }
 
 async fn one_group(
