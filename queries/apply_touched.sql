@@ -1,12 +1,13 @@
 -- access:  write
 -- params:  none
--- returns: schema text, name text, rows int8
--- why:     what this transaction has updated so far, triggers included, as PostgreSQL counts it; partitions are named by
+-- returns: schema text, name text, rows int8, updated int8
+-- why:     what this session has updated lately, triggers included, as PostgreSQL counts it; partitions are named by
 --          their root; a table too large to be read for the sake of a few rows shows by its row estimate
 select
   n.nspname::text as schema,
   c.relname::text as name,
-  pg_catalog.max(greatest(u.reltuples, 0))::int8 as rows
+  pg_catalog.max(greatest(u.reltuples, 0))::int8 as rows,
+  pg_catalog.sum(s.n_tup_upd)::int8 as updated
 from pg_catalog.pg_stat_xact_user_tables as s
 join pg_catalog.pg_class as u on u.oid = s.relid
 join pg_catalog.pg_class as c on c.oid = coalesce(pg_catalog.pg_partition_root(s.relid), s.relid)

@@ -13,7 +13,7 @@ use super::ours::Recovered;
 use super::row_key::json_array;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
-use crate::plan::Part;
+use crate::plan::{Action, Part};
 use crate::sql::literal::literal;
 use crate::sql::registry::{APPLY_COLUMNS, APPLY_TOUCHED};
 
@@ -56,17 +56,38 @@ struct Touched {
     columns: Vec<(Ident, String, bool)>,
 }
 
-/// Tables of which the open transaction of `session` has updated rows, with their estimated size in rows.
-pub(super) async fn touched(session: &WriteSession) -> Result<Vec<(TableName, i64)>, PgError> {
-    let mut found = Vec::new();
+/// Rows updated so far, by table, with the table's estimated size in rows.
+pub(super) type Updates = BTreeMap<TableName, (i64, i64)>;
+
+/// What `session` has updated since PostgreSQL last collected its statistics. That may reach back behind the open
+/// transaction, so only the difference of two readings inside one says what it did.
+pub(super) async fn updates(session: &WriteSession) -> Result<Updates, PgError> {
+    let mut found = Updates::new();
     for row in session.query(&APPLY_TOUCHED, &[]).await? {
-        let name: String = column(&row, "name", WHAT)?;
-        found.push((
-            TableName::new(column::<String>(&row, "schema", WHAT)?, name),
-            column(&row, "rows", WHAT)?,
-        ));
+        let (schema, name): (String, String) = (column(&row, "schema", WHAT)?, column(&row, "name", WHAT)?);
+        let counts = (column(&row, "updated", WHAT)?, column(&row, "rows", WHAT)?);
+        found.insert(TableName::new(schema, name), counts);
     }
     Ok(found)
+}
+
+/// Tables of which more rows were updated between two readings than the batch itself updated (`written`, by part),
+/// with their estimated size. Where the numbers are equal no trigger can have moved a row, and the table need not be
+/// read.
+pub(super) fn touched(
+    before: &Updates,
+    after: Updates,
+    parts: &[Part],
+    written: &[u64],
+) -> Vec<(TableName, i64)> {
+    let beyond = |table: &TableName, updated: i64| {
+        let earlier = before.get(table).map_or(0, |(updated, _)| *updated);
+        let updates = parts.iter().zip(written).filter(|(part, _)| part.action == Action::Update);
+        let own: u64 = updates.filter(|(part, _)| part.table == *table).map(|(_, rows)| rows).sum();
+        u64::try_from(updated - earlier) != Ok(own)
+    };
+    let found = after.into_iter().filter(|(table, (updated, _))| beyond(table, *updated));
+    found.map(|(table, (_, rows))| (table, rows)).collect()
 }
 
 /// Looks at what the open transaction of `session` touched beside `parts` and sets back what must not have moved.

@@ -10,7 +10,7 @@ use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
 use super::isolate;
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
-use super::moved::{self, Moves};
+use super::moved::{self, Moves, Updates};
 use super::ours::Recovered;
 use super::place::{Place, Task};
 use super::sealed::{Purpose, SealedCase};
@@ -197,6 +197,7 @@ impl<'a> Runner<'a> {
         .map_err(unseen)?;
         let transaction =
             Transaction::enter(&self.session, cancel, limits, isolating).await.map_err(unseen)?;
+        let before = moved::updates(&self.session).await.map_err(unseen)?;
         let patience = (limits.lock_timeout / 4).min(Duration::from_millis(500));
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
         let what = format!("running batch {}", job.batch.number);
@@ -205,7 +206,7 @@ impl<'a> Runner<'a> {
                 let xid = transaction.xid;
                 // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
                 if !isolating {
-                    performed.moves = self.set_back(job, performed.settled > 0).await.map_err(unseen)?;
+                    performed.moves = self.set_back(job, &performed, &before).await.map_err(unseen)?;
                 }
                 for row in &performed.refused {
                     let number = job.batch.number;
@@ -224,11 +225,17 @@ impl<'a> Runner<'a> {
 
     /// What triggers moved beside the batch's rows. A dry run is one transaction over all batches, in which nobody can
     /// see how rows were before: it leaves this out.
-    async fn set_back(&mut self, job: &Job<'_>, altered: bool) -> Result<Moves, PgError> {
+    async fn set_back(
+        &mut self,
+        job: &Job<'_>,
+        performed: &Performed,
+        before: &Updates,
+    ) -> Result<Moves, PgError> {
         if self.task == Task::DryRun || job.batch.parts.is_empty() {
             return Ok(Moves::default());
         }
-        let touched = moved::touched(&self.session).await?;
+        let after = moved::updates(&self.session).await?;
+        let touched = moved::touched(before, after, &job.batch.parts, &performed.counts);
         if touched.is_empty() {
             return Ok(Moves::default());
         }
@@ -244,6 +251,7 @@ impl<'a> Runner<'a> {
         for (table, _) in &touched {
             self.recovered.read(&self.case, &self.case.plan().batches, table);
         }
+        let altered = performed.settled > 0;
         let found =
             moved::set_back(&self.session, &reader, &self.recovered, touched, &job.batch.parts, altered)
                 .await;
