@@ -57,7 +57,7 @@ pub struct Diffed {
     pub staging_sha256: String,
     /// The tables, parents first.
     pub tables: Vec<DiffedTable>,
-    /// Lost rows by foreign key.
+    /// Lost rows by foreign key, as [`missing_key`] names them.
     pub missing: BTreeMap<String, u64>,
     /// Sequences of live that recovered rows touch.
     pub sequences: Vec<SequenceState>,
@@ -65,6 +65,11 @@ pub struct Diffed {
     pub catalog: Catalog,
     /// What a person should know.
     pub notes: Vec<String>,
+}
+
+/// How [`Diffed::missing`] names a foreign key: names alone may be the same in many tables.
+pub fn missing_key(child: &TableName, foreign_key: &str) -> String {
+    format!("{child} {foreign_key}")
 }
 
 /// The diff of one table.

@@ -224,7 +224,7 @@ fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed:
     }
     if judgement.verdict == Verdict::Lost && !only_needed {
         for upward in court.upwards.iter().filter(|upward| row.key(&upward.columns).is_some()) {
-            *tally.missing.entry(upward.fk.name.clone()).or_default() += 1;
+            *tally.missing.entry(super::missing_key(&upward.fk.child, &upward.fk.name)).or_default() += 1;
         }
     }
     if judgement.action == RowAction::Insert {

@@ -1,205 +1,240 @@
-//! The report as one HTML file: no scripts, nothing from elsewhere, readable on paper. Everything that comes from a
-//! database is escaped.
+//! The report as one HTML file: no scripts, nothing from elsewhere, readable on paper.
 
-use super::Report;
+use super::markup::{Cell, Markup, all, element, fixed, joined, monospace, table, text};
+use super::table::grouped;
+use super::text::written;
+use super::{Report, ReportedColumn, ReportedTable, RowList};
+use crate::diff::Verdict;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%;font-size:14px}\
-th,td{border-bottom:1px solid #d8dee4;padding:.3rem .6rem;text-align:left;vertical-align:top}\
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.next{background:#eef6ff;padding:.8rem 1rem;border-left:4px solid #4583c9}\
-code{font-family:ui-monospace,monospace;font-size:13px}@media print{body{margin:0}}";
+const STYLE: &str = include_str!("style.css");
 
 /// Renders it.
 pub(super) fn render(report: &Report) -> String {
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>rowback: recovery of {}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>Recovery of {}</h1>\n",
-        escaped(&report.live),
-        escaped(&report.live)
-    );
+    let title = text(&format!("rowback: recovery of {}", report.live.dbname));
+    let head = all([
+        fixed(
+            "<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        ),
+        element("title", &title),
+        element("style", &fixed(STYLE)),
+    ]);
+    let mut page = fixed("<!doctype html>\n<html lang=\"en\">\n");
+    page.block("head", &head);
+    page.block("body", &body(report));
+    page.push(&fixed("</html>\n"));
+    page.into_string()
+}
+
+fn body(report: &Report) -> Markup {
+    let mut body = fixed("\n");
+    body.block("h1", &text(&format!("Recovery of {}", report.live.dbname)));
+    body.block("p", &text(&format!("{}.", report.standing)));
+    body.block("p class=\"next\"", &text(&report.next));
+    body.push(&sums(report));
+    body.push(&identity(report));
+    body.push(&verdicts(report));
+    body.push(&foreign_keys(report));
+    body.push(&rows(report, "Left for a human", |table| &table.left));
+    body.push(&rows(report, "Written, but not in every column", |table| &table.partly));
+    list(&mut body, "Not as planned", &report.problems);
+    list(&mut body, "Triggers that fire", &report.triggers);
+    body.push(&sequences(report));
+    list(&mut body, "Notes", &report.notes);
+    body.push(&batches(report));
+    let made = concat!("Made by rowback ", env!("CARGO_PKG_VERSION"), ". The same as JSON: ");
+    let command = format!("rowback report {} --json", super::shell_word(&report.case));
+    body.block("p class=\"soft\"", &all([fixed(made), monospace(&command)]));
+    body
+}
+
+fn sums(report: &Report) -> Markup {
     let totals = report.totals;
-    html.push_str(&format!(
-        "<p><strong>{}</strong> to insert, <strong>{}</strong> to repair, <strong>{}</strong> to re-link; \
-         <strong>{}</strong> conflicts kept as they are. {}</p>\n<p class=\"next\">Next: {}</p>\n",
-        totals.insert,
-        totals.repair,
-        totals.relink,
-        totals.conflicts,
-        escaped(&report.state),
-        escaped(&report.next)
-    ));
-    push_pairs(&mut html, report);
-    push_verdicts(&mut html, report);
-    push_edges(&mut html, report);
-    push_conflicts(&mut html, report);
-    push_list(&mut html, "Not as planned", report.unexplained.as_deref().unwrap_or_default());
-    push_list(&mut html, "Triggers that fire", &report.triggers);
-    push_list(&mut html, "Sequences", &report.sequences);
-    push_list(&mut html, "Notes", &report.notes);
-    html.push_str("</body></html>\n");
-    html
-}
-
-fn push_pairs(html: &mut String, report: &Report) {
-    html.push_str("<h2>Backup</h2>\n<table>\n");
-    for (name, value) in &report.backup {
-        html.push_str(&format!(
-            "<tr><th>{}</th><td><code>{}</code></td></tr>\n",
-            escaped(name),
-            escaped(value)
-        ));
-    }
-    html.push_str("</table>\n");
-}
-
-fn push_verdicts(html: &mut String, report: &Report) {
-    let columns = report.columns();
-    html.push_str("<h2>Verdicts</h2>\n<table>\n<tr><th>table</th>");
-    columns.iter().for_each(|word| html.push_str(&format!("<th class=\"n\">{}</th>", escaped(word))));
-    html.push_str("</tr>\n");
-    for (table, counts) in &report.verdicts {
-        html.push_str(&format!("<tr><td>{}</td>", escaped(&table.to_string())));
-        for word in &columns {
-            let count = counts.get(word).filter(|count| **count > 0).map_or(String::new(), u64::to_string);
-            html.push_str(&format!("<td class=\"n\">{count}</td>"));
-        }
-        html.push_str("</tr>\n");
-    }
-    html.push_str("</table>\n");
-    let evidence: Vec<String> =
-        report.evidence.iter().map(|(name, rows)| format!("{rows} by {}", escaped(name))).collect();
-    if !evidence.is_empty() {
-        html.push_str(&format!("<p>Evidence: {}.</p>\n", evidence.join(", ")));
-    }
-}
-
-fn push_edges(html: &mut String, report: &Report) {
-    if report.edges.is_empty() {
-        return;
-    }
-    html.push_str(
-        "<h2>By foreign key</h2>\n<table>\n<tr><th>child</th><th>parent</th><th>foreign key</th>\
-         <th class=\"n\">in backup</th><th class=\"n\">staged</th><th class=\"n\">missing in live</th></tr>\n",
+    let conflicts = if totals.conflicts > 0 { "li class=\"warn\"" } else { "li" };
+    let tile = |opening, count: u64, what: &'static str| {
+        element(opening, &all([element("b", &text(&grouped(count))), fixed(what)]))
+    };
+    let mut tiles = Markup::default();
+    tiles.block(
+        "ul class=\"sums\"",
+        &all([
+            tile("li", totals.insert, "to insert"),
+            tile("li", totals.repair, "to repair"),
+            tile("li", totals.relink, "to re-link"),
+            tile(conflicts, totals.conflicts, "conflicts, kept as they are"),
+        ]),
     );
-    for edge in &report.edges {
-        html.push_str(&format!(
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
-            escaped(&edge.child.to_string()),
-            escaped(&edge.parent.to_string()),
-            escaped(&edge.name),
-            edge.in_backup,
-            edge.staged,
-            edge.missing_in_live
-        ));
-    }
-    html.push_str("</table>\n");
+    tiles
 }
 
-fn push_conflicts(html: &mut String, report: &Report) {
-    if report.conflicts.is_empty() {
-        return;
-    }
-    html.push_str(
-        "<h2>Left for a human</h2>\n<table>\n<tr><th>table</th><th>key</th><th>verdict</th><th>why</th><th>columns</th></tr>\n",
-    );
-    for row in &report.conflicts {
-        let columns: Vec<String> = row
-            .columns
+fn identity(report: &Report) -> Markup {
+    let (backup, live) = (&report.backup, &report.live);
+    let optional = |value: &Option<String>| value.as_deref().map_or_else(|| text("not known"), text);
+    let sides = [
+        (
+            "Backup",
+            vec![
+                ("File", monospace(&backup.path)),
+                ("SHA-256", monospace(&backup.sha256)),
+                ("Format", text(&backup.archive)),
+                ("Database", text(&format!("{} (PostgreSQL {})", backup.dbname, backup.server_version))),
+                ("Dumped", optional(&backup.dumped_at)),
+            ],
+        ),
+        (
+            "Live",
+            vec![
+                ("Database", text(&format!("{} (PostgreSQL {})", live.dbname, live.server_version))),
+                ("Cluster", optional(&live.system_identifier)),
+                ("Role", text(&live.role)),
+            ],
+        ),
+        ("Case", vec![("Directory", monospace(&report.case))]),
+    ];
+    let mut out = Markup::default();
+    for (title, pairs) in sides {
+        out.block("h2", &fixed(title));
+        let rows = pairs
             .iter()
-            .map(|column| match (&column.backup, &column.live) {
-                (Some(backup), Some(live)) => {
-                    format!("{}: {} → {}", escaped(&column.name), escaped(backup), escaped(live))
-                }
-                _ => escaped(&column.name),
-            })
-            .collect();
-        html.push_str(&format!(
-            "<tr><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-            escaped(&row.table.to_string()),
-            escaped(&row.key.join(", ")),
-            escaped(&row.verdict),
-            escaped(&row.reason),
-            columns.join("<br>")
-        ));
+            .map(|(name, value)| element("tr", &all([element("th", &fixed(name)), element("td", value)])));
+        out.block("table", &element("tbody", &all(rows)));
     }
-    html.push_str("</table>\n");
-    for (table, rows) in &report.unnamed {
-        let table = escaped(&table.to_string());
-        html.push_str(&format!("<p>{table}: {rows} more, in the case's diff directory.</p>\n"));
+    out
+}
+
+fn verdicts(report: &Report) -> Markup {
+    let occurring = report.verdicts();
+    let number = |name: &str| (name.to_owned(), Cell::Number);
+    let mut header = vec![("table".to_owned(), Cell::Words)];
+    header.extend(occurring.iter().map(|verdict| number(verdict.word())));
+    header.extend([number("insert"), number("update")]);
+    let count = |number: u64| text(&if number == 0 { String::new() } else { grouped(number) });
+    let rows = report.tables.iter().map(|one| {
+        let of = |verdict: &Verdict| one.verdicts.get(verdict.word()).copied().unwrap_or(0);
+        std::iter::once(text(&one.table.to_string()))
+            .chain(occurring.iter().map(|verdict| count(of(verdict))))
+            .chain([count(one.insert), count(one.update)])
+            .collect()
+    });
+    let mut out = Markup::default();
+    out.block("h2", &fixed("Rows by table"));
+    out.push(&table(&header, rows.collect()));
+    let evidence = report.evidence_line();
+    if !evidence.is_empty() {
+        out.block("p", &text(&format!("Evidence of the rows that are written: {evidence}.")));
+    }
+    let meanings = occurring.iter().map(|verdict| {
+        all([element("dt", &fixed(verdict.word())), element("dd", &fixed(meaning(*verdict)))])
+    });
+    out.block("dl", &all(meanings));
+    out
+}
+
+/// What a verdict means, for somebody who never saw one.
+fn meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Lost => "not in live",
+        Verdict::Damaged => "in live, with a damaged value in a column of the recipe",
+        Verdict::Unlinked => "in live, but its link was cut when the row it points to went",
+        Verdict::Misrouted => "in live under the wrong owner",
+        Verdict::Same => "in live and equal: nothing to do",
+        Verdict::Changed => {
+            "in live and different, and nothing says that this is damage: live stays as it is"
+        }
+        Verdict::Recreated => "not in live, but another row of live holds one of its unique values: left out",
+        Verdict::IdReused => "its key is in live, but names something else: live stays as it is",
+        Verdict::Orphan => "a row that it needs is neither in live nor comes back: left out",
+        Verdict::Excluded => "kept out on purpose (exclude_keys), or hangs on a row that is",
+        Verdict::Unfit => "live does not take the value any more: left out",
     }
 }
 
-fn push_list(html: &mut String, title: &str, list: &[String]) {
-    if list.is_empty() {
+fn foreign_keys(report: &Report) -> Markup {
+    if report.edges.is_empty() {
+        return Markup::default();
+    }
+    let words = ["child", "parent", "foreign key"].map(|name| (name.to_owned(), Cell::Words));
+    let numbers = ["in backup", "staged", "missing in live"].map(|name| (name.to_owned(), Cell::Number));
+    let header: Vec<_> = words.into_iter().chain(numbers).collect();
+    let rows = report.edges.iter().map(|edge| {
+        let names = [edge.child.to_string(), edge.parent.to_string(), edge.name.clone()];
+        let counts = [edge.in_backup, edge.staged, edge.missing_in_live].map(grouped);
+        names.iter().chain(&counts).map(|cell| text(cell)).collect()
+    });
+    let mut out = Markup::default();
+    out.block("h2", &fixed("What hangs on the chosen rows"));
+    out.push(&table(&header, rows.collect()));
+    out
+}
+
+fn rows(report: &Report, title: &'static str, of: fn(&ReportedTable) -> &RowList) -> Markup {
+    let mut out = Markup::default();
+    for one in report.tables.iter().filter(|one| of(one).total > 0) {
+        if out.is_empty() {
+            out.block("h2", &fixed(title));
+        }
+        let list = of(one);
+        out.block("h3", &text(&format!("{}: {}", one.table, grouped(list.total))));
+        let mut header: Vec<_> = one.key.iter().map(|name| (name.clone(), Cell::Words)).collect();
+        header.extend(["verdict", "why", "columns"].map(|name| (name.to_owned(), Cell::Words)));
+        let rows = list.rows.iter().map(|row| {
+            let columns = joined(row.columns.iter().map(column), "<br>");
+            let key = row.key.iter().map(|value| monospace(value));
+            key.chain([text(&row.verdict), text(&row.reason), columns]).collect()
+        });
+        out.push(&table(&header, rows.collect()));
+        if list.unlisted() > 0 {
+            let more = format!("{} more are not listed here; all are in ", grouped(list.unlisted()));
+            out.block("p class=\"soft\"", &all([text(&more), monospace(&one.diff_file)]));
+        }
+    }
+    out
+}
+
+/// The column, and both values where they were asked for.
+fn column(column: &ReportedColumn) -> Markup {
+    let Some(both) = &column.values else { return text(&column.name) };
+    let value = |value: &Option<String>| value.as_deref().map_or_else(|| fixed("NULL"), monospace);
+    all([text(&column.name), fixed(": backup "), value(&both.backup), fixed(", live "), value(&both.live)])
+}
+
+fn sequences(report: &Report) -> Markup {
+    if report.sequences.is_empty() {
+        return Markup::default();
+    }
+    let header = [
+        ("sequence".to_owned(), Cell::Words),
+        ("stood at".to_owned(), Cell::Number),
+        ("moves to".to_owned(), Cell::Number),
+    ];
+    let rows = report.sequences.iter().map(|one| {
+        let stood = one.stood_at.map_or("never used".to_owned(), |at| at.to_string());
+        vec![text(&one.sequence.to_string()), text(&stood), text(&one.at_least.to_string())]
+    });
+    let mut out = Markup::default();
+    out.block("h2", &fixed("Sequences"));
+    out.push(&table(&header, rows.collect()));
+    out
+}
+
+fn batches(report: &Report) -> Markup {
+    if report.batches.is_empty() {
+        return Markup::default();
+    }
+    let header = ["file", "rows", "state", "taken back by"].map(|name| (name.to_owned(), Cell::Words));
+    let rows = report.batches.iter().map(|batch| {
+        let undo = batch.undo_file.as_deref().map_or_else(Markup::default, monospace);
+        vec![monospace(&batch.file), text(&written(batch)), fixed(batch.state.word()), undo]
+    });
+    let mut out = Markup::default();
+    out.block("h2", &fixed("Batches"));
+    out.push(&table(&header, rows.collect()));
+    out
+}
+
+fn list(body: &mut Markup, title: &'static str, lines: &[String]) {
+    if lines.is_empty() {
         return;
     }
-    html.push_str(&format!("<h2>{title}</h2>\n<ul>\n"));
-    list.iter().for_each(|entry| html.push_str(&format!("<li>{}</li>\n", escaped(entry))));
-    html.push_str("</ul>\n");
-}
-
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::{ReportedColumn, ReportedConflict};
-    use super::*;
-    use crate::ident::TableName;
-    use crate::plan::Totals;
-
-    #[test]
-    fn everything_from_a_database_is_escaped() {
-        let table = TableName::new("a", "<b>&\"");
-        let report = Report {
-            backup: vec![("file".into(), "x<script>".into())],
-            live: "<live>".into(),
-            totals: Totals::default(),
-            verdicts: BTreeMap::from([(table.clone(), BTreeMap::from([("lost".to_owned(), 2)]))]),
-            evidence: BTreeMap::new(),
-            edges: vec![],
-            conflicts: vec![ReportedConflict {
-                table,
-                key: vec!["<i>".into()],
-                verdict: "changed".into(),
-                reason: "a<b".into(),
-                columns: vec![ReportedColumn {
-                    name: "c".into(),
-                    backup: Some("<u>".into()),
-                    live: Some("NULL".into()),
-                }],
-            }],
-            unnamed: BTreeMap::new(),
-            triggers: vec![],
-            sequences: vec![],
-            notes: vec!["<em>".into()],
-            state: "planned".into(),
-            unexplained: None,
-            next: "go".into(),
-        };
-        let html = report.html();
-        for planted in ["<script", "<i>", "<u>", "<em>", "<live>", "<b>&"] {
-            assert!(!html.contains(planted), "{planted}");
-        }
-        assert!(html.contains("&lt;u&gt; → NULL") && html.contains("<td class=\"n\">2</td>"));
-        assert!(
-            report.text().contains("a.\"<b>&\"\"\" (<i>) changed: a<b [c: <u> -> NULL]"),
-            "{}",
-            report.text()
-        );
-    }
+    body.block("h2", &fixed(title));
+    body.block("ul", &all(lines.iter().map(|line| element("li", &text(line)))));
 }

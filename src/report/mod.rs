@@ -2,47 +2,168 @@
 //! nothing and asks nobody.
 
 mod html;
+mod markup;
+mod state;
 pub mod table;
 mod text;
+mod words;
+
+pub use state::State;
+pub use words::{shell_word, visible};
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::diff::Verdict;
 use crate::ident::TableName;
-use crate::plan::Totals;
+use crate::plan::{Action, Totals};
+
+/// Number of the shape of the JSON object; grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
 
 /// Everything that a report tells.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The backup: file, SHA-256, versions, dump time.
-    pub backup: Vec<(String, String)>,
-    /// The live database.
-    pub live: String,
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// The case directory, as it was named.
+    pub case: String,
+    /// How far the recovery is.
+    pub state: State,
+    /// The same as a sentence.
+    pub standing: String,
+    /// What to do next, as sentences.
+    pub next: String,
+    /// What was recovered from.
+    pub backup: ReportedBackup,
+    /// What was recovered into.
+    pub live: ReportedLive,
     /// What the plan comes to.
     pub totals: Totals,
-    /// Rows by table and verdict.
-    pub verdicts: BTreeMap<TableName, BTreeMap<String, u64>>,
     /// Rows that are written, by evidence.
     pub evidence: BTreeMap<String, u64>,
+    /// The tables, parents first.
+    pub tables: Vec<ReportedTable>,
     /// Children by foreign key.
     pub edges: Vec<ReportedEdge>,
-    /// Rows that need a human, by table.
-    pub conflicts: Vec<ReportedConflict>,
-    /// Conflicts that are not named, by table: more than a report can hold.
-    pub unnamed: BTreeMap<TableName, u64>,
-    /// Triggers that fire.
+    /// What did not end as planned, one line each: what verify found, before that what apply and undo said.
+    pub problems: Vec<String>,
+    /// Triggers that fire, one line each.
     pub triggers: Vec<String>,
-    /// Sequences that are moved.
-    pub sequences: Vec<String>,
-    /// What a person should know.
+    /// Sequences that are moved forward.
+    pub sequences: Vec<ReportedSequence>,
+    /// What a person should know, one line each.
     pub notes: Vec<String>,
-    /// How far the recovery is, in words.
-    pub state: String,
-    /// What the certificate leaves unexplained; `None` before verification.
-    pub unexplained: Option<Vec<String>>,
-    /// What to do next.
-    pub next: String,
+    /// The batches, in the order of the plan.
+    pub batches: Vec<ReportedBatch>,
+}
+
+/// The backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedBackup {
+    /// Where it was.
+    pub path: String,
+    /// SHA-256 of the file, or over the listing of a directory.
+    pub sha256: String,
+    /// Format and version of the archive, such as `custom 1.14`.
+    pub archive: String,
+    /// Name of the dumped database.
+    pub dbname: String,
+    /// Version of the dumped server.
+    pub server_version: String,
+    /// When it was dumped, by the clock of the dumping machine.
+    pub dumped_at: Option<String>,
+}
+
+/// The live database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedLive {
+    /// Its name.
+    pub dbname: String,
+    /// The number of its cluster, where the role may ask.
+    pub system_identifier: Option<String>,
+    /// Version of the server, such as `15.18`.
+    pub server_version: String,
+    /// The role that read it.
+    pub role: String,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedTable {
+    /// The table.
+    pub table: TableName,
+    /// Rows by verdict.
+    pub verdicts: BTreeMap<String, u64>,
+    /// Rows that the plan inserts.
+    pub insert: u64,
+    /// Rows that the plan updates.
+    pub update: u64,
+    /// Columns that name a row.
+    pub key: Vec<String>,
+    /// Rows that the plan leaves as they are and somebody should look at; those kept out on purpose as well.
+    pub left: RowList,
+    /// Rows that the plan writes, but not in every column.
+    pub partly: RowList,
+    /// Where all rows with their verdicts are, inside the case.
+    pub diff_file: String,
+}
+
+/// Rows one by one, up to a limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RowList {
+    /// All of them.
+    pub total: u64,
+    /// The first ones.
+    pub rows: Vec<ReportedRow>,
+}
+
+impl RowList {
+    /// Rows that are not listed.
+    pub fn unlisted(&self) -> u64 {
+        self.total.saturating_sub(u64::try_from(self.rows.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Counts a row, and keeps it while fewer than `most` are kept.
+    pub fn add(&mut self, most: usize, row: impl FnOnce() -> ReportedRow) {
+        self.total += 1;
+        if self.rows.len() < most {
+            self.rows.push(row());
+        }
+    }
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedRow {
+    /// The key's values, in the order of the table's key.
+    pub key: Vec<String>,
+    /// The verdict.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// The columns concerned, with the backup's and live's values where these were asked for.
+    pub columns: Vec<ReportedColumn>,
+}
+
+/// A column of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedColumn {
+    /// The column.
+    pub name: String,
+    /// Both values; absent unless they were asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub values: Option<BothValues>,
+}
+
+/// A column's values as text; null stays null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BothValues {
+    /// The backup's.
+    pub backup: Option<String>,
+    /// Live's; `None` also where live has no such row.
+    pub live: Option<String>,
 }
 
 /// Children of recovered rows by one foreign key.
@@ -62,36 +183,60 @@ pub struct ReportedEdge {
     pub missing_in_live: u64,
 }
 
-/// A row that needs a human.
+/// A sequence that recovered rows outrun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReportedConflict {
-    /// The table.
-    pub table: TableName,
-    /// The key's values.
-    pub key: Vec<String>,
-    /// The verdict.
-    pub verdict: String,
-    /// Why.
-    pub reason: String,
-    /// The columns concerned, with the backup's and live's values where these were asked for.
-    pub columns: Vec<ReportedColumn>,
+pub struct ReportedSequence {
+    /// The sequence.
+    pub sequence: TableName,
+    /// The last number it had handed out when live was read; `None` when it never had.
+    pub stood_at: Option<i64>,
+    /// It must not hand out this number or a lower one.
+    pub at_least: i64,
 }
 
-/// A column of a conflict.
+/// One batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReportedColumn {
-    /// The column.
-    pub name: String,
-    /// The backup's value; absent unless values were asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<String>,
-    /// Live's value; absent unless values were asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub live: Option<String>,
+pub struct ReportedBatch {
+    /// From 1.
+    pub number: u32,
+    /// Its file inside the case.
+    pub file: String,
+    /// The file that takes it back; `None` for the batch that moves sequences.
+    pub undo_file: Option<String>,
+    /// What it writes: table, action, rows.
+    pub parts: Vec<(TableName, Action, u64)>,
+    /// Where it stands.
+    pub state: BatchState,
+}
+
+/// Where a batch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchState {
+    /// Not applied.
+    Open,
+    /// A run was cut off at its commit: only the server knows.
+    InDoubt,
+    /// Applied.
+    Applied,
+    /// Applied and taken back.
+    Undone,
+}
+
+impl BatchState {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "not applied",
+            Self::InDoubt => "in doubt",
+            Self::Applied => "applied",
+            Self::Undone => "taken back",
+        }
+    }
 }
 
 impl Report {
-    /// For a terminal.
+    /// For a terminal: plain text without colour, control characters made visible.
     pub fn text(&self) -> String {
         text::render(self)
     }
@@ -102,11 +247,42 @@ impl Report {
     }
 
     /// Verdicts that occur, in the order of the design.
-    fn columns(&self) -> Vec<String> {
-        let occurs = |word: &str| {
-            self.verdicts.values().any(|counts| counts.get(word).is_some_and(|count| *count > 0))
+    fn verdicts(&self) -> Vec<Verdict> {
+        let occurs = |verdict: &Verdict| {
+            let count = |table: &ReportedTable| table.verdicts.get(verdict.word()).copied().unwrap_or(0);
+            self.tables.iter().any(|table| count(table) > 0)
         };
-        let all = crate::diff::Verdict::ALL.into_iter().map(crate::diff::Verdict::word);
-        all.filter(|word| occurs(word)).map(str::to_owned).collect()
+        Verdict::ALL.into_iter().filter(occurs).collect()
+    }
+
+    /// `1,204 to insert, 37 to repair, 12 to re-link; 3 conflicts kept as they are`.
+    fn plan_line(&self) -> String {
+        use table::grouped;
+        let Totals { insert, repair, relink, conflicts } = self.totals;
+        let conflicts = match conflicts {
+            0 => "no conflicts".to_owned(),
+            1 => "1 conflict kept as it is".to_owned(),
+            some => format!("{} conflicts kept as they are", grouped(some)),
+        };
+        format!(
+            "{} to insert, {} to repair, {} to re-link; {conflicts}",
+            grouped(insert),
+            grouped(repair),
+            grouped(relink)
+        )
+    }
+
+    /// `1,000 by cascade, 204 by predicate`; empty when nothing is written.
+    fn evidence_line(&self) -> String {
+        let parts: Vec<String> = self
+            .evidence
+            .iter()
+            .filter(|(_, rows)| **rows > 0)
+            .map(|(name, rows)| format!("{} by {name}", table::grouped(*rows)))
+            .collect();
+        parts.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,92 +1,173 @@
-//! The report as text.
+//! The report as text for a terminal or a pager: no colour, no line breaks out of values.
 
-use super::{Report, ReportedConflict};
+use super::table::{Align, grouped, table};
+use super::{Report, ReportedBatch, ReportedRow, ReportedTable, RowList, visible};
 
-/// Renders it; plain text without colour.
+/// Renders it.
 pub(super) fn render(report: &Report) -> String {
-    let mut text = head(report);
-    text.push_str(&verdicts(report));
-    text.push_str(&conflicts(report));
-    for (title, list) in
-        [("triggers that fire", &report.triggers), ("sequences", &report.sequences), ("notes", &report.notes)]
-    {
-        text.push_str(&listed(title, list));
-    }
-    text.push_str(&listed("not as planned", report.unexplained.as_deref().unwrap_or_default()));
-    text.push_str(&format!("\nnext: {}\n", report.next));
+    let mut text = format!("{}.\n{}\n\n", report.standing, visible(&report.next));
+    text.push_str(&identity(report));
+    text.push_str(&totals(report));
+    text.push_str(&foreign_keys(report));
+    rows(&mut text, report, "Left for a human", |table| &table.left);
+    rows(&mut text, report, "Written, but not in every column", |table| &table.partly);
+    list(&mut text, "Not as planned", &report.problems);
+    list(&mut text, "Triggers that fire", &report.triggers);
+    let sequences: Vec<String> = report
+        .sequences
+        .iter()
+        .map(|sequence| {
+            let stood = sequence.stood_at.map_or("never used".to_owned(), |at| format!("at {at}"));
+            format!("{} ({stood}) moves to {}", sequence.sequence, sequence.at_least)
+        })
+        .collect();
+    list(&mut text, "Sequences", &sequences);
+    list(&mut text, "Notes", &report.notes);
+    text.push_str(&batches(report));
     text
 }
 
-fn head(report: &Report) -> String {
-    let mut text = String::new();
-    for (name, value) in &report.backup {
-        text.push_str(&format!("{name:<9} {value}\n"));
-    }
-    text.push_str(&format!("{:<9} {}\n{:<9} {}\n\n", "live", report.live, "state", report.state));
-    let totals = report.totals;
-    text.push_str(&format!(
-        "{} to insert, {} to repair, {} to re-link; {} conflicts\n",
-        totals.insert, totals.repair, totals.relink, totals.conflicts
-    ));
-    let evidence: Vec<String> =
-        report.evidence.iter().map(|(name, rows)| format!("{rows} by {name}")).collect();
+fn identity(report: &Report) -> String {
+    let (backup, live) = (&report.backup, &report.live);
+    let dumped = backup.dumped_at.as_deref().map(|at| format!(", dumped {at}")).unwrap_or_default();
+    let cluster = live.system_identifier.as_deref().map(|id| format!(", cluster {id}")).unwrap_or_default();
+    let lines = [
+        ("Case", report.case.clone()),
+        ("Backup", backup.path.clone()),
+        ("", format!("SHA-256 {}", backup.sha256)),
+        (
+            "",
+            format!(
+                "{}, database \"{}\", PostgreSQL {}{dumped}",
+                backup.archive, backup.dbname, backup.server_version
+            ),
+        ),
+        (
+            "Live",
+            format!(
+                "\"{}\", PostgreSQL {}, role \"{}\"{cluster}",
+                live.dbname, live.server_version, live.role
+            ),
+        ),
+    ];
+    lines.iter().map(|(name, value)| format!("{name:<8}{}\n", visible(value))).collect()
+}
+
+fn totals(report: &Report) -> String {
+    let verdicts = report.verdicts();
+    let mut header = vec![("table", Align::Left)];
+    header.extend(verdicts.iter().map(|verdict| (verdict.word(), Align::Right)));
+    header.extend([("insert", Align::Right), ("update", Align::Right)]);
+    let count = |number: u64| if number == 0 { String::new() } else { grouped(number) };
+    let rows: Vec<Vec<String>> = report
+        .tables
+        .iter()
+        .map(|one| {
+            let of = |word: &str| one.verdicts.get(word).copied().unwrap_or(0);
+            std::iter::once(visible(&one.table.to_string()))
+                .chain(verdicts.iter().map(|verdict| count(of(verdict.word()))))
+                .chain([count(one.insert), count(one.update)])
+                .collect()
+        })
+        .collect();
+    let mut text = format!("\nPlan: {}.\n", report.plan_line());
+    let evidence = report.evidence_line();
     if !evidence.is_empty() {
-        text.push_str(&format!("evidence: {}\n", evidence.join(", ")));
+        text.push_str(&format!("Evidence: {evidence}.\n"));
     }
-    text
+    format!("{text}\n{}", table(&header, &rows))
 }
 
-fn verdicts(report: &Report) -> String {
-    let mut text = String::from("\n");
-    for (table, counts) in &report.verdicts {
-        let counts: Vec<String> = report
-            .columns()
-            .iter()
-            .filter_map(|word| counts.get(word).map(|count| format!("{count} {word}")))
-            .collect();
-        text.push_str(&format!("{table}: {}\n", counts.join(", ")));
-    }
-    if !report.edges.is_empty() {
-        text.push_str("\nby foreign key (in backup / staged / missing in live)\n");
-    }
-    for edge in &report.edges {
-        text.push_str(&format!(
-            "  {} -> {} ({}): {} / {} / {}\n",
-            edge.child, edge.parent, edge.name, edge.in_backup, edge.staged, edge.missing_in_live
-        ));
-    }
-    text
+fn foreign_keys(report: &Report) -> String {
+    let right = |name| (name, Align::Right);
+    let header = [
+        ("child → parent", Align::Left),
+        ("foreign key", Align::Left),
+        right("in backup"),
+        right("staged"),
+        right("missing in live"),
+    ];
+    let rows: Vec<Vec<String>> = report
+        .edges
+        .iter()
+        .map(|edge| {
+            let names = [format!("{} → {}", edge.child, edge.parent), edge.name.clone()];
+            let counts = [edge.in_backup, edge.staged, edge.missing_in_live].map(grouped);
+            names.iter().map(|name| visible(name)).chain(counts).collect()
+        })
+        .collect();
+    if rows.is_empty() { String::new() } else { format!("\n{}", table(&header, &rows)) }
 }
 
-fn conflicts(report: &Report) -> String {
-    if report.conflicts.is_empty() {
-        return String::new();
+fn rows(text: &mut String, report: &Report, title: &str, of: fn(&ReportedTable) -> &RowList) {
+    if report.tables.iter().all(|table| of(table).total == 0) {
+        return;
     }
-    let mut text = String::from("\nleft for a human\n");
-    report.conflicts.iter().for_each(|row| text.push_str(&conflict(row)));
-    for (table, rows) in &report.unnamed {
-        text.push_str(&format!("  {table}: {rows} more, in the case's diff directory\n"));
+    text.push_str(&format!("\n{title}\n"));
+    for table in report.tables.iter().filter(|table| of(table).total > 0) {
+        let rows = of(table);
+        text.push_str(&format!("  {}: {}\n", visible(&table.table.to_string()), grouped(rows.total)));
+        rows.rows.iter().for_each(|one| text.push_str(&format!("    {}\n", row(table, one))));
+        if rows.unlisted() > 0 {
+            let more = grouped(rows.unlisted());
+            text.push_str(&format!("    … and {more} more, in {}\n", visible(&table.diff_file)));
+        }
     }
-    text
 }
 
-fn conflict(row: &ReportedConflict) -> String {
+/// `id = 7  changed: live's email differs [email]`.
+fn row(table: &ReportedTable, row: &ReportedRow) -> String {
+    let key: Vec<String> = table
+        .key
+        .iter()
+        .zip(&row.key)
+        .map(|(name, value)| format!("{} = {}", visible(name), visible(value)))
+        .collect();
+    let shown =
+        |value: &Option<String>| value.as_deref().map_or("NULL".to_owned(), |text| format!("{text:?}"));
     let columns: Vec<String> = row
         .columns
         .iter()
-        .map(|column| match (&column.backup, &column.live) {
-            (Some(backup), Some(live)) => format!("{}: {backup} -> {live}", column.name),
-            _ => column.name.clone(),
+        .map(|column| match &column.values {
+            Some(both) => {
+                format!("{}: backup {}, live {}", column.name, shown(&both.backup), shown(&both.live))
+            }
+            None => column.name.clone(),
         })
         .collect();
-    let columns = if columns.is_empty() { String::new() } else { format!(" [{}]", columns.join(", ")) };
-    format!("  {} ({}) {}: {}{columns}\n", row.table, row.key.join(", "), row.verdict, row.reason)
+    let columns =
+        if columns.is_empty() { String::new() } else { format!(" [{}]", visible(&columns.join("; "))) };
+    let reason = if row.reason.is_empty() { String::new() } else { format!(": {}", visible(&row.reason)) };
+    format!("{}  {}{reason}{columns}", key.join(", "), row.verdict)
 }
 
-fn listed(title: &str, list: &[String]) -> String {
-    if list.is_empty() {
-        return String::new();
+fn batches(report: &Report) -> String {
+    let rows: Vec<Vec<String>> = report
+        .batches
+        .iter()
+        .map(|batch| vec![visible(&batch.file), written(batch), batch.state.word().to_owned()])
+        .collect();
+    let header = ["batch", "rows", "state"].map(|name| (name, Align::Left));
+    if rows.is_empty() { String::new() } else { format!("\n{}", table(&header, &rows)) }
+}
+
+/// `3 insert`, or by table where there are several.
+pub(super) fn written(batch: &ReportedBatch) -> String {
+    let parts: Vec<String> = batch
+        .parts
+        .iter()
+        .map(|(table, action, rows)| match batch.parts.len() {
+            1 => format!("{} {}", grouped(*rows), action.word()),
+            _ => format!("{}: {} {}", visible(&table.to_string()), grouped(*rows), action.word()),
+        })
+        .collect();
+    if parts.is_empty() { "sequences".to_owned() } else { parts.join(", ") }
+}
+
+fn list(text: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
     }
-    let lines: String = list.iter().map(|entry| format!("  {entry}\n")).collect();
-    format!("\n{title}\n{lines}")
+    text.push_str(&format!("\n{title}\n"));
+    lines.iter().for_each(|line| text.push_str(&format!("  {}\n", visible(line))));
 }

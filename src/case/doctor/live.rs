@@ -25,6 +25,7 @@ pub(super) struct Wanted {
 
 /// What the role may do with one table.
 struct Rights {
+    enter: bool,
     select: bool,
     insert: bool,
     update: bool,
@@ -162,6 +163,7 @@ async fn rights(
         let flag = |column_name: &str| column::<bool>(&row, column_name, WHAT);
         let enter = flag("may_enter")?;
         let rights = Rights {
+            enter,
             select: enter && flag("may_select")?,
             insert: enter && flag("may_insert")?,
             update: enter && flag("may_update")?,
@@ -183,7 +185,7 @@ fn privileges(
     let lacking = |tables: &BTreeSet<TableName>, word: &str, has: fn(&Rights) -> bool| {
         let without: Vec<&TableName> =
             tables.iter().filter(|name| rights.get(*name).is_some_and(|rights| !has(rights))).collect();
-        (!without.is_empty()).then(|| grant(word, &without, &identity.user))
+        (!without.is_empty()).then(|| grant(word, &without, rights, &identity.user))
     };
     let reading: Vec<String> = lacking(&reach.read, "select", |rights| rights.select).into_iter().collect();
     found.add("reading", &reading, format!("SELECT on all {} tables", reach.read.len()));
@@ -218,17 +220,21 @@ fn privileges(
     found.add("undoing", &undoing, format!("DELETE on {} tables", reach.insert.len()));
 }
 
-/// What is missing, and the command that gives it.
-fn grant(word: &str, tables: &[&TableName], role: &str) -> String {
-    let schemas: BTreeSet<String> = tables.iter().map(|name| name.schema.quoted()).collect();
-    let quoted: Vec<String> = tables.iter().map(|name| name.quoted()).collect();
+/// What is missing, and the commands that give it.
+fn grant(word: &str, tables: &[&TableName], rights: &BTreeMap<TableName, Rights>, role: &str) -> String {
     let role = Ident::new(role).quoted();
+    let closed = tables.iter().filter(|name| rights.get(**name).is_some_and(|rights| !rights.enter));
+    let closed: BTreeSet<String> = closed.map(|name| name.schema.quoted()).collect();
+    let usage = if closed.is_empty() {
+        String::new()
+    } else {
+        format!("grant usage on schema {} to {role}; ", closed.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    let quoted: Vec<String> = tables.iter().map(|name| name.quoted()).collect();
     format!(
-        "no {} on {}. Use another role with `--live`, or ask for: grant usage on schema {} to {role}; grant {word} on {} \
-         to {role}",
+        "no {} on {}. Use another role with `--live`, or ask for: {usage}grant {word} on {} to {role}",
         word.to_uppercase(),
         names(tables),
-        schemas.into_iter().collect::<Vec<_>>().join(", "),
         quoted.join(", ")
     )
 }

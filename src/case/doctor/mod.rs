@@ -34,7 +34,7 @@ pub struct Check {
     pub name: String,
     /// Is it as it must be?
     pub ok: bool,
-    /// What was found, and what to do where it is wrong.
+    /// What was found, and what to do where it is wrong; a line for each thing that is.
     pub detail: String,
 }
 
@@ -59,12 +59,12 @@ impl DoctorSummary {
         self.checks.push(Check { name: name.to_owned(), ok: false, detail: detail.into() });
     }
 
-    /// Right where there is no complaint, else wrong with all of them.
+    /// Right where there is no complaint, else wrong with all of them, one a line.
     fn add(&mut self, name: &str, complaints: &[String], otherwise: impl Into<String>) {
         if complaints.is_empty() {
             self.right(name, otherwise);
         } else {
-            self.wrong(name, complaints.join(". "));
+            self.wrong(name, complaints.join("\n"));
         }
     }
 
