@@ -1,8 +1,18 @@
 use super::*;
 
-fn sample() -> Report {
-    let orders = TableName::new("public", "orders");
-    let odd = TableName::new("public", "<b>odd</b>");
+fn counts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()
+}
+
+fn orders() -> TableName {
+    TableName::new("public", "orders")
+}
+
+fn odd() -> TableName {
+    TableName::new("public", "<b>odd</b>")
+}
+
+fn tables() -> Vec<ReportedTable> {
     let left = ReportedRow {
         key: vec!["<i>7\u{1b}[2J".into(), "2".into()],
         verdict: "changed".into(),
@@ -21,9 +31,50 @@ fn sample() -> Report {
         reason: "link to public.coupons left empty, its parent is recreated".into(),
         columns: Vec::new(),
     };
-    let counts = |pairs: &[(&str, u64)]| {
-        pairs.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect::<BTreeMap<_, _>>()
-    };
+    vec![
+        ReportedTable {
+            table: orders(),
+            verdicts: counts(&[("lost", 1204), ("same", 3)]),
+            insert: 1204,
+            update: 0,
+            key: vec!["id".into()],
+            left: RowList::default(),
+            partly: RowList { total: 1, rows: vec![partly] },
+            diff_file: "diff/public.orders.parquet".into(),
+        },
+        ReportedTable {
+            table: odd(),
+            verdicts: counts(&[("changed", 1003), ("unlinked", 1)]),
+            insert: 0,
+            update: 1,
+            key: vec!["id".into(), "line".into()],
+            left: RowList { total: 1003, rows: vec![left] },
+            partly: RowList::default(),
+            diff_file: "diff/public.odd.parquet".into(),
+        },
+    ]
+}
+
+fn batches() -> Vec<ReportedBatch> {
+    vec![
+        ReportedBatch {
+            number: 1,
+            file: "batches/0001-public.orders-insert.sql".into(),
+            undo_file: Some("undo/0001-public.orders-insert.sql".into()),
+            parts: vec![(orders(), Action::Insert, 1204)],
+            state: BatchState::Applied,
+        },
+        ReportedBatch {
+            number: 2,
+            file: "batches/0002-sequences.sql".into(),
+            undo_file: None,
+            parts: Vec::new(),
+            state: BatchState::Open,
+        },
+    ]
+}
+
+fn sample() -> Report {
     let state = State::Applying { committed: 1, batches: 2 };
     Report {
         schema: SCHEMA,
@@ -47,32 +98,11 @@ fn sample() -> Report {
         },
         totals: Totals { insert: 1204, repair: 0, relink: 1, conflicts: 1003 },
         evidence: counts(&[("cascade", 1000), ("predicate", 205)]),
-        tables: vec![
-            ReportedTable {
-                table: orders.clone(),
-                verdicts: counts(&[("lost", 1204), ("same", 3)]),
-                insert: 1204,
-                update: 0,
-                key: vec!["id".into()],
-                left: RowList::default(),
-                partly: RowList { total: 1, rows: vec![partly] },
-                diff_file: "diff/public.orders.parquet".into(),
-            },
-            ReportedTable {
-                table: odd.clone(),
-                verdicts: counts(&[("changed", 1003), ("unlinked", 1)]),
-                insert: 0,
-                update: 1,
-                key: vec!["id".into(), "line".into()],
-                left: RowList { total: 1003, rows: vec![left] },
-                partly: RowList::default(),
-                diff_file: "diff/public.odd.parquet".into(),
-            },
-        ],
+        tables: tables(),
         edges: vec![ReportedEdge {
             name: "odd_order_fkey".into(),
-            child: odd.clone(),
-            parent: orders.clone(),
+            child: odd(),
+            parent: orders(),
             in_backup: 1004,
             staged: 1004,
             missing_in_live: 0,
@@ -85,28 +115,57 @@ fn sample() -> Report {
             at_least: 1204,
         }],
         notes: vec!["a <em>note</em>".into()],
-        batches: vec![
-            ReportedBatch {
-                number: 1,
-                file: "batches/0001-public.orders-insert.sql".into(),
-                undo_file: Some("undo/0001-public.orders-insert.sql".into()),
-                parts: vec![(orders, Action::Insert, 1204)],
-                state: BatchState::Applied,
-            },
-            ReportedBatch {
-                number: 2,
-                file: "batches/0002-sequences.sql".into(),
-                undo_file: None,
-                parts: Vec::new(),
-                state: BatchState::Open,
-            },
-        ],
+        batches: batches(),
     }
 }
 
 #[test]
 fn text_for_a_terminal() {
-    insta::assert_snapshot!(sample().text(), @"");
+    insta::assert_snapshot!(sample().text(), @r#"
+    1 of 2 batches are applied.
+    Run: rowback apply 'my case' — it goes on where it stopped. To take back what is applied: rowback undo 'my case'
+
+    Case    my case
+    Backup  /backups/shop.dump
+            SHA-256 ab12
+            custom 1.14, database "shop", PostgreSQL 15.18, dumped 2026-11-19T02:00:00
+    Live    "shop", PostgreSQL 15.18, role "ops", cluster 7384120045
+
+    Plan: 1,204 to insert, 0 to repair, 1 to re-link; 1,003 conflicts kept as they are.
+    Evidence: 1,000 by cascade, 205 by predicate.
+
+    table               lost  unlinked  same  changed  insert  update
+    public.orders      1,204               3            1,204
+    public.<b>odd</b>                1          1,003               1
+
+    child → parent                     foreign key     in backup  staged  missing in live
+    public.<b>odd</b> → public.orders  odd_order_fkey      1,004   1,004                0
+
+    Left for a human
+      public.<b>odd</b>: 1,003
+        id = <i>7\u{1b}[2J, line = 2  changed: live's email differs [email: backup "a@x <u>", live NULL; phone]
+        … and 1,002 more, in diff/public.odd.parquet
+
+    Written, but not in every column
+      public.orders: 1
+        id = 9  lost: link to public.coupons left empty, its parent is recreated
+
+    Not as planned
+      public.orders (id = 9): not in live
+
+    Triggers that fire
+      public.orders: touch
+
+    Sequences
+      public.orders_id_seq (never used) moves to 1204
+
+    Notes
+      a <em>note</em>
+
+    batch                                  rows          state
+    batches/0001-public.orders-insert.sql  1,204 insert  applied
+    batches/0002-sequences.sql             sequences     not applied
+    "#);
 }
 
 #[test]
@@ -163,6 +222,18 @@ fn every_state_says_what_comes_next() {
     ];
     let lines: Vec<String> =
         states.iter().map(|state| format!("{}. {}", state.sentence(), state.next("c", false))).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    Nothing has to be written. There is nothing to apply.
+    Planned; nothing has been written. Run: rowback apply c
+    A run was cut off: 1 of 3 batches are known to be applied. Run: rowback apply c — it asks the server how the last commit ended and goes on. To take back what is applied: rowback undo c
+    1 of 3 batches are applied. Run: rowback apply c — it goes on where it stopped. To take back what is applied: rowback undo c
+    Applied: all 3 batches are committed. Run: rowback verify c. To take it back: rowback undo c
+    Applied and verified at 2026-11-20T10:00:00Z: everything that was planned is in live. Keep the case: its journal is what `rowback undo c` needs, and it holds personal data. Remove it when the recovery need not be taken back any more.
+    Applied; verification at 2026-11-20T10:00:00Z found that not everything is as planned. Look at what is not as planned. To try what is missing once more: rowback apply c. To take it back: rowback undo c
+    1 of 3 applied batches are taken back. Run: rowback undo c — it goes on where it stopped. To apply again: rowback apply c
+    Taken back: live is as it was before. Nothing is left to do. To apply the same plan again: rowback apply c
+    Taken back, and verified at 2026-11-20T10:00:00Z: live is as it was before. Nothing is left to do. To apply the same plan again: rowback apply c
+    Taken back, but for 2 rows that undo left alone. Nothing is left to do. To apply the same plan again: rowback apply c
+    "#);
     assert!(State::Planned.next("c", true).starts_with("Look at the rows that are left"));
 }

@@ -41,8 +41,8 @@ fn wrong(output: &Output) -> Vec<(String, String)> {
 fn stable(text: &str, shop: &TestDb<'_>, role: &str, backup: &Path) -> String {
     let version = shop.value("show server_version");
     let text = text
-        .replace(shop.name(), "[DB]")
         .replace(role, "[ROLE]")
+        .replace(shop.name(), "[DB]")
         .replace(&version, "[VERSION]")
         .replace(backup.to_str().unwrap(), "[BACKUP]");
     let unstable = |line: &str| {
@@ -66,7 +66,23 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
     ));
     let (live, file) = (shop.url_as(&role), backup.display().to_string());
     let output = doctor(&rescue, RECIPE, &live, &["--backup", &file]).expect_code(1);
-    insta::assert_snapshot!(stable(&output.stdout, &shop, &role, &backup), @"");
+    insta::assert_snapshot!(stable(&output.stdout, &shop, &role, &backup), @r#"
+    ok     live: …
+    wrong  writing: transactions start read-only here (default_transaction_read_only), so apply cannot write. Ask for: alter role "[ROLE]" set default_transaction_read_only = off
+    wrong  temporary tables: apply loads each batch through one. Ask for: grant temporary on database "[DB]" to "[ROLE]"
+    ok     tables: the recipe reaches inner_shop.badges, public.customers, public.orders, public.reviews
+    ok     keys: every table has one
+    wrong  reading: no SELECT on inner_shop.badges, public.orders. Use another role with `--live`, or ask for: grant usage on schema "inner_shop" to "[ROLE]"; grant select on "inner_shop"."badges", "public"."orders" to "[ROLE]"
+    ok     row security: hides nothing from this role
+    wrong  applying: no INSERT on inner_shop.badges, public.customers, public.orders, public.reviews. Use another role with `--live`, or ask for: grant usage on schema "inner_shop" to "[ROLE]"; grant insert on "inner_shop"."badges", "public"."customers", "public"."orders", "public"."reviews" to "[ROLE]"
+           no UPDATE on public.reviews. Use another role with `--live`, or ask for: grant update on "public"."reviews" to "[ROLE]"
+    wrong  undoing: no DELETE on inner_shop.badges, public.customers, public.orders, public.reviews. Use another role with `--live`, or ask for: grant usage on schema "inner_shop" to "[ROLE]"; grant delete on "inner_shop"."badges", "public"."customers", "public"."orders", "public"."reviews" to "[ROLE]"
+    wrong  sequences: public.customers_id_seq, public.orders_id_seq cannot be read and moved forward, which is needed where they are behind a recovered number. Ask for: grant select, update on sequence "public"."customers_id_seq", "public"."orders_id_seq" to "[ROLE]"
+    ok     backup: …
+    ok     rows: the backup has the rows of 4 tables that could be needed
+    ok     server programs: …
+    ok     disk: …
+    "#);
 
     shop.psql(&format!(
         "grant usage on schema inner_shop to {role};
@@ -77,7 +93,22 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
         shop.name()
     ));
     let output = doctor(&rescue, RECIPE, &live, &["--backup", &file]).expect_code(0);
-    insta::assert_snapshot!(stable(&output.stdout, &shop, &role, &backup), @"");
+    insta::assert_snapshot!(stable(&output.stdout, &shop, &role, &backup), @r#"
+    ok     live: …
+    ok     writing: the server takes writes
+    ok     temporary tables: allowed
+    ok     tables: the recipe reaches inner_shop.badges, public.customers, public.orders, public.reviews
+    ok     keys: every table has one
+    ok     reading: SELECT on all 4 tables
+    ok     row security: hides nothing from this role
+    ok     applying: INSERT on 4 tables, UPDATE on 1
+    ok     undoing: DELETE on 4 tables
+    ok     sequences: public.customers_id_seq, public.orders_id_seq can be read and moved forward
+    ok     backup: …
+    ok     rows: the backup has the rows of 4 tables that could be needed
+    ok     server programs: …
+    ok     disk: …
+    "#);
     let digest = shop.digest();
     let _recovered = rescue.recover_text(RECIPE);
     digest.assert_same(&shop.digest(), "doctor and recover only read");
@@ -86,14 +117,12 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
 #[test]
 fn what_a_healthy_role_says_is_enough_for_the_whole_recovery() {
     let shop = TestDb::with("doctor", SHOP);
-    let backup = shop.dump(&["-Fc"]);
-    let wanted = shop.digest();
     shop.psql("insert into reviews values (7, 1, 'fine')");
-    let backup_with_review = shop.dump(&["-Fc"]);
+    let (wanted, backup) = (shop.digest(), shop.dump(&["-Fc"]));
     shop.psql("delete from customers; alter sequence orders_id_seq restart; alter sequence customers_id_seq restart");
     let role = format!("role_of_{}", shop.name());
     shop.psql(&format!("create role {role} login"));
-    let rescue = Rescue::new(&shop, &backup_with_review);
+    let rescue = Rescue::new(&shop, &backup);
     let live = shop.url_as(&role);
     // Every grant that doctor asks for, one after the other, and nothing else.
     for round in 0..9 {
@@ -111,21 +140,16 @@ fn what_a_healthy_role_says_is_enough_for_the_whole_recovery() {
         }
     }
     let recipe = rescue.directory().write("recipe.toml", RECIPE);
-    let file = backup_with_review.display().to_string();
+    let file = backup.display().to_string();
     let run = |args: &[&str]| rescue.rowback().run(args);
     let _plan =
         run(&["recover", recipe.to_str().unwrap(), "--backup", &file, "--live", &live, "--case", "case"])
             .expect_code(0);
     let _applied = run(&["apply", "case", "--live", &live, "--confirm", shop.name()]).expect_code(0);
     let _verified = run(&["verify", "case", "--live", &live]).expect_code(0);
-    assert_eq!(shop.value("select customer_id from reviews"), "1", "the link is set again");
-    wanted
-        .clone()
-        .without(&["public.reviews"])
-        .assert_same(&shop.digest().without(&["public.reviews"]), "back");
+    wanted.assert_same(&shop.digest(), "all is back, and the link is set again");
     let _undone = run(&["undo", "case", "--live", &live, "--confirm", shop.name()]).expect_code(0);
     assert_eq!(shop.value("select count(*) from customers"), "0");
-    drop(backup);
 }
 
 #[test]
@@ -134,13 +158,17 @@ fn what_is_wrong_beside_privileges() {
     let backup = shop.dump(&["-Fc", "--exclude-table-data=orders"]);
     let rescue = Rescue::new(&shop, &backup);
     let file = backup.display().to_string();
-    let recipe = format!(
-        "{}[[recover]]\ntable = 'custmers'\nwhere = 'true'\n[[recover]]\ntable = 'loose'\nwhere = 'true'\n",
-        RECIPE
-    );
+    let more =
+        "[[recover]]\ntable = 'custmers'\nwhere = 'true'\n[[recover]]\ntable = 'loose'\nwhere = 'true'\n";
+    let recipe = format!("{RECIPE}{more}");
     let output = doctor(&rescue, &recipe, &shop.url(), &["--backup", &file, "--json"]).expect_code(1);
     insta::assert_snapshot!(
-        wrong(&output).iter().map(|(name, detail)| format!("{name}: {detail}\n")).collect::<String>(), @"");
+        wrong(&output).iter().map(|(name, detail)| format!("{name}: {detail}\n")).collect::<String>(), @r#"
+    tables: live has no table public.custmers. Did you mean public.customers?
+    keys: public.loose has neither a primary key nor a unique key over not-null columns. Say `key = ["…"]` under [columns."public.loose"], or leave the table out with `children = [...]`
+    rows: the rows of public.orders are not in it (--schema-only, --exclude-table-data). Find a dump that has them
+    there is no table public.custmers in it. Did you mean public.customers?
+    "#);
 
     let nowhere = ["--backup", "/no/such.dump", "--pg-bin", "/no/such", "--json"];
     let output = doctor(&rescue, RECIPE, "postgresql://nobody@127.0.0.1:1/shop?connect_timeout=2", &nowhere)
@@ -170,7 +198,7 @@ fn row_security_and_sleeping_triggers() {
     let hidden = "row security hides rows of public.orders from this role, so reading them is refused. Use a role with \
                   BYPASSRLS, or the tables' owner";
     let security = ("row security".to_owned(), hidden.to_owned());
-    assert_eq!(complaints("fire", &live), [security.clone()]);
+    assert_eq!(complaints("fire", &live), std::slice::from_ref(&security));
     let [first, triggers] = complaints("disable", &live).try_into().unwrap();
     assert_eq!((first, triggers.0.as_str()), (security.clone(), "triggers"));
     assert!(

@@ -92,7 +92,62 @@ fn a_recovery_from_plan_to_undo() {
     let _plan = case.rescue.recover_text(RECIPE).expect_code(1);
 
     let json = case.json();
-    insta::assert_snapshot!(stable(&case.text(), &json), @"");
+    insta::assert_snapshot!(stable(&case.text(), &json), @r#"
+    Planned; nothing has been written.
+    Look at the rows that are left, then run: rowback apply case
+
+    Case    case
+    Backup  [BACKUP]
+            SHA-256 [SHA-256]
+            [ARCHIVE], database "[DUMPED]", PostgreSQL [DUMPED VERSION], dumped [DUMPED AT]
+    Live    "[DUMPED]", PostgreSQL [VERSION], role "postgres", cluster [CLUSTER]
+
+    Plan: 15 to insert, 0 to repair, 0 to re-link; 11 conflicts kept as they are.
+    Evidence: 12 by cascade, 3 by predicate.
+
+    table             lost  same  recreated  id_reused  orphan  insert  update
+    public.coupons             1          1
+    public.customers     3                1          1               3
+    public.orders        6                                   4       6
+    public.<b>notes      6                                   4       6
+
+    child → parent                    foreign key              in backup  staged  missing in live
+    public.<b>notes → public.orders   <b>notes_order_id_fkey          10      10                6
+    public.orders → public.customers  orders_customer_id_fkey         10      10                6
+
+    Left for a human
+      public.coupons: 1
+        id = 1  recreated: coupons_code_key is held by {"id": "70"}
+      public.customers: 2
+        id = 4  recreated: customers_email_key is held by {"id": "40"}
+        id = 5  id_reused: it was created at another time [email; name; created_at]
+      public.orders: 4
+        id = 7  orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
+        id = 8  orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
+        id = 9  orphan: hangs on public.customers that is id_reused: it was created at another time
+        id = 10  orphan: hangs on public.customers that is id_reused: it was created at another time
+      public.<b>notes: 4
+        order_id = 7, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
+        order_id = 8, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
+        order_id = 9, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time
+        order_id = 10, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time
+
+    Written, but not in every column
+      public.orders: 3
+        id = 2  lost: link to public.coupons left empty, its parent is recreated [coupon_id]
+        id = 4  lost: link to public.coupons left empty, its parent is recreated [coupon_id]
+        id = 6  lost: link to public.coupons left empty, its parent is recreated [coupon_id]
+
+    Sequences
+      public.customers_id_seq (never used) moves to 3
+      public.orders_id_seq (never used) moves to 6
+
+    batch                                     rows       state
+    batches/0001-public.customers-insert.sql  3 insert   not applied
+    batches/0002-public.orders-insert.sql     6 insert   not applied
+    batches/0003-public._b_notes-insert.sql   6 insert   not applied
+    batches/0004-sequences.sql                sequences  not applied
+    "#);
     assert_eq!(json["schema"], 1);
     assert_eq!(json["state"]["stage"], "planned");
     let html = case.html();
