@@ -1,6 +1,7 @@
 //! `rowback report` and the case's `report.html`, on a recovery with something of everything.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::support::{Rescue, TestDb};
 
@@ -205,6 +206,8 @@ fn values_only_where_they_are_asked_for() {
     run(&["report", "case", "--html", page, "--show-values"]);
     let html = fs::read_to_string(page).unwrap();
     assert!(html.contains("live <code>&lt;i&gt;Other&lt;/i&gt;</code>"), "{html}");
+    assert_eq!(fs::metadata(page).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(run(&["report", "case", "--html", "/dev/stdout", "--show-values"]), html);
     let kept = fs::read_to_string(rescue.case().join("report.html")).unwrap();
     assert!(!kept.contains("Other"), "the case's own report holds no values but keys");
 }
