@@ -7,7 +7,7 @@ use super::DiffError;
 use super::charges::Charge;
 use super::drift::Fit;
 use super::judge::Court;
-use super::lookup::{StagedRow, push_values};
+use super::lookup::{LiveRow, StagedRow, push_values};
 use super::origin::Origin;
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
@@ -57,7 +57,7 @@ pub async fn find(
     session: &ReadSession,
     court: &Court<'_>,
     rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
+    live: &[LiveRow],
 ) -> Result<Vec<Finding>, DiffError> {
     let mut found = vec![Finding::default(); rows.len()];
     if court.charges.is_empty() {
@@ -120,7 +120,7 @@ async fn by_backup(
     fit: &Fit<'_>,
     charge: &Charge<'_>,
     rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
+    live: &[LiveRow],
     present: Vec<usize>,
 ) -> Result<Vec<(usize, Count)>, DiffError> {
     let untrue = |at: usize| -> Vec<Truth> {
@@ -146,7 +146,7 @@ async fn by_path(
     charge: &Charge<'_>,
     owner: &str,
     rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
+    live: &[LiveRow],
     present: Vec<usize>,
 ) -> Result<Vec<(usize, Count)>, DiffError> {
     let damaged: Vec<usize> = damaged(session, fit, charge, rows, &present).await?.into_iter().collect();

@@ -9,6 +9,15 @@ use crate::pg::ReadSession;
 use crate::sql::literal::push_literal;
 use crate::value::copy_text::{fields, is_null, unescape};
 
+/// One or more raw COPY fields, joined by tabs.
+pub type RawKey = Box<[u8]>;
+
+/// Raw COPY fields in the order of `Fit::columns`.
+pub type RawRow = Vec<RawKey>;
+
+/// Live's row of the same key as a staged one.
+pub type LiveRow = Option<RawRow>;
+
 /// A staged row, cut to the columns that live has: raw COPY fields.
 #[derive(Debug, Clone)]
 pub struct StagedRow {
@@ -92,7 +101,7 @@ pub async fn by_key(
     session: &ReadSession,
     fit: &Fit<'_>,
     rows: &[&StagedRow],
-) -> Result<Vec<Option<Vec<Box<[u8]>>>>, DiffError> {
+) -> Result<Vec<LiveRow>, DiffError> {
     let mut found = vec![None; rows.len()];
     if rows.is_empty() {
         return Ok(found);

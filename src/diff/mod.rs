@@ -8,6 +8,7 @@ mod courts;
 mod damage;
 mod drift;
 mod error;
+mod followers;
 mod identity;
 mod judge;
 mod lookup;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::blocked::{Block, Parents};
 use super::judge::{Court, Judgement};
-use super::lookup::{StagedRow, by_key, text};
+use super::lookup::{LiveRow, StagedRow, by_key, text};
 use super::probe::{Obstacle, obstacles};
 use super::rows::DiffWriter;
 use super::travel::Travel;
@@ -141,7 +141,7 @@ pub async fn run_found(
         }
         let named: Vec<StagedRow> = chunk.iter().map(|key| StagedRow::named(key, court.fit)).collect();
         let found = by_key(bench.session, court.fit, &named.iter().collect::<Vec<_>>()).await?;
-        let live: Vec<Option<Vec<Box<[u8]>>>> = found.into_iter().filter(Option::is_some).collect();
+        let live: Vec<LiveRow> = found.into_iter().flatten().map(Some).collect();
         let rows: Vec<StagedRow> = live
             .iter()
             .flatten()
@@ -158,7 +158,7 @@ async fn judge_chunk(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
-    (rows, live): (&[&StagedRow], &[Option<Vec<Box<[u8]>>>]),
+    (rows, live): (&[&StagedRow], &[LiveRow]),
     output: Option<&mut Output<'_, '_>>,
     settled: bool,
     tally: &mut Tally,
@@ -191,7 +191,7 @@ async fn ask_constraints(
     court: &Court<'_>,
     bench: &Bench<'_>,
     rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
+    live: &[LiveRow],
     judgements: &mut [Judgement],
 ) -> Result<(), DiffError> {
     let mut written = Vec::new();

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::DiffError;
 use super::blocked::Parents;
-use super::convoy::{Convoy, Edge};
+use super::convoy::Convoy;
+use super::followers::{CHUNK_ROWS, Moving, Truth, add, gather};
 use super::judge::Judgement;
-use super::lookup::{StagedRow, key_of, push_values, text};
+use super::lookup::{LiveRow, RawKey, StagedRow, key_of};
 use super::probe::obstacles;
 use super::rows::{DiffRow, DiffWriter};
 use super::verdict::{Evidence, RowAction, Verdict};
@@ -18,10 +19,6 @@ use super::verify_parents::in_live;
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::staging::{StagedFile, StagingFormat, make_directory};
-use crate::value::copy_text::fields;
-
-/// Rows that are asked about together.
-const CHUNK_ROWS: usize = 1000;
 
 /// The files of a convoy, in the diff's manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +58,9 @@ impl ConvoyFiles {
     }
 }
 
+/// Leading rows that stay: by place in the chunk, with the verdict and one line.
+type Held = BTreeMap<usize, (Verdict, String)>;
+
 /// The pass.
 pub struct Travel<'c, 'a> {
     convoy: &'c Convoy<'a>,
@@ -70,30 +70,7 @@ pub struct Travel<'c, 'a> {
     counts: Vec<(u64, u64)>,
     groups: i64,
     /// Rows that moved in an earlier chunk, where all move in one statement.
-    moved: HashMap<(usize, Box<[u8]>), BTreeMap<usize, Box<[u8]>>>,
-}
-
-/// A row that moves.
-struct Moving {
-    wagon: usize,
-    /// The leading row's place in the chunk.
-    leader: usize,
-    live: Vec<Box<[u8]>>,
-    truth: BTreeMap<usize, Box<[u8]>>,
-    /// All columns of the references by which it hangs on the convoy.
-    bound: BTreeSet<usize>,
-    cascades: bool,
-    why: String,
-}
-
-impl Moving {
-    fn after(&self) -> Vec<Box<[u8]>> {
-        let mut row = self.live.clone();
-        for (at, value) in &self.truth {
-            row[*at].clone_from(value);
-        }
-        row
-    }
+    moved: HashMap<(usize, RawKey), Truth>,
 }
 
 impl<'c, 'a> Travel<'c, 'a> {
@@ -122,18 +99,19 @@ impl<'c, 'a> Travel<'c, 'a> {
         session: &ReadSession,
         parents: &mut Parents,
         rows: &[&StagedRow],
-        live: &[Option<Vec<Box<[u8]>>>],
+        live: &[LiveRow],
         judgements: &mut [Judgement],
     ) -> Result<(), DiffError> {
         let mut moving = self.leaders(rows, live, judgements);
-        self.gather(session, &mut moving).await?;
+        gather(session, self.convoy, &mut moving).await?;
+        let moving = self.forget_known(moving)?;
         let mut held = self.refused_by_constraints(session, &moving).await?;
         self.arrive(parents, &moving);
         self.refused_by_parents(session, parents, &moving, &mut held).await?;
         if self.convoy.together && !held.is_empty() {
             self.hold_entangled(&moving, &mut held)?;
         }
-        for (leader, (verdict, reason)) in held.iter() {
+        for (leader, (verdict, reason)) in &held {
             let judgement = &mut judgements[*leader];
             judgement.verdict = *verdict;
             judgement.action = RowAction::None;
@@ -142,19 +120,14 @@ impl<'c, 'a> Travel<'c, 'a> {
         self.write(&moving, &held, judgements)
     }
 
-    fn leaders(
-        &self,
-        rows: &[&StagedRow],
-        live: &[Option<Vec<Box<[u8]>>>],
-        judgements: &[Judgement],
-    ) -> Vec<Moving> {
+    fn leaders(&self, rows: &[&StagedRow], live: &[LiveRow], judgements: &[Judgement]) -> Vec<Moving> {
         let mut found = Vec::new();
         for (leader, judgement) in judgements.iter().enumerate() {
             let leads = judgement.action == RowAction::Update
                 && matches!(judgement.verdict, Verdict::Damaged | Verdict::Misrouted)
                 && judgement.columns.iter().any(|column| self.convoy.columns.contains(column));
             let Some(live) = live[leader].as_ref().filter(|_| leads) else { continue };
-            let mut truth: BTreeMap<usize, Box<[u8]>> =
+            let mut truth: Truth =
                 judgement.columns.iter().map(|&at| (at, rows[leader].fields[at].clone())).collect();
             truth.extend(judgement.truth.iter().cloned());
             found.push(Moving {
@@ -170,72 +143,23 @@ impl<'c, 'a> Travel<'c, 'a> {
         found
     }
 
-    /// Follows the foreign keys downwards until nothing new is found.
-    async fn gather(&mut self, session: &ReadSession, moving: &mut Vec<Moving>) -> Result<(), DiffError> {
-        let mut known: HashMap<(usize, Box<[u8]>), usize> = HashMap::new();
-        for (at, row) in moving.iter().enumerate() {
-            if let Some(key) = key_of(&row.live, &self.convoy.wagons[row.wagon].fit.key) {
-                known.insert((row.wagon, key), at);
+    /// Leaves out rows of which an earlier chunk knows, where all move in one statement: they are written already.
+    fn forget_known(&mut self, moving: Vec<Moving>) -> Result<Vec<Moving>, DiffError> {
+        if !self.convoy.together {
+            return Ok(moving);
+        }
+        let mut fresh = Vec::new();
+        for row in moving {
+            let fit = &self.convoy.wagons[row.wagon].fit;
+            let key = (row.wagon, key_of(&row.live, &fit.key).unwrap_or_default());
+            if let Some(truth) = self.moved.get_mut(&key) {
+                add(truth, row.truth, &fit.live.name)?;
+            } else {
+                self.moved.insert(key, row.truth.clone());
+                fresh.push(row);
             }
         }
-        let mut from = 0;
-        while from < moving.len() {
-            let until = moving.len();
-            for (number, wagon) in self.convoy.wagons.iter().enumerate() {
-                for edge in &wagon.edges {
-                    let fresh: Vec<usize> = (from..until).filter(|&at| drags(edge, &moving[at])).collect();
-                    for chunk in fresh.chunks(CHUNK_ROWS) {
-                        for (at, child) in children(session, self.convoy, number, edge, moving, chunk).await?
-                        {
-                            let parent = &moving[at];
-                            let truth: BTreeMap<usize, Box<[u8]>> = edge
-                                .pairs
-                                .iter()
-                                .filter_map(|(up, down)| Some((*down, parent.truth.get(up)?.clone())))
-                                .collect();
-                            let leader = parent.leader;
-                            let Some(key) = key_of(&child, &wagon.fit.key) else { continue };
-                            if let Some(&twin) = known.get(&(number, key.clone())) {
-                                let twin = &mut moving[twin];
-                                twin.cascades &= edge.cascades;
-                                twin.bound.extend(edge.pairs.iter().map(|(_, down)| *down));
-                                add(&mut twin.truth, truth, &wagon.fit.live.name)?;
-                                continue;
-                            }
-                            known.insert((number, key), moving.len());
-                            moving.push(Moving {
-                                wagon: number,
-                                leader,
-                                live: child,
-                                truth,
-                                bound: edge.pairs.iter().map(|(_, down)| *down).collect(),
-                                cascades: edge.cascades && !self.convoy.together,
-                                why: format!("follows {} by {}", edge.fk.parent, edge.fk.name),
-                            });
-                        }
-                    }
-                }
-            }
-            from = until;
-        }
-        // Rows of which an earlier chunk knows are written already.
-        if self.convoy.together {
-            let mut fresh = Vec::new();
-            for row in moving.drain(..) {
-                let key = key_of(&row.live, &self.convoy.wagons[row.wagon].fit.key).unwrap_or_default();
-                match self.moved.get_mut(&(row.wagon, key.clone())) {
-                    Some(truth) => {
-                        add(truth, row.truth, &self.convoy.wagons[row.wagon].fit.live.name)?;
-                    }
-                    None => {
-                        self.moved.insert((row.wagon, key), row.truth.clone());
-                        fresh.push(row);
-                    }
-                }
-            }
-            *moving = fresh;
-        }
-        Ok(())
+        Ok(fresh)
     }
 
     /// Leading rows with a follower that another row of live, or a CHECK, keeps out.
@@ -243,7 +167,7 @@ impl<'c, 'a> Travel<'c, 'a> {
         &self,
         session: &ReadSession,
         moving: &[Moving],
-    ) -> Result<BTreeMap<usize, (Verdict, String)>, DiffError> {
+    ) -> Result<Held, DiffError> {
         let mut held = BTreeMap::new();
         for (number, wagon) in self.convoy.wagons.iter().enumerate().skip(1) {
             let rows: Vec<&Moving> = moving.iter().filter(|row| row.wagon == number).collect();
@@ -283,7 +207,7 @@ impl<'c, 'a> Travel<'c, 'a> {
         session: &ReadSession,
         parents: &Parents,
         moving: &[Moving],
-        held: &mut BTreeMap<usize, (Verdict, String)>,
+        held: &mut Held,
     ) -> Result<(), DiffError> {
         for (number, wagon) in self.convoy.wagons.iter().enumerate() {
             for (fk, positions) in &wagon.upwards {
@@ -301,7 +225,7 @@ impl<'c, 'a> Travel<'c, 'a> {
                 for (chunk, rows) in keys.chunks(CHUNK_ROWS).zip(chunks_of(&open)) {
                     let there = in_live(session, &wagon.fit, fk, positions, chunk).await?;
                     for (_, leaders) in rows.iter().enumerate().filter(|(at, _)| !there.contains(at)) {
-                        for leader in leaders.iter() {
+                        for leader in *leaders {
                             let reason = format!(
                                 "kept: {} of {} would refer to a row of {} that is not in live",
                                 fk.name, wagon.fit.live.name, fk.parent
@@ -316,11 +240,7 @@ impl<'c, 'a> Travel<'c, 'a> {
     }
 
     /// Where rows hang on several leading rows, one that stays keeps the others.
-    fn hold_entangled(
-        &self,
-        moving: &[Moving],
-        held: &mut BTreeMap<usize, (Verdict, String)>,
-    ) -> Result<(), DiffError> {
+    fn hold_entangled(&self, moving: &[Moving], held: &mut Held) -> Result<(), DiffError> {
         let first = held.values().next().map(|(_, reason)| reason.clone()).unwrap_or_default();
         if self.groups > 0 {
             let table = self.convoy.wagons[0].fit.live.name.clone();
@@ -336,12 +256,7 @@ impl<'c, 'a> Travel<'c, 'a> {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        moving: &[Moving],
-        held: &BTreeMap<usize, (Verdict, String)>,
-        judgements: &[Judgement],
-    ) -> Result<(), DiffError> {
+    fn write(&mut self, moving: &[Moving], held: &Held, judgements: &[Judgement]) -> Result<(), DiffError> {
         let mut groups: BTreeMap<usize, i64> = BTreeMap::new();
         for row in moving.iter().filter(|row| row.wagon == 0 && !held.contains_key(&row.leader)) {
             if !self.convoy.together || self.groups == 0 {
@@ -419,89 +334,4 @@ fn travelling(row: &Moving, key: &[usize], leader: &Judgement) -> Judgement {
         blocks: false,
         comes_back: false,
     }
-}
-
-/// Does the row's move change what the foreign key refers to?
-fn drags(edge: &Edge<'_>, row: &Moving) -> bool {
-    row.wagon == edge.parent && edge.pairs.iter().any(|(up, _)| row.truth.contains_key(up))
-}
-
-/// Two ways to a row must agree on where it goes.
-fn add(
-    known: &mut BTreeMap<usize, Box<[u8]>>,
-    truth: BTreeMap<usize, Box<[u8]>>,
-    table: &TableName,
-) -> Result<(), DiffError> {
-    for (at, value) in truth {
-        match known.get(&at) {
-            Some(other) if *other != value => {
-                let problem = "it hangs on rows that belong to different owners".to_owned();
-                return Err(DiffError::Entangled { table: table.clone(), problem });
-            }
-            _ => {
-                known.insert(at, value);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Live's rows that hang on the given moving rows by an edge, each with the place of its parent.
-async fn children(
-    session: &ReadSession,
-    convoy: &Convoy<'_>,
-    number: usize,
-    edge: &Edge<'_>,
-    moving: &[Moving],
-    parents: &[usize],
-) -> Result<Vec<(usize, Vec<Box<[u8]>>)>, DiffError> {
-    let (parent, child) = (&convoy.wagons[edge.parent].fit, &convoy.wagons[number].fit);
-    let positions: Vec<usize> = edge.pairs.iter().map(|(up, _)| *up).collect();
-    let with_key: Vec<usize> =
-        parents.iter().copied().filter(|&at| key_of(&moving[at].live, &positions).is_some()).collect();
-    if with_key.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<StagedRow> = with_key
-        .iter()
-        .map(|&at| StagedRow { fields: moving[at].live.clone(), origin: String::new() })
-        .collect();
-    let rows: Vec<&StagedRow> = rows.iter().collect();
-    let names: Vec<String> =
-        child.columns.iter().map(|column| format!("c.{}", column.live.name.quoted())).collect();
-    let keys: Vec<String> = (1..=positions.len()).map(|at| format!("k{at}")).collect();
-    let cast = if edge.fk.is_enforced() { "" } else { "::text" };
-    let equal: Vec<String> = edge
-        .pairs
-        .iter()
-        .zip(&keys)
-        .map(|((_, down), key)| {
-            format!("c.{}{cast} = k.{key}{cast}", child.columns[*down].live.name.quoted())
-        })
-        .collect();
-    let source = match edge.fk.when() {
-        Some(when) => format!("(select * from {} where (\n{when}\n)) as c", child.live.from_sql()),
-        None => format!("{} as c", child.live.from_sql()),
-    };
-    let by_key: Vec<String> =
-        child.key.iter().map(|&at| format!("c.{}", child.columns[at].live.name.quoted())).collect();
-    let mut sql = format!("copy (select k.n, {} from (values ", names.join(", "));
-    push_values(&mut sql, &rows, &positions, parent);
-    sql.push_str(&format!(
-        ") as k(n, {}) join {source} on {} order by k.n, {}) to stdout",
-        keys.join(", "),
-        equal.join(" and "),
-        by_key.join(", ")
-    ));
-    let what = format!("looking for rows of {} that move along", child.live.name);
-    let mut answer = session.copy_out(&what, &sql).await?;
-    let mut found = Vec::new();
-    while let Some(row) = answer.next_row().await? {
-        let mut parts = fields(&row);
-        let ordinal = parts.next().and_then(|field| text(field)?.parse::<usize>().ok());
-        if let Some(&at) = ordinal.and_then(|ordinal| with_key.get(ordinal)) {
-            found.push((at, parts.map(Box::from).collect()));
-        }
-    }
-    Ok(found)
 }

@@ -7,7 +7,7 @@ use super::DiffError;
 use super::blocked::Parents;
 use super::drift::Fit;
 use super::judge::{Court, Judgement, Upward};
-use super::lookup::{StagedRow, key_of, text};
+use super::lookup::{LiveRow, StagedRow, key_of, text};
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
@@ -19,7 +19,7 @@ pub async fn check(
     session: &ReadSession,
     court: &Court<'_>,
     parents: &Parents,
-    rows: (&[&StagedRow], &[Option<Vec<Box<[u8]>>>]),
+    rows: (&[&StagedRow], &[LiveRow]),
     refers: &[Vec<bool>],
     judgements: &mut [Judgement],
 ) -> Result<(), DiffError> {

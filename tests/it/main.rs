@@ -15,6 +15,7 @@ mod cli_usage;
 mod cluster;
 mod diff_corrupted;
 mod doctor;
+mod diff_misrouted;
 mod error_codes;
 mod examples;
 mod extract;
