@@ -181,7 +181,7 @@ impl Explain for ExtractError {
                 vec!["it has neither a primary key nor a unique key over columns that are not null".into()]
             }
             Self::KeyNotUnique { bad, .. } => {
-                vec![format!("{bad} keys are null or occur more than once in the backup")]
+                vec![format!("keys that are null or occur more than once in the backup: {bad}")]
             }
             Self::NotInThisVersion { .. } => Vec::new(),
             Self::Scratch(source) => source.causes(),
@@ -191,7 +191,7 @@ impl Explain for ExtractError {
     }
 
     fn hint(&self) -> String {
-        let nothing = "Live was not asked and nothing was changed.";
+        let nothing = "Live was not changed.";
         match self {
             Self::UnknownTable { nearest: Some(name), .. }
             | Self::UnknownColumn { nearest: Some(name), .. } => {

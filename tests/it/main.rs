@@ -11,6 +11,8 @@
 mod apply;
 mod architecture;
 mod backup;
+mod cli_bad_input;
+mod cli_recover;
 mod cli_usage;
 mod cluster;
 mod diff_corrupted;
