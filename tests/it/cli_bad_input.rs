@@ -76,24 +76,33 @@ fn beside(backup: &Path, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
+/// Positions depend on the length of names.
+fn without_numbers(text: &str) -> String {
+    let masked = text.split(' ').map(|word| {
+        let digits = word.trim_end_matches(':');
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { word.replace(digits, "[n]") } else { word.to_owned() }
+    });
+    masked.collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_truncated_archive() {
     let (live, backup) = shop();
     let whole = fs::read(&backup).unwrap();
     let cut = beside(&backup, "cut.dump", &whole[..whole.len() - 2000]);
     let text = refused(&live, &cut, RECIPE, &[], 3).replace(&cut.display().to_string(), "[cut]");
-    let at = format!("byte {}", whole.len() - 2000);
-    insta::assert_snapshot!(text.replace(&at, "byte [end]"), @r#"
+    insta::assert_snapshot!(without_numbers(&text), @r#"
         error[backup-truncated]: the backup [cut] is truncated in the rows of public.orders
-          cause: it ends at byte 105055
+          cause: the file ends before the data that begin near byte [n] do
           hint: Use another copy of this backup, or an older or newer backup. Compare its size and checksum with the original if it was copied. Nothing was changed.
         "#);
     // The table of contents itself.
     let cut = beside(&backup, "short.dump", &whole[..300]);
     let text = refused(&live, &cut, RECIPE, &[], 3).replace(&cut.display().to_string(), "[cut]");
-    insta::assert_snapshot!(text, @r#"
+    insta::assert_snapshot!(without_numbers(&text), @r#"
         error[backup-damaged]: the backup [cut] is damaged in its table of contents
-          cause: near byte 142: 25 entries cannot fit into 158 bytes
+          cause: near byte [n]: [n] entries cannot fit into [n] bytes
           hint: Use another copy of this backup, or an older or newer backup. Compare its size and checksum with the original if it was copied. Nothing was changed.
         "#);
 }

@@ -21,6 +21,7 @@ mod error_codes;
 mod examples;
 mod extract;
 mod fault_apply;
+mod fault_recover;
 mod hand_made_case;
 mod pg;
 mod pg_tls;
