@@ -167,6 +167,49 @@ fn ctrl_c_ends_it_clean_on_somebodys_server() {
     wait_until("the server has stopped the query", LIMIT, || !runs_on_server("pg_sleep.601."));
 }
 
+#[test]
+fn ctrl_c_ends_waiting_for_live() {
+    let (live, backup) = accident();
+    let rescue = Rescue::new(&live, &backup);
+    // A server that takes the connection and never answers.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("postgresql://me@127.0.0.1:{}/shop", silent.local_addr().unwrap().port());
+    let job =
+        Job::start(&mut rescue.rowback().command(rescue.recover_args(RECIPE, &["--quiet", "--live", &url])));
+    let _connection = silent.accept().unwrap();
+    job.signal("INT");
+    let output = job.wait().expect_code(5);
+    assert!(
+        output.stderr.starts_with("error[stopped-on-request]: stopped on request while connecting to "),
+        "{}",
+        output.stderr
+    );
+
+    // A table that somebody has locked.
+    let blocker = format!(
+        "begin; lock table orders; select set_config('application_name', 'blocker {}', false); select pg_sleep(300)",
+        live.name()
+    );
+    let mut holder = server().program("psql", live.name());
+    let holder = Job::start(holder.args(["-Xqc", &blocker]));
+    let blocks = || runs_on_server("pg_sleep.300.");
+    wait_until("the table is locked", LIMIT, blocks);
+    let job = Job::start(&mut rescue.rowback().command(rescue.recover_args(RECIPE, &["--quiet"])));
+    let waiting = || {
+        let sql = format!(
+            "select count(*) from pg_stat_activity where datname = '{}' and wait_event_type = 'Lock'",
+            live.name()
+        );
+        server().psql("postgres", &sql).trim().to_owned()
+    };
+    wait_until("the diff waits for the lock", LIMIT, || waiting() == "1");
+    job.signal("INT");
+    insta::assert_snapshot!(job.wait().expect_code(5).stderr, @r#"
+        "#);
+    wait_until("nobody waits any more", LIMIT, || waiting() == "0");
+    drop(holder);
+}
+
 /// Other tests use scratch databases of this server at the same time; one with a session of its own is theirs.
 fn made_by_others(name: &str) -> bool {
     let sql = format!("select count(*) from pg_stat_activity where datname = '{name}' or usename = '{name}'");
