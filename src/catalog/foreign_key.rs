@@ -17,9 +17,6 @@ pub struct ForeignKey {
     pub columns: Vec<(Ident, Ident)>,
     /// What happens to the child when the parent goes.
     pub on_delete: Action,
-    /// What happens to the child when the parent's columns change.
-    #[serde(default)]
-    pub on_update: Action,
     /// The columns that SET NULL or SET DEFAULT changes; all child columns unless PostgreSQL 15's column list is used.
     pub set_columns: Vec<Ident>,
     /// MATCH FULL: either all columns are null or none.
@@ -81,12 +78,11 @@ pub enum Origin {
     },
 }
 
-/// ON DELETE and ON UPDATE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// ON DELETE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// NO ACTION.
-    #[default]
     NoAction,
     /// RESTRICT.
     Restrict,
@@ -99,7 +95,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// From `pg_constraint.confdeltype` or `confupdtype`.
+    /// From `pg_constraint.confdeltype`.
     pub fn from_letter(letter: &str) -> Self {
         match letter {
             "r" => Self::Restrict,

@@ -67,7 +67,6 @@ mod tests {
             parent: TableName::new("s", parent),
             columns: vec![],
             on_delete: Action::NoAction,
-            on_update: Action::NoAction,
             set_columns: vec![],
             match_full: false,
             deferrable: false,
