@@ -1,6 +1,7 @@
 //! The case directory, and the stages one after the other: each reads what the stage before left and leaves its own, so
 //! that each can be run alone, looked at, repeated and resumed. Only here are stages called.
 
+mod convoys;
 mod doctor;
 mod error;
 mod layout;
@@ -10,6 +11,7 @@ mod sources;
 mod stages;
 mod summary;
 mod timing;
+mod totals;
 mod verifying;
 mod writing;
 

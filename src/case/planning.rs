@@ -1,25 +1,27 @@
 //! Turns staging and diff files into the sealed plan: reads rows in order, lets the pure code of `plan/` order and render
 //! them, writes batch and undo files. Memory is bounded by a batch, and by the rows of tables that refer to each other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use super::layout::Layout;
-use super::{CaseError, Error, sources};
+use super::{CaseError, Error, convoys, sources, totals};
 use crate::catalog::graph::parents_first;
 use crate::catalog::{ForeignKey, Table};
-use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict};
+use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction};
 use crate::ident::{Ident, TableName};
 use crate::plan::{
-    self, Action, Batch, BatchTable, Firing, LiveIdentity, Part, Plan, RowOrder, SequenceMove, Totals, pack,
-    sha256_hex,
+    self, Action, Batch, BatchTable, Firing, Part, Plan, RowOrder, SequenceMove, pack, sha256_hex,
 };
 use crate::recipe::Triggers;
 use crate::value::copy_text::{fields, is_null, push_field};
 
 /// A batch ends early where rows are large: it is held in memory, and so is its undo.
 const BATCH_BYTES: usize = 16 << 20;
+
+/// Rows to update, by the columns that are set: their text and number.
+type Waiting = BTreeMap<Vec<Ident>, (Vec<u8>, usize)>;
 
 /// Rows of a component whose tables refer to each other, until their order is known.
 type Kept = Vec<(usize, Vec<u8>)>;
@@ -59,11 +61,14 @@ pub(super) fn make(layout: &Layout, diffed: &Diffed, batch_rows: u32, checks: Ch
         }
         for table in &component.tables {
             maker.update(&targets[table])?;
+            for convoy in diffed.convoys.iter().filter(|convoy| &convoy.table == table) {
+                convoys::plan(&mut maker, convoy)?;
+            }
         }
     }
-    let sequences = sequence_moves(diffed);
+    let sequences = totals::sequence_moves(diffed);
     maker.move_sequences(&sequences)?;
-    Ok(summarize(diffed, maker.batches, sequences, checks).sealed())
+    Ok(totals::summarize(diffed, maker.batches, sequences, checks).sealed())
 }
 
 /// What the plan is bound to, and what was found out beside the rows.
@@ -90,21 +95,27 @@ fn target<'a>(diffed: &'a Diffed, table: &'a DiffedTable) -> Result<Target<'a>, 
     }
     let name_of = |at: &usize| table.columns.get(*at).cloned().flatten().ok_or(CaseError::Stale);
     let key = table.staged.table.key.iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
-    let mut names = live
-        .column_names()
-        .map(Ident::as_str)
-        .chain([table.table.name.as_str(), table.table.schema.as_str()]);
-    if let Some(name) = names.find(|name| name.contains(['\n', '\r'])) {
-        return Err(CaseError::OddName { name: name.to_owned() }.into());
-    }
+    refuse_odd_names(live)?;
     Ok(Target { table: live, diffed: table, key, written })
 }
 
-struct Maker<'a> {
-    layout: &'a Layout,
-    diffed: &'a Diffed,
-    most: usize,
-    triggers: Triggers,
+/// A line break in a name would end the line of a comment in a batch.
+pub(super) fn refuse_odd_names(table: &Table) -> Result<(), CaseError> {
+    let mut names =
+        table.column_names().map(Ident::as_str).chain([table.name.name.as_str(), table.name.schema.as_str()]);
+    match names.find(|name| name.contains(['\n', '\r'])) {
+        Some(name) => Err(CaseError::OddName { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Makes batches, one after the other.
+pub(super) struct Maker<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) diffed: &'a Diffed,
+    /// Rows of a batch.
+    pub(super) most: usize,
+    pub(super) triggers: Triggers,
     batches: Vec<Batch>,
 }
 
@@ -167,19 +178,14 @@ impl<'a> Maker<'a> {
 
     /// Updates of a table, one sort of batch for each list of columns.
     fn update(&mut self, target: &Target<'a>) -> Result<(), Error> {
+        let mut waiting = Waiting::new();
         let mut rows = sources::TableRows::open(self.layout, target.diffed)?;
-        let mut waiting: BTreeMap<Vec<Ident>, (Vec<u8>, usize)> = BTreeMap::new();
         while let Some((_, diff)) = rows.next_row()? {
-            if diff.action != RowAction::Update {
-                continue;
-            }
-            let columns = diff.columns.clone();
-            let (text, count) = waiting.entry(columns.clone()).or_default();
-            push_update(text, &diff)?;
-            *count += 1;
-            if *count == self.most || text.len() >= BATCH_BYTES {
-                let (text, count) = std::mem::take(waiting.entry(columns.clone()).or_default());
-                self.emit(vec![update_part(target, columns, text, count)])?;
+            self.update_row(target, &diff, &mut waiting)?;
+        }
+        if let Some(mut found) = sources::found_rows(self.layout, target.diffed)? {
+            while let Some(diff) = found.next_row()? {
+                self.update_row(target, &diff, &mut waiting)?;
             }
         }
         for (columns, (text, count)) in waiting.into_iter().filter(|(_, (_, count))| *count > 0) {
@@ -188,7 +194,28 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    fn emit(&mut self, parts: Vec<BatchTable<'_>>) -> Result<(), Error> {
+    fn update_row(
+        &mut self,
+        target: &Target<'a>,
+        diff: &DiffRow,
+        waiting: &mut Waiting,
+    ) -> Result<(), Error> {
+        let convoys = self.diffed.convoys.iter().filter(|convoy| convoy.table == target.table.name);
+        if diff.action != RowAction::Update || convoys.into_iter().any(|convoy| convoy.leads(diff)) {
+            return Ok(());
+        }
+        let (text, count) = waiting.entry(diff.columns.clone()).or_default();
+        push_update(text, diff)?;
+        *count += 1;
+        if *count == self.most {
+            let (text, count) = std::mem::take(waiting.entry(diff.columns.clone()).or_default());
+            self.emit(vec![update_part(target, diff.columns.clone(), text, count)])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the next batch and its undo file.
+    pub(super) fn emit(&mut self, parts: Vec<BatchTable<'_>>) -> Result<(), Error> {
         let number = self.next_number();
         let names: Vec<String> = parts.iter().map(|part| part.table.name.to_string()).collect();
         let action = parts.first().map_or("insert", |part| part.action.word());
@@ -262,7 +289,7 @@ fn push_insert(text: &mut Vec<u8>, target: &Target<'_>, staged: &[u8], diff: &Di
 }
 
 /// Key, new values, seen values.
-fn push_update(text: &mut Vec<u8>, diff: &DiffRow) -> Result<(), Error> {
+pub(super) fn push_update(text: &mut Vec<u8>, diff: &DiffRow) -> Result<(), Error> {
     for (at, value) in diff.key.iter().enumerate() {
         push_field(text, at == 0, Some(value.as_bytes()));
     }
@@ -343,78 +370,6 @@ fn row_order(
 fn key_of<'r>(row: &'r [u8], positions: &[usize]) -> Option<Vec<&'r [u8]>> {
     let raw: Vec<&[u8]> = fields(row.strip_suffix(b"\n").unwrap_or(row)).collect();
     positions.iter().map(|&at| raw.get(at).copied().filter(|field| !is_null(field))).collect()
-}
-
-/// Only sequences that are behind, and only those that count upwards.
-fn sequence_moves(diffed: &Diffed) -> Vec<SequenceMove> {
-    let mut found: BTreeMap<TableName, SequenceMove> = BTreeMap::new();
-    for state in diffed.sequences.iter().filter(|state| state.increment > 0) {
-        if state.last_value.is_some_and(|last| last >= state.highest) {
-            continue;
-        }
-        let entry = found.entry(state.sequence.clone()).or_insert_with(|| SequenceMove {
-            sequence: state.sequence.clone(),
-            at_least: state.highest,
-            increment: state.increment,
-        });
-        entry.at_least = entry.at_least.max(state.highest);
-    }
-    found.into_values().collect()
-}
-
-fn summarize(diffed: &Diffed, batches: Vec<Batch>, sequences: Vec<SequenceMove>, checks: Checks) -> Plan {
-    let mut plan = Plan {
-        format: plan::FORMAT,
-        live: LiveIdentity {
-            system_identifier: diffed.live.system_identifier.clone(),
-            dbname: diffed.live.dbname.clone(),
-            database_oid: diffed.live.database_oid,
-        },
-        staging_sha256: checks.staging_sha256,
-        diff_sha256: checks.diff_sha256,
-        batches,
-        sequences,
-        verdicts: BTreeMap::new(),
-        evidence: BTreeMap::new(),
-        totals: Totals::default(),
-        triggers: Vec::new(),
-        notes: checks.notes,
-        seal: String::new(),
-    };
-    for table in &diffed.tables {
-        let counts = plan.verdicts.entry(table.table.clone()).or_default();
-        for (verdict, count) in &table.verdicts {
-            counts.insert(verdict.word().to_owned(), *count);
-        }
-        for (evidence, count) in &table.written {
-            *plan.evidence.entry(evidence.word().to_owned()).or_default() += count;
-        }
-        let count = |verdict: Verdict| table.verdicts.get(&verdict).copied().unwrap_or(0);
-        let updates = table.actions.get(&RowAction::Update).copied().unwrap_or(0);
-        plan.totals.insert += table.actions.get(&RowAction::Insert).copied().unwrap_or(0);
-        plan.totals.relink += count(Verdict::Unlinked);
-        let repairs = updates - count(Verdict::Unlinked).min(updates);
-        plan.totals.repair += repairs;
-        let conflicts: u64 =
-            Verdict::ALL.into_iter().filter(|verdict| verdict.is_conflict()).map(count).sum();
-        let overwritten = repairs.saturating_sub(count(Verdict::Damaged) + count(Verdict::Misrouted));
-        plan.totals.conflicts += conflicts - overwritten.min(conflicts);
-        let live = diffed.catalog.tables.get(&table.table).filter(|_| checks.triggers == Triggers::Fire);
-        if let Some(live) = live {
-            plan.triggers.extend(plan::triggers_that_fire(live, &actions_of(table)));
-        }
-    }
-    plan.notes.extend(diffed.notes.iter().cloned());
-    plan.notes.extend(plan::needs_and_risks(checks.triggers).map(str::to_owned));
-    plan
-}
-
-fn actions_of(table: &DiffedTable) -> BTreeSet<Action> {
-    let some = |action: RowAction| table.actions.get(&action).is_some_and(|count| *count > 0);
-    let mut found = BTreeSet::new();
-    found.extend(some(RowAction::Insert).then_some(Action::Insert));
-    found.extend(some(RowAction::Update).then_some(Action::Update));
-    found
 }
 
 /// Table names as a part of a file name; anything odd becomes an underscore, the batch's number keeps names apart.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::layout::{BackupIdentity, Layout};
 use super::stages::load_extracted;
-use super::{CaseError, Error};
+use super::{CaseError, Error, sources};
 use crate::apply::{AppliedState, Event, Journal};
 use crate::diff::{DiffReader, DiffRow, Diffed, DiffedTable, Evidence, RowAction, Verdict, missing_key};
 use crate::extract::EdgeCount;
@@ -51,7 +51,8 @@ fn gather(layout: &Layout, show_values: bool) -> Result<Report, Error> {
     let journal = Journal::read(layout.root())?;
     let states = batch_states(&journal, &plan.seal);
     let tables = diffed.tables.iter().map(|table| reported_table(layout, table, show_values));
-    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    let mut tables = tables.collect::<Result<Vec<_>, _>>()?;
+    add_followers(&mut tables, &diffed);
     Ok(Report {
         schema: SCHEMA,
         standing: state.sentence(),
@@ -98,7 +99,11 @@ fn reported_table(layout: &Layout, table: &DiffedTable, show_values: bool) -> Re
     let interesting = table.verdicts.iter().any(|(verdict, rows)| *verdict != Verdict::Same && *rows > 0);
     if interesting {
         let mut rows = DiffReader::open(&layout.diff(), &table.file)?;
-        while let Some(row) = rows.next_row()? {
+        let mut found = sources::found_rows(layout, table)?;
+        while let Some(row) = match (rows.next_row()?, &mut found) {
+            (None, Some(found)) => found.next_row()?,
+            (row, _) => row,
+        } {
             if is_left(&row) {
                 left.add(NAMED_ROWS, || reported_row(row, show_values));
             } else if row.action != RowAction::None && !row.reason.is_empty() {
@@ -118,6 +123,28 @@ fn reported_table(layout: &Layout, table: &DiffedTable, show_values: bool) -> Re
         partly,
         diff_file: format!("diff/{}", table.file.file),
     })
+}
+
+/// Rows that move with others, which no diff file of their own table names.
+fn add_followers(tables: &mut Vec<ReportedTable>, diffed: &Diffed) {
+    for (name, (moved, cascaded)) in diffed.followers() {
+        let at = tables.iter().position(|table| table.table == name).unwrap_or_else(|| {
+            tables.push(ReportedTable {
+                table: name.clone(),
+                verdicts: BTreeMap::new(),
+                insert: 0,
+                update: 0,
+                key: Vec::new(),
+                left: RowList::default(),
+                partly: RowList::default(),
+                diff_file: "diff/convoys".to_owned(),
+            });
+            tables.len() - 1
+        });
+        let table = &mut tables[at];
+        table.update += moved + cascaded;
+        *table.verdicts.entry(Verdict::Misrouted.word().to_owned()).or_default() += moved + cascaded;
+    }
 }
 
 /// Not written, and not because there is nothing to do. A lost parent that no recovered row needs is none of these.

@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::{CaseError, Error};
-use crate::diff::{DiffReader, DiffRow, DiffedTable};
+use crate::diff::{DiffReader, DiffRow, DiffedTable, FOUND};
 use crate::staging::{StagingReader, verify_sha256};
 
 /// Reads a table's staging and diff file in step.
@@ -32,4 +32,12 @@ impl TableRows {
             _ => Err(CaseError::Stale.into()),
         }
     }
+}
+
+/// The rows of a table that were looked for in live; `None` when nothing was.
+pub(super) fn found_rows(layout: &Layout, table: &DiffedTable) -> Result<Option<DiffReader>, Error> {
+    let Some(file) = &table.found else { return Ok(None) };
+    let directory = layout.diff().join(FOUND);
+    verify_sha256(&directory, file)?;
+    Ok(Some(DiffReader::open(&directory, file)?))
 }

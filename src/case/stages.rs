@@ -17,7 +17,7 @@ use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
 use crate::plan::sha256_hex;
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Kind, Recipe, Recreated, Selection};
+use crate::recipe::{Recipe, Recreated, Selection};
 use crate::scratch::Scratch;
 use crate::staging::{Manifest, StagingFormat};
 
@@ -108,8 +108,8 @@ pub(super) async fn extract(
 /// What the recipe may say and this version does not do.
 fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     let refuse = |what| Err(CaseError::NotInThisVersion { what });
-    if recipe.recover.iter().any(|entry| entry.kind == Kind::Misrouted) {
-        return refuse("kind \"misrouted\"");
+    if recipe.recover.iter().any(|entry| entry.misrouted_to.is_some()) {
+        return refuse("misrouted_to");
     }
     if recipe.recover.iter().any(|entry| matches!(entry.selection, Selection::Replay(_))) {
         return refuse("replay");
@@ -223,6 +223,7 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
         .flat_map(|table| &table.actions)
         .filter(|(action, _)| **action != diff::RowAction::None)
         .map(|(_, count)| *count)
+        .chain(diffed.followers().into_values().map(|(moved, cascaded)| moved + cascaded))
         .sum();
     if rows > recipe.policy.max_rows {
         return Err(CaseError::TooLarge { rows, most: recipe.policy.max_rows }.into());

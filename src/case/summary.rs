@@ -45,6 +45,10 @@ impl DiffSummary {
                 conflicts += if Verdict::is_conflict(*verdict) { *count } else { 0 };
             }
         }
+        for (table, (moved, cascaded)) in diffed.followers() {
+            let counts = verdicts.entry(table).or_default();
+            *counts.entry(Verdict::Misrouted.word().to_owned()).or_default() += moved + cascaded;
+        }
         Self { verdicts, conflicts, notes: diffed.notes.clone() }
     }
 

@@ -17,6 +17,9 @@ pub struct ForeignKey {
     pub columns: Vec<(Ident, Ident)>,
     /// What happens to the child when the parent goes.
     pub on_delete: Action,
+    /// What happens to the child when the parent's columns change.
+    #[serde(default)]
+    pub on_update: Action,
     /// The columns that SET NULL or SET DEFAULT changes; all child columns unless PostgreSQL 15's column list is used.
     pub set_columns: Vec<Ident>,
     /// MATCH FULL: either all columns are null or none.
@@ -78,11 +81,12 @@ pub enum Origin {
     },
 }
 
-/// ON DELETE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// ON DELETE and ON UPDATE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// NO ACTION.
+    #[default]
     NoAction,
     /// RESTRICT.
     Restrict,
@@ -95,7 +99,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// From `pg_constraint.confdeltype`.
+    /// From `pg_constraint.confdeltype` or `confupdtype`.
     pub fn from_letter(letter: &str) -> Self {
         match letter {
             "r" => Self::Restrict,

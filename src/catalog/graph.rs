@@ -67,6 +67,7 @@ mod tests {
             parent: TableName::new("s", parent),
             columns: vec![],
             on_delete: Action::NoAction,
+            on_update: Action::NoAction,
             set_columns: vec![],
             match_full: false,
             deferrable: false,

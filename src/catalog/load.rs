@@ -206,6 +206,7 @@ fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, 
             child: child.clone(),
             parent: parent.clone(),
             on_delete: Action::from_letter(&get::<String>(row, "on_delete")?),
+            on_update: Action::from_letter(&get::<String>(row, "on_update")?),
             set_columns: if set_columns.is_empty() {
                 columns.iter().map(|(child, _)| child.clone()).collect()
             } else {

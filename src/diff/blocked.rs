@@ -41,6 +41,8 @@ pub struct Parents {
     by: BTreeMap<(TableName, Vec<Ident>), ByColumns>,
     /// The lists for which recovered keys are kept: only where somebody asks, because they can be many.
     recovered_of: BTreeSet<(TableName, Vec<Ident>)>,
+    /// Keys that rows will have when they have moved.
+    arrived: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
 }
 
 impl Parents {
@@ -86,6 +88,17 @@ impl Parents {
         if let Some(by) = self.get_mut(table, columns) {
             by.recovered.insert(key);
         }
+    }
+
+    /// A row will have this key when it has moved with its owner.
+    pub fn arrive(&mut self, table: &TableName, columns: &[Ident], key: Key) {
+        self.arrived.entry((table.clone(), columns.to_vec())).or_default().insert(key);
+    }
+
+    /// Will a row have this key when it has moved?
+    pub fn has_arrived(&self, fk: &ForeignKey, key: &[u8]) -> bool {
+        let list = (fk.parent.clone(), fk.parent_columns().cloned().collect());
+        self.arrived.get(&list).is_some_and(|keys| keys.contains(key))
     }
 
     /// This row is lost, but only wanted if a recovered row refers to it.

@@ -19,6 +19,10 @@ pub struct Charge<'a> {
     pub named: bool,
     /// Condition over `live.` and `backup.`; without one every difference is damage.
     pub damaged: Option<&'a str>,
+    /// Expression over live's row that gives the true owner; without one the backup's value is the truth.
+    pub owner_from: Option<&'a str>,
+    /// Are its rows looked for in live, and so in every row of the table?
+    pub in_live: bool,
 }
 
 /// The charges against rows of a table, in the order of the recipe.
@@ -52,6 +56,8 @@ fn charge<'a>(
         columns,
         named: !named.is_empty(),
         damaged: entry.damaged.as_deref(),
+        owner_from: entry.owner_from.as_deref(),
+        in_live: entry.is_found_in_live(),
     })
 }
 

@@ -7,12 +7,13 @@ use super::DiffError;
 use super::charges::Charge;
 use super::drift::Fit;
 use super::judge::Court;
-use super::lookup::{StagedRow, push_values};
+use super::lookup::{LiveRow, StagedRow, push_values};
 use super::origin::Origin;
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
 use crate::recipe::Kind;
 use crate::sql::literal::literal;
+use crate::value::copy_text::{is_null, push_field as push_copy_field};
 
 /// What was found out about the damage of one row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,15 +32,22 @@ pub struct Finding {
 
 /// Lets PostgreSQL parse every condition before a row is read: an unknown column or a wrong alias shows here.
 pub async fn check(session: &ReadSession, court: &Court<'_>) -> Result<(), DiffError> {
+    let fit = court.fit;
     for charge in &court.charges {
-        let Some(condition) = charge.damaged else { continue };
-        let names: Vec<String> = court.fit.columns.iter().map(|column| column.live.name.quoted()).collect();
-        let from = court.fit.live.from_sql();
-        let sql = format!(
-            "select 1 as parsed from {from} as live, (select {} from {from}) as backup where (\n{condition}\n) limit 0",
-            names.join(", ")
-        );
-        ask(session, court.fit, charge, "damaged", &sql).await?;
+        if let Some(condition) = charge.damaged.filter(|_| !charge.in_live) {
+            let names: Vec<String> = fit.columns.iter().map(|column| column.live.name.quoted()).collect();
+            let from = fit.live.from_sql();
+            let sql = format!(
+                "select 1 as parsed from {from} as live, (select {} from {from}) as backup where (\n{condition}\n) limit 0",
+                names.join(", ")
+            );
+            ask(session, fit, charge, "damaged", &sql).await?;
+        }
+        if let Some(owner) = charge.owner_from {
+            let kind = &fit.columns[charge.columns[0]].live.type_name;
+            let sql = format!("select (\n{owner}\n)::{kind} as owner from {} limit 0", live_source(fit));
+            ask(session, fit, charge, "owner_from", &sql).await?;
+        }
     }
     Ok(())
 }
@@ -49,7 +57,7 @@ pub async fn find(
     session: &ReadSession,
     court: &Court<'_>,
     rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
+    live: &[LiveRow],
 ) -> Result<Vec<Finding>, DiffError> {
     let mut found = vec![Finding::default(); rows.len()];
     if court.charges.is_empty() {
@@ -58,22 +66,23 @@ pub async fn find(
     let selected: Vec<Vec<u16>> = rows.iter().map(|row| Origin::parse(&row.origin).entries).collect();
     let mut set_by: BTreeMap<(usize, usize), &Charge<'_>> = BTreeMap::new();
     for charge in &court.charges {
-        let truths: Vec<(usize, Vec<Truth>)> = rows
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| selected[*at].contains(&charge.number))
-            .filter_map(|(at, row)| Some((at, untrue(charge, row, live[at].as_deref()?))))
-            .filter(|(_, untrue)| !untrue.is_empty())
-            .collect();
-        let asked: Vec<usize> = truths.iter().map(|(at, _)| *at).collect();
-        let damaged = damaged(session, court.fit, charge, rows, &asked).await?;
-        for (at, truths) in truths {
+        let asked = |at: &usize| charge.in_live || selected[*at].contains(&charge.number);
+        let present: Vec<usize> = (0..rows.len()).filter(|at| live[*at].is_some() && asked(at)).collect();
+        let counts = match charge.owner_from {
+            Some(owner) => by_path(session, court.fit, charge, owner, rows, live, present).await?,
+            None => by_backup(session, court.fit, charge, rows, live, present).await?,
+        };
+        for (at, count) in counts {
             let finding = &mut found[at];
             finding.named.extend(charge.columns.iter().filter(|_| charge.named));
-            if !damaged.contains(&at) {
-                finding.kept.extend(truths.into_iter().map(|(column, _)| column));
-                continue;
-            }
+            let truths = match count {
+                Count::Damaged(truths) => truths,
+                Count::Kept(columns, why) => {
+                    finding.kept.extend(columns);
+                    finding.why_kept = why;
+                    continue;
+                }
+            };
             finding.misrouted |= charge.kind == Kind::Misrouted;
             for (column, value) in truths {
                 let other = set_by.insert((at, column), charge);
@@ -97,10 +106,63 @@ pub async fn find(
 /// A column and its true value.
 type Truth = (usize, Box<[u8]>);
 
-/// The charge's columns in which live does not hold the true value.
-fn untrue(charge: &Charge<'_>, row: &StagedRow, live: &[Box<[u8]>]) -> Vec<Truth> {
-    let differs = charge.columns.iter().filter(|&&at| row.fields[at] != live[at]);
-    differs.map(|&at| (at, row.fields[at].clone())).collect()
+/// What a charge comes to for a row in which live does not hold the true value.
+enum Count {
+    /// The condition holds: these columns have these true values.
+    Damaged(Vec<Truth>),
+    /// It does not, or nothing tells the truth: these columns stay, for this reason.
+    Kept(Vec<usize>, Option<String>),
+}
+
+/// The truth is the backup's value; only rows that differ are asked about.
+async fn by_backup(
+    session: &ReadSession,
+    fit: &Fit<'_>,
+    charge: &Charge<'_>,
+    rows: &[&StagedRow],
+    live: &[LiveRow],
+    present: Vec<usize>,
+) -> Result<Vec<(usize, Count)>, DiffError> {
+    let untrue = |at: usize| -> Vec<Truth> {
+        let Some(live) = &live[at] else { return Vec::new() };
+        let differs = charge.columns.iter().filter(|&&column| rows[at].fields[column] != live[column]);
+        differs.map(|&column| (column, rows[at].fields[column].clone())).collect()
+    };
+    let truths: BTreeMap<usize, Vec<Truth>> =
+        present.into_iter().map(|at| (at, untrue(at))).filter(|(_, truths)| !truths.is_empty()).collect();
+    let asked: Vec<usize> = truths.keys().copied().collect();
+    let damaged = damaged(session, fit, charge, rows, &asked).await?;
+    let count = |(at, truths): (usize, Vec<Truth>)| {
+        let columns = || truths.iter().map(|(column, _)| *column).collect();
+        (at, if damaged.contains(&at) { Count::Damaged(truths) } else { Count::Kept(columns(), None) })
+    };
+    Ok(truths.into_iter().map(count).collect())
+}
+
+/// The truth is what the path through live's rows gives.
+async fn by_path(
+    session: &ReadSession,
+    fit: &Fit<'_>,
+    charge: &Charge<'_>,
+    owner: &str,
+    rows: &[&StagedRow],
+    live: &[LiveRow],
+    present: Vec<usize>,
+) -> Result<Vec<(usize, Count)>, DiffError> {
+    let damaged: Vec<usize> = damaged(session, fit, charge, rows, &present).await?.into_iter().collect();
+    let owners = owners(session, fit, charge, owner, rows, &damaged).await?;
+    let column = charge.columns[0];
+    let mut found = Vec::new();
+    for (at, owner) in owners {
+        let Some(live) = &live[at] else { continue };
+        if is_null(&owner) {
+            let why = "owner_from gives no owner for it".to_owned();
+            found.push((at, Count::Kept(vec![column], Some(why))));
+        } else if owner != live[column] {
+            found.push((at, Count::Damaged(vec![(column, owner)])));
+        }
+    }
+    Ok(found)
 }
 
 /// Which of the asked rows the charge's condition calls damaged.
@@ -135,6 +197,94 @@ async fn damaged(
     Ok(numbers.filter_map(|number| asked.get(number).copied()).collect())
 }
 
+/// The true owner of each asked row, as a raw COPY field.
+async fn owners(
+    session: &ReadSession,
+    fit: &Fit<'_>,
+    charge: &Charge<'_>,
+    owner: &str,
+    rows: &[&StagedRow],
+    asked: &[usize],
+) -> Result<BTreeMap<usize, Box<[u8]>>, DiffError> {
+    if asked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let chunk: Vec<&StagedRow> = asked.iter().map(|&at| rows[at]).collect();
+    let kind = &fit.columns[charge.columns[0]].live.type_name;
+    let mut sql = format!("select rowback_k.n, (\n{owner}\n)::{kind} as owner from (values ");
+    push_values(&mut sql, &chunk, &fit.key, fit);
+    let alias = fit.live.name.name.quoted();
+    let names: Vec<String> = (1..=fit.key.len()).map(|at| format!("k{at}")).collect();
+    let key: Vec<String> = key_names(fit)
+        .zip(&names)
+        .map(|(name, k)| format!("{alias}.{} {} rowback_k.{k}", name.quoted(), fit.live.equality(name)))
+        .collect();
+    sql.push_str(&format!(
+        ") as rowback_k(n, {}), {} where {}",
+        names.join(", "),
+        live_source(fit),
+        key.join(" and ")
+    ));
+    let mut found = BTreeMap::new();
+    for row in ask(session, fit, charge, "owner_from", &sql).await? {
+        let mut values = row.into_iter();
+        let number = values.next().flatten().and_then(|number| number.parse::<usize>().ok());
+        let Some(&at) = number.and_then(|number| asked.get(number)) else { continue };
+        let mut field = Vec::new();
+        push_copy_field(&mut field, true, values.next().flatten().as_deref().map(str::as_bytes));
+        found.insert(at, field.into());
+    }
+    Ok(found)
+}
+
+/// Keys (raw COPY fields, joined by tabs) of live's rows that the charge calls damaged and whose owner is not the true
+/// one, in the order of the key.
+pub async fn candidates(
+    session: &ReadSession,
+    fit: &Fit<'_>,
+    charge: &Charge<'_>,
+) -> Result<Vec<Box<[u8]>>, DiffError> {
+    let Some(owner) = charge.owner_from else { return Ok(Vec::new()) };
+    let column = fit.columns[charge.columns[0]].live;
+    let (alias, name) = (fit.live.name.name.quoted(), column.name.quoted());
+    let keys: Vec<String> = key_names(fit).map(|key| format!("{alias}.{}", key.quoted())).collect();
+    let numbered: Vec<String> = (1..=keys.len()).map(|at| format!("rowback_k{at}")).collect();
+    let as_numbered: Vec<String> =
+        keys.iter().zip(&numbered).map(|(key, number)| format!("{key} as {number}")).collect();
+    let condition = charge.damaged.unwrap_or("true");
+    let sql = format!(
+        "copy (select {} from (select {}, {alias}.{name} as rowback_is, (\n{owner}\n)::{} as rowback_owner from {} \
+         where (\n{condition}\n) offset 0) as rowback_c where rowback_owner::text is distinct from rowback_is::text \
+         order by {}) to stdout",
+        numbered.join(", "),
+        as_numbered.join(", "),
+        column.type_name,
+        live_source(fit),
+        numbered.join(", "),
+    );
+    let what = format!("looking for misrouted rows of {}", fit.live.name);
+    let failed = |source| DiffError::condition(fit.live.name.clone(), charge.number, "owner_from", source);
+    see_as_recipe(session, fit, &what).await?;
+    let mut rows = session.copy_out(&what, &sql).await.map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next_row().await.map_err(failed)? {
+        found.push(row.as_ref().into());
+    }
+    search_path(session, &what, "").await?;
+    Ok(found)
+}
+
+/// Live's rows under the two names that the recipe may give them: the table's own, and `live`.
+fn live_source(fit: &Fit<'_>) -> String {
+    let alias = fit.live.name.name.quoted();
+    let table = format!("{} as {alias}", fit.live.from_sql());
+    if fit.live.name.name.as_str() == "live" {
+        table
+    } else {
+        format!("{table} cross join lateral (select {alias}.*) as live")
+    }
+}
+
 fn key_names<'f>(fit: &'f Fit<'_>) -> impl Iterator<Item = &'f Ident> {
     fit.key.iter().map(|&at| &fit.columns[at].live.name)
 }
@@ -149,13 +299,17 @@ async fn ask(
     sql: &str,
 ) -> Result<Vec<Vec<Option<String>>>, DiffError> {
     let what = format!("evaluating {key} of {}", fit.live.name);
-    search_path(session, &what, &format!("{}, public", fit.live.name.schema.quoted())).await?;
+    see_as_recipe(session, fit, &what).await?;
     let answer = session
         .text_rows(&what, sql)
         .await
         .map_err(|source| DiffError::condition(fit.live.name.clone(), charge.number, key, source))?;
     search_path(session, &what, "").await?;
     Ok(answer)
+}
+
+async fn see_as_recipe(session: &ReadSession, fit: &Fit<'_>, what: &str) -> Result<(), PgError> {
+    search_path(session, what, &format!("{}, public", fit.live.name.schema.quoted())).await
 }
 
 async fn search_path(session: &ReadSession, what: &str, path: &str) -> Result<(), PgError> {

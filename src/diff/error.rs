@@ -75,6 +75,31 @@ pub enum DiffError {
         /// The key of the first such row.
         key: String,
     },
+    /// Rows of a table would have to move along, but nothing names them.
+    #[error("rows of \"{table}\" would have to move along, but no key names them")]
+    CannotMove {
+        /// The table.
+        table: TableName,
+    },
+    /// Rows that can only move together cannot all move.
+    #[error("rows of \"{table}\" can only move together, and not all of them can")]
+    Entangled {
+        /// The table.
+        table: TableName,
+        /// What stops the first.
+        problem: String,
+    },
+    /// A key of the recipe names more than one row of live.
+    #[error(
+        "the key ({}) names more than one row of live's table \"{table}\"",
+        crate::catalog::column_list(key)
+    )]
+    KeyNotUnique {
+        /// The table.
+        table: TableName,
+        /// The key.
+        key: Vec<Ident>,
+    },
     /// A file of tombstones cannot be used.
     #[error("the tombstones in \"{}\" cannot be used", path.display())]
     Tombstones {
@@ -139,6 +164,9 @@ impl Explain for DiffError {
             Self::Condition { .. } => "predicate-failed",
             Self::NotRepairable { .. } => "column-not-repairable",
             Self::Contradiction { .. } => "entries-contradict",
+            Self::CannotMove { .. } => "no-key-to-move",
+            Self::Entangled { .. } => "rows-entangled",
+            Self::KeyNotUnique { .. } => "live-key-not-unique",
             Self::Tombstones { .. } => "tombstones-unusable",
             Self::ToldToFail { .. } => "policy-fail",
             Self::Unreadable { .. } => "diff-unreadable",
@@ -154,6 +182,9 @@ impl Explain for DiffError {
             Self::TableGone { .. }
             | Self::ColumnGone { .. }
             | Self::ColumnNew { .. }
+            | Self::CannotMove { .. }
+            | Self::Entangled { .. }
+            | Self::KeyNotUnique { .. }
             | Self::ToldToFail { .. } => Kind::Refused,
             Self::KeyIgnored { .. }
             | Self::Condition { .. }
@@ -169,7 +200,7 @@ impl Explain for DiffError {
 
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::Tombstones { problem, .. } => vec![problem.clone()],
+            Self::Tombstones { problem, .. } | Self::Entangled { problem, .. } => vec![problem.clone()],
             Self::Condition { source, .. } => {
                 source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
             }
@@ -216,6 +247,15 @@ impl Explain for DiffError {
             Self::NotRepairable { .. } => format!("Take it out of the entry. {nothing}"),
             Self::Contradiction { .. } => {
                 format!("Make the entries' conditions exclude each other, or remove one. {nothing}")
+            }
+            Self::CannotMove { table } => format!(
+                "Name columns that are unique without the owner: `key = [\"…\"]` under `[columns.\"{table}\"]`. {nothing}"
+            ),
+            Self::Entangled { .. } => format!(
+                "Make room for the row that is named, or narrow `damaged` so that it leaves these rows out. {nothing}"
+            ),
+            Self::KeyNotUnique { table, .. } => {
+                format!("Name other columns: `key = [\"…\"]` under `[columns.\"{table}\"]`. {nothing}")
             }
             Self::Tombstones { table, .. } => format!(
                 "The file must be CSV, its first line the names of columns of {table} that name a row. {nothing}"

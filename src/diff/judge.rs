@@ -59,6 +59,8 @@ pub struct Court<'a> {
     pub tombstones: Option<&'a Tombstones>,
     /// What the recipe's entries say about damage in rows that are in live.
     pub charges: Vec<Charge<'a>>,
+    /// Do rows of other tables move with damaged ones of this?
+    pub leads_convoy: bool,
     /// What is done with changed rows.
     pub changed: Changed,
     /// Are cut links set again?

@@ -1,12 +1,22 @@
 //! Keyed look-ups in live. Keys travel as a VALUES list, so there is no limit on columns; rows come back as COPY text,
 //! so that they compare byte for byte with staged ones.
 
+use super::DiffError;
 use super::drift::Fit;
 use crate::catalog::Table;
 use crate::ident::Ident;
-use crate::pg::{PgError, ReadSession};
+use crate::pg::ReadSession;
 use crate::sql::literal::push_literal;
 use crate::value::copy_text::{fields, is_null, unescape};
+
+/// One or more raw COPY fields, joined by tabs.
+pub type RawKey = Box<[u8]>;
+
+/// Raw COPY fields in the order of `Fit::columns`.
+pub type RawRow = Vec<RawKey>;
+
+/// Live's row of the same key as a staged one.
+pub type LiveRow = Option<RawRow>;
 
 /// A staged row, cut to the columns that live has: raw COPY fields.
 #[derive(Debug, Clone)]
@@ -24,6 +34,15 @@ impl StagedRow {
         let field = |at: usize| all.get(at).copied().unwrap_or(b"\\N");
         let origin = fit.origin.map_or(String::new(), |at| text(field(at)).unwrap_or_default());
         Self { fields: fit.columns.iter().map(|column| field(column.staged).into()).collect(), origin }
+    }
+
+    /// A row of which only the key is known: raw fields joined by tabs, in the order of the fit's key.
+    pub fn named(key: &[u8], fit: &Fit<'_>) -> Self {
+        let mut row = vec![Box::from(&b"\\N"[..]); fit.columns.len()];
+        for (&at, value) in fit.key.iter().zip(fields(key)) {
+            row[at] = value.into();
+        }
+        Self { fields: row, origin: String::new() }
     }
 
     /// Raw fields at these positions, joined by tabs; `None` when one of them is null.
@@ -82,7 +101,7 @@ pub async fn by_key(
     session: &ReadSession,
     fit: &Fit<'_>,
     rows: &[&StagedRow],
-) -> Result<Vec<Option<Vec<Box<[u8]>>>>, PgError> {
+) -> Result<Vec<LiveRow>, DiffError> {
     let mut found = vec![None; rows.len()];
     if rows.is_empty() {
         return Ok(found);
@@ -103,6 +122,10 @@ pub async fn by_key(
         let mut parts = fields(&row);
         let ordinal = parts.next().and_then(|field| text(field)?.parse::<usize>().ok());
         if let Some(slot) = ordinal.and_then(|ordinal| found.get_mut(ordinal)) {
+            if slot.is_some() {
+                let key = fit.key.iter().map(|&at| fit.columns[at].live.name.clone()).collect();
+                return Err(DiffError::KeyNotUnique { table: fit.live.name.clone(), key });
+            }
             *slot = Some(parts.map(Box::from).collect());
         }
     }

@@ -3,9 +3,12 @@
 mod blocked;
 mod charges;
 mod conditions;
+mod convoy;
+mod courts;
 mod damage;
 mod drift;
 mod error;
+mod followers;
 mod identity;
 mod judge;
 mod lookup;
@@ -14,11 +17,13 @@ mod pass;
 mod probe;
 mod rows;
 mod tombstones;
+mod travel;
 mod verdict;
 mod verify_parents;
 
 pub use error::DiffError;
 pub use rows::{DiffReader, DiffRow};
+pub use travel::{ConvoyFiles, ConvoyTable};
 pub use verdict::{Evidence, RowAction, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,24 +32,28 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use self::blocked::{Asks, Parents};
+use self::convoy::Convoy;
 use self::drift::{Fit, Fits};
-use self::identity::IdentityRule;
 use self::judge::{Court, Upward};
-use self::pass::{Bench, Tally};
+use self::pass::{Bench, Output, Tally};
 use self::rows::DiffWriter;
+use self::travel::Travel;
 use crate::cancel::CancelToken;
+use crate::catalog::Catalog;
 use crate::catalog::graph::parents_first;
-use crate::catalog::{Action, Catalog, ForeignKey};
 use crate::extract::Extracted;
 use crate::ident::{Ident, TableName};
 use crate::pg::{ReadSession, ServerIdentity, column};
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Changed, Links, Parents as ParentsPolicy, Recipe};
+use crate::recipe::{Changed, Recipe};
 use crate::sql::registry;
-use crate::staging::{StagedFile, StagingFormat};
+use crate::staging::{StagedFile, StagingFormat, make_directory};
 
 /// Version of `diff/manifest.json`.
 pub const FORMAT: u32 = 1;
+
+/// Folder inside that of the diff for files of rows that were looked for in live.
+pub const FOUND: &str = "found";
 
 /// `diff/manifest.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,6 +66,9 @@ pub struct Diffed {
     pub staging_sha256: String,
     /// The tables, parents first.
     pub tables: Vec<DiffedTable>,
+    /// Rows that must change together with rows of these tables.
+    #[serde(default)]
+    pub convoys: Vec<ConvoyFiles>,
     /// Lost rows by foreign key, as [`missing_key`] names them.
     pub missing: BTreeMap<String, u64>,
     /// Sequences of live that recovered rows touch.
@@ -72,6 +84,20 @@ pub fn missing_key(child: &TableName, foreign_key: &str) -> String {
     format!("{child} {foreign_key}")
 }
 
+impl Diffed {
+    /// Rows that move with others, by table: those that are updated, and those that PostgreSQL moves by ON UPDATE CASCADE.
+    pub fn followers(&self) -> BTreeMap<TableName, (u64, u64)> {
+        let mut found: BTreeMap<TableName, (u64, u64)> = BTreeMap::new();
+        for table in self.convoys.iter().flat_map(|convoy| convoy.tables.iter().skip(1)) {
+            let (moved, cascaded) = found.entry(table.table.clone()).or_default();
+            *moved += table.moved;
+            *cascaded += table.cascaded;
+        }
+        found.retain(|_, (moved, cascaded)| *moved + *cascaded > 0);
+        found
+    }
+}
+
 /// The diff of one table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DiffedTable {
@@ -81,6 +107,9 @@ pub struct DiffedTable {
     pub staged: StagedFile,
     /// The diff file.
     pub file: StagedFile,
+    /// The diff file of rows that were looked for in live, in the folder [`FOUND`]; their counts are among the others.
+    #[serde(default)]
+    pub found: Option<StagedFile>,
     /// Live's column for each staged one; `None` for a column that is not compared.
     pub columns: Vec<Option<Ident>>,
     /// Rows by verdict.
@@ -136,24 +165,30 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
         fits.insert(name.clone(), fit);
     }
     let tombstones = tombstones::load(session, input.recipe, &fits).await?;
-    let courts = courts(input, session, &live, &fits, &tombstones).await?;
+    let courts = courts::all(input, session, &live, &fits, &tombstones).await?;
+    let mut convoys = BTreeMap::new();
+    for (table, court) in courts.iter().filter(|(_, court)| court.leads_convoy) {
+        convoys.extend(convoy::of(court, &fits, &live, input.recipe)?.map(|convoy| (table.clone(), convoy)));
+    }
+    let scene = Scene { input, session, courts: &courts, convoys: &convoys };
+    let charged = courts.values().any(|court| !court.charges.is_empty());
     let asks = |upward: &Upward<'_>| {
-        if upward.verify || upward.fk.cuts_link() { Asks::Recovered } else { Asks::Blocked }
+        if charged || upward.verify || upward.fk.cuts_link() { Asks::Recovered } else { Asks::Blocked }
     };
     let mut parents = Parents::for_foreign_keys(
         courts.values().flat_map(|court| court.upwards.iter().map(|upward| (upward.fk, asks(upward)))),
     );
     let order = parents_first(&fits.keys().cloned().collect(), &live.foreign_keys);
-    let mut done: BTreeMap<TableName, (StagedFile, Tally)> = BTreeMap::new();
+    let mut done: BTreeMap<TableName, Judged> = BTreeMap::new();
     for component in &order {
         if component.cyclic {
-            survey(input, session, &courts, &component.tables, &mut parents).await?;
+            survey(&scene, &component.tables, &mut parents).await?;
         }
         for table in &component.tables {
-            done.insert(table.clone(), judge(input, session, &courts[table], &mut parents, false).await?);
+            done.insert(table.clone(), scene.judge(table, &mut parents, false).await?);
         }
     }
-    settle(input, session, &courts, &order, &mut parents, &mut done).await?;
+    settle(&scene, &order, &mut parents, &mut done).await?;
     finish(input, session, &live, &fits, &order, done).await
 }
 
@@ -162,166 +197,141 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     use crate::catalog::load::{Place, load};
     let mut live = load(Place::Live(session)).await?;
     let staged: BTreeSet<&TableName> = input.extracted.files.iter().map(|file| &file.table.table).collect();
-    live.tables.retain(|name, _| staged.contains(name));
-    live.partitions.retain(|_, root| staged.contains(root));
-    live.foreign_keys.retain(|fk| staged.contains(&fk.child) || staged.contains(&fk.parent));
     let declared = input.extracted.catalog.foreign_keys.iter().filter(|fk| !fk.is_enforced()).cloned();
     live.declare(declared.collect::<Vec<_>>());
+    let wanted: BTreeSet<TableName> =
+        staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
+    live.tables.retain(|name, _| wanted.contains(name));
+    live.partitions.retain(|_, root| wanted.contains(root));
+    live.foreign_keys.retain(|fk| wanted.contains(&fk.child) || wanted.contains(&fk.parent));
     Ok(live)
 }
 
-async fn courts<'a>(
-    input: &DiffInput<'a>,
-    session: &ReadSession,
-    live: &'a Catalog,
-    fits: &'a Fits<'a>,
-    tombstones: &'a BTreeMap<TableName, tombstones::Tombstones>,
-) -> Result<BTreeMap<TableName, Court<'a>>, DiffError> {
-    let mut found = BTreeMap::new();
-    for (name, fit) in fits {
-        let mut entries = input.recipe.recover.iter().filter(|entry| &entry.table == name);
-        let given = entries.find(|entry| !entry.identity.is_empty());
-        let identity: Vec<Ident> = given.map(|entry| entry.identity.clone()).unwrap_or_default();
-        let mut upwards = Vec::new();
-        for fk in live.parents_of(name) {
-            upwards.extend(upward(input, session, fit, fits, fk).await?);
-        }
-        let leaves = input.recipe.recover.iter().all(|entry| entry.links == Links::Leave);
-        let court = Court {
-            fit,
-            identity: IdentityRule::of(fit, &identity, live.parents_of(name)),
-            upwards,
-            tombstones: tombstones.get(name),
-            charges: charges::of(input.recipe, fit)?,
-            changed: input.recipe.policy.changed,
-            links: if leaves { Links::Leave } else { Links::Repair },
+/// What judging every table needs.
+struct Scene<'s, 'a> {
+    input: &'s DiffInput<'a>,
+    session: &'s ReadSession,
+    courts: &'s BTreeMap<TableName, Court<'a>>,
+    convoys: &'s BTreeMap<TableName, Convoy<'a>>,
+}
+
+/// The files and counts of one table.
+struct Judged {
+    file: StagedFile,
+    found: Option<StagedFile>,
+    convoy: Option<ConvoyFiles>,
+    tally: Tally,
+}
+
+impl Scene<'_, '_> {
+    fn bench(&self, court: &Court<'_>) -> Result<Bench<'_>, DiffError> {
+        let (input, name) = (self.input, &court.fit.live.name);
+        let file = input.extracted.files.iter().find(|file| &file.table.table == name);
+        let file = file.ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
+        let (progress, cancel) = (input.progress, input.cancel);
+        Ok(Bench { session: self.session, staging: input.staging, file, progress, cancel })
+    }
+
+    async fn judge(
+        &self,
+        table: &TableName,
+        parents: &mut Parents,
+        settled: bool,
+    ) -> Result<Judged, DiffError> {
+        let (input, court) = (self.input, &self.courts[table]);
+        let bench = self.bench(court)?;
+        input.progress.start(Step::Diff, &table.to_string(), Some(bench.file.rows));
+        let rows = DiffWriter::create(input.directory, court.fit, input.format)?;
+        let travel = match self.convoys.get(table) {
+            Some(convoy) => {
+                let number = self.convoys.keys().take_while(|name| *name != table).count() + 1;
+                Some(Travel::start(convoy, input.directory, number, input.format)?)
+            }
+            None => None,
         };
-        damage::check(session, &court).await?;
-        found.insert(name.clone(), court);
+        let mut output = Output { rows, travel };
+        let mut tally = pass::run(court, &bench, parents, Some(&mut output), settled).await?;
+        let Output { rows, travel } = output;
+        let file = rows.finish()?;
+        let (found, travel) = self.look_in_live(court, &bench, parents, travel, &mut tally).await?;
+        let convoy = match travel {
+            Some(travel) => Some(travel.finish()?),
+            None => None,
+        };
+        input.progress.finish(Step::Diff);
+        Ok(Judged { file, found, convoy, tally })
     }
-    Ok(found)
-}
 
-async fn upward<'a>(
-    input: &DiffInput<'_>,
-    session: &ReadSession,
-    fit: &Fit<'_>,
-    fits: &Fits<'_>,
-    fk: &'a ForeignKey,
-) -> Result<Option<Upward<'a>>, DiffError> {
-    let Some(columns) = fit.positions(fk.child_columns()) else { return Ok(None) };
-    let known = input
-        .extracted
-        .catalog
-        .foreign_keys
-        .iter()
-        .any(|old| old.child == fk.child && old.parent == fk.parent && old.columns == fk.columns);
-    let all_staged =
-        known && fits.contains_key(&fk.parent) && input.recipe.policy.parents == ParentsPolicy::Missing;
-    let mut set = Vec::new();
-    if fk.cuts_link() {
-        for name in &fk.set_columns {
-            let Some(at) = fit.position(name) else { continue };
-            let value = match fk.on_delete {
-                Action::SetDefault => default_value(session, fit, at).await?,
-                _ => Box::from(&b"\\N"[..]),
-            };
-            set.push((at, value));
+    /// Rows that only live has, where a charge knows their owner from live itself.
+    async fn look_in_live<'c, 'b>(
+        &self,
+        court: &Court<'_>,
+        bench: &Bench<'_>,
+        parents: &mut Parents,
+        travel: Option<Travel<'c, 'b>>,
+        tally: &mut Tally,
+    ) -> Result<(Option<StagedFile>, Option<Travel<'c, 'b>>), DiffError> {
+        let charges: Vec<_> = court.charges.iter().filter(|charge| charge.in_live).collect();
+        if charges.is_empty() {
+            return Ok((None, travel));
         }
+        let directory = self.input.directory.join(FOUND);
+        make_directory(&directory)?;
+        let rows = DiffWriter::create(&directory, court.fit, self.input.format)?;
+        let mut output = Output { rows, travel };
+        let mut known = pass::staged_keys(court, bench)?;
+        for charge in charges {
+            let mut keys = damage::candidates(self.session, court.fit, charge).await?;
+            keys.retain(|key| known.insert(key.clone()));
+            let found = (charge.number, keys.as_slice());
+            tally.add(&pass::run_found(court, bench, parents, found, &mut output).await?);
+        }
+        Ok((Some(output.rows.finish()?), output.travel))
     }
-    Ok(Some(Upward { fk, columns, set, verify: fk.is_enforced() && !all_staged }))
-}
-
-async fn default_value(session: &ReadSession, fit: &Fit<'_>, at: usize) -> Result<Box<[u8]>, DiffError> {
-    let column = fit.columns[at].live;
-    let default = column.default.as_deref().unwrap_or("null");
-    let sql = format!("copy (select ({default})::{}) to stdout", column.type_name);
-    let mut rows = session.copy_out("reading a column's default", &sql).await?;
-    let mut value = Box::from(&b"\\N"[..]);
-    while let Some(row) = rows.next_row().await? {
-        value = row.as_ref().into();
-    }
-    Ok(value)
 }
 
 /// Rows that refer to each other: passed over without writing until nothing new is learned.
-async fn survey(
-    input: &DiffInput<'_>,
-    session: &ReadSession,
-    courts: &BTreeMap<TableName, Court<'_>>,
-    tables: &[TableName],
-    parents: &mut Parents,
-) -> Result<(), DiffError> {
-    loop {
+async fn survey(scene: &Scene<'_, '_>, tables: &[TableName], parents: &mut Parents) -> Result<(), DiffError> {
+    while scene.learn(tables, parents, false).await? {}
+    Ok(())
+}
+
+impl Scene<'_, '_> {
+    /// One pass without writing over tables whose rows refer to each other. Was anything new?
+    async fn learn(
+        &self,
+        tables: &[TableName],
+        parents: &mut Parents,
+        settled: bool,
+    ) -> Result<bool, DiffError> {
         let mut learned = false;
         for table in tables {
-            let court = &courts[table];
-            learned |= pass::run(court, &bench(input, session, court)?, parents, None, false).await?.learned;
+            let court = &self.courts[table];
+            learned |= pass::run(court, &self.bench(court)?, parents, None, settled).await?.learned;
         }
-        if !learned {
-            return Ok(());
-        }
+        Ok(learned)
     }
-}
-
-fn bench<'a>(
-    input: &'a DiffInput<'_>,
-    session: &'a ReadSession,
-    court: &Court<'_>,
-) -> Result<Bench<'a>, DiffError> {
-    let name = &court.fit.live.name;
-    let file = input.extracted.files.iter().find(|file| &file.table.table == name);
-    let file = file.ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
-    Ok(Bench { session, staging: input.staging, file, progress: input.progress, cancel: input.cancel })
-}
-
-async fn judge(
-    input: &DiffInput<'_>,
-    session: &ReadSession,
-    court: &Court<'_>,
-    parents: &mut Parents,
-    settled: bool,
-) -> Result<(StagedFile, Tally), DiffError> {
-    let bench = bench(input, session, court)?;
-    input.progress.start(Step::Diff, &court.fit.live.name.to_string(), Some(bench.file.rows));
-    let mut writer = DiffWriter::create(input.directory, court.fit, input.format)?;
-    let tally = pass::run(court, &bench, parents, Some(&mut writer), settled).await?;
-    let file = writer.finish()?;
-    input.progress.finish(Step::Diff);
-    Ok((file, tally))
 }
 
 /// Lost parents are only wanted where a recovered row refers to them: children first, so that the need of a parent's
 /// parent is known.
 async fn settle(
-    input: &DiffInput<'_>,
-    session: &ReadSession,
-    courts: &BTreeMap<TableName, Court<'_>>,
+    scene: &Scene<'_, '_>,
     order: &[crate::catalog::graph::Component],
     parents: &mut Parents,
-    done: &mut BTreeMap<TableName, (StagedFile, Tally)>,
+    done: &mut BTreeMap<TableName, Judged>,
 ) -> Result<(), DiffError> {
     for component in order.iter().rev() {
         let with_parents: Vec<&TableName> = component
             .tables
             .iter()
-            .filter(|table| done.get(*table).is_some_and(|(_, tally)| tally.lost_parents > 0))
+            .filter(|table| done.get(*table).is_some_and(|judged| judged.tally.lost_parents > 0))
             .collect();
         if component.cyclic && !with_parents.is_empty() {
-            loop {
-                let mut learned = false;
-                for table in &component.tables {
-                    let court = &courts[table];
-                    learned |=
-                        pass::run(court, &bench(input, session, court)?, parents, None, true).await?.learned;
-                }
-                if !learned {
-                    break;
-                }
-            }
+            while scene.learn(&component.tables, parents, true).await? {}
         }
         for table in with_parents {
-            done.insert(table.clone(), judge(input, session, &courts[table], parents, true).await?);
+            done.insert(table.clone(), scene.judge(table, parents, true).await?);
         }
     }
     Ok(())
@@ -333,20 +343,22 @@ async fn finish(
     live: &Catalog,
     fits: &Fits<'_>,
     order: &[crate::catalog::graph::Component],
-    done: BTreeMap<TableName, (StagedFile, Tally)>,
+    mut done: BTreeMap<TableName, Judged>,
 ) -> Result<Diffed, DiffError> {
     let mut diffed = Diffed {
         format: FORMAT,
         live: session.identity().await?,
         staging_sha256: input.staging_sha256.clone(),
         tables: Vec::new(),
+        convoys: Vec::new(),
         missing: BTreeMap::new(),
         sequences: Vec::new(),
         catalog: live.clone(),
         notes: Vec::new(),
     };
     for table in order.iter().flat_map(|component| &component.tables) {
-        let (Some((file, tally)), Some(fit)) = (done.get(table), fits.get(table)) else { continue };
+        let (Some(judged), Some(fit)) = (done.remove(table), fits.get(table)) else { continue };
+        let tally = &judged.tally;
         diffed.notes.extend(fit.notes.iter().cloned());
         if tally.gone > 0 {
             diffed.notes.push(format!(
@@ -359,12 +371,17 @@ async fn finish(
             *diffed.missing.entry(name.clone()).or_default() += count;
         }
         diffed.sequences.extend(sequences(session, fit, tally).await?);
-        diffed.tables.push(diffed_table(input, fit, file, tally));
+        diffed.tables.push(diffed_table(input, fit, &judged));
+        diffed.convoys.extend(judged.convoy);
+    }
+    for (table, (_, cascaded)) in diffed.followers().iter().filter(|(_, (_, cascaded))| *cascaded > 0) {
+        diffed.notes.push(format!("{cascaded} rows of {table} move along by ON UPDATE CASCADE"));
     }
     Ok(diffed)
 }
 
-fn diffed_table(input: &DiffInput<'_>, fit: &Fit<'_>, file: &StagedFile, tally: &Tally) -> DiffedTable {
+fn diffed_table(input: &DiffInput<'_>, fit: &Fit<'_>, judged: &Judged) -> DiffedTable {
+    let (file, tally) = (&judged.file, &judged.tally);
     let staged = input.extracted.files.iter().find(|staged| staged.table.table == fit.live.name);
     let staged = staged.unwrap_or(file).clone();
     let columns = (0..staged.table.columns.len())
@@ -376,6 +393,7 @@ fn diffed_table(input: &DiffInput<'_>, fit: &Fit<'_>, file: &StagedFile, tally: 
         table: fit.live.name.clone(),
         staged,
         file: file.clone(),
+        found: judged.found.clone(),
         columns,
         verdicts: tally.verdicts.clone(),
         actions: tally.actions.clone(),

@@ -1,14 +1,15 @@
 //! One pass over the staged rows of a table: look up, judge, ask live's constraints, tell the parents' book, write. A
 //! table whose rows refer to each other is passed over until the book does not change any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::blocked::{Block, Parents};
 use super::judge::{Court, Judgement};
-use super::lookup::{StagedRow, by_key, text};
+use super::lookup::{LiveRow, StagedRow, by_key, text};
 use super::probe::{Obstacle, obstacles};
 use super::rows::DiffWriter;
+use super::travel::Travel;
 use super::verdict::{Evidence, RowAction, Verdict};
 use super::{DiffError, conditions, damage, verify_parents};
 use crate::cancel::CancelToken;
@@ -44,6 +45,21 @@ pub struct Tally {
     pub learned: bool,
 }
 
+impl Tally {
+    /// Adds what another pass over the same table counted.
+    pub fn add(&mut self, other: &Self) {
+        for (verdict, count) in &other.verdicts {
+            *self.verdicts.entry(*verdict).or_default() += count;
+        }
+        for (action, count) in &other.actions {
+            *self.actions.entry(*action).or_default() += count;
+        }
+        for (evidence, count) in &other.written {
+            *self.written.entry(*evidence).or_default() += count;
+        }
+    }
+}
+
 /// What a pass needs beside the court.
 pub struct Bench<'a> {
     /// Live.
@@ -58,13 +74,21 @@ pub struct Bench<'a> {
     pub cancel: &'a CancelToken,
 }
 
-/// Runs one pass; without a writer it only fills the parents' book. `settled` says that needs are known, so that lost
-/// parents which nothing needs are left out.
+/// Where a pass writes.
+pub struct Output<'c, 'a> {
+    /// What became of the rows.
+    pub rows: DiffWriter,
+    /// The rows that move with them, where there can be any.
+    pub travel: Option<Travel<'c, 'a>>,
+}
+
+/// Runs one pass over the staged rows; without an output it only fills the parents' book. `settled` says that needs are
+/// known, so that lost parents which nothing needs are left out.
 pub async fn run(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
-    mut writer: Option<&mut DiffWriter>,
+    mut output: Option<&mut Output<'_, '_>>,
     settled: bool,
 ) -> Result<Tally, DiffError> {
     let mut tally = Tally::default();
@@ -85,24 +109,60 @@ pub async fn run(
         }
         let rows: Vec<&StagedRow> = chunk.iter().collect();
         let live = by_key(bench.session, court.fit, &rows).await?;
-        let mut judgements = judge_chunk(court, bench, parents, &rows, &live).await?;
-        for ((row, live), judgement) in chunk.iter().zip(&live).zip(&mut judgements) {
-            record(court, parents, row, judgement, settled, &mut tally);
-            if let Some(writer) = writer.as_deref_mut() {
-                writer.write(court.fit, row, live.as_deref(), judgement)?;
-            }
-        }
+        judge_chunk(court, bench, parents, (&rows, &live), output.as_deref_mut(), settled, &mut tally)
+            .await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
+}
+
+/// The keys of all staged rows, raw fields joined by tabs.
+pub fn staged_keys(court: &Court<'_>, bench: &Bench<'_>) -> Result<HashSet<Box<[u8]>>, DiffError> {
+    let mut reader = StagingReader::open(bench.staging, bench.file)?;
+    let (mut staged, mut found) = (Vec::new(), HashSet::new());
+    while reader.next_row(&mut staged)? {
+        found.extend(StagedRow::cut(&staged, court.fit).key(&court.fit.key));
+    }
+    Ok(found)
+}
+
+/// Runs a pass over rows of live that no staged row stands for, named by their keys. Each is its own backup: only its
+/// owner can be wrong.
+pub async fn run_found(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    parents: &mut Parents,
+    (entry, keys): (u16, &[Box<[u8]>]),
+    output: &mut Output<'_, '_>,
+) -> Result<Tally, DiffError> {
+    let mut tally = Tally::default();
+    for chunk in keys.chunks(CHUNK_ROWS) {
+        if bench.cancel.is_cancelled() {
+            return Err(DiffError::Cancelled);
+        }
+        let named: Vec<StagedRow> = chunk.iter().map(|key| StagedRow::named(key, court.fit)).collect();
+        let found = by_key(bench.session, court.fit, &named.iter().collect::<Vec<_>>()).await?;
+        let live: Vec<LiveRow> = found.into_iter().flatten().map(Some).collect();
+        let rows: Vec<StagedRow> = live
+            .iter()
+            .flatten()
+            .map(|fields| StagedRow { fields: fields.clone(), origin: format!("predicate {entry}") })
+            .collect();
+        let rows: Vec<&StagedRow> = rows.iter().collect();
+        judge_chunk(court, bench, parents, (&rows, &live), Some(output), true, &mut tally).await?;
+        bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
+    }
+    Ok(tally)
 }
 
 async fn judge_chunk(
     court: &Court<'_>,
     bench: &Bench<'_>,
-    parents: &Parents,
-    rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
-) -> Result<Vec<Judgement>, DiffError> {
+    parents: &mut Parents,
+    (rows, live): (&[&StagedRow], &[LiveRow]),
+    output: Option<&mut Output<'_, '_>>,
+    settled: bool,
+    tally: &mut Tally,
+) -> Result<(), DiffError> {
     let refers = conditions::hold(bench.session, court, rows).await?;
     let findings = damage::find(bench.session, court, rows, live).await?;
     let mut judgements: Vec<Judgement> = rows
@@ -111,9 +171,19 @@ async fn judge_chunk(
         .zip(refers.iter().zip(findings))
         .map(|((row, live), (refers, finding))| court.judge(row, live.as_deref(), refers, parents, finding))
         .collect();
-    verify_parents::check(bench.session, court, parents, rows, &refers, &mut judgements).await?;
+    verify_parents::check(bench.session, court, parents, (rows, live), &refers, &mut judgements).await?;
     ask_constraints(court, bench, rows, live, &mut judgements).await?;
-    Ok(judgements)
+    let mut output = output;
+    if let Some(travel) = output.as_deref_mut().and_then(|output| output.travel.as_mut()) {
+        travel.follow(bench.session, parents, rows, live, &mut judgements).await?;
+    }
+    for ((row, live), judgement) in rows.iter().zip(live).zip(&mut judgements) {
+        record(court, parents, row, judgement, settled, tally);
+        if let Some(output) = output.as_deref_mut() {
+            output.rows.write(court.fit, row, live.as_deref(), judgement)?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows to insert are asked about as they would be inserted, rows to update as they would be afterwards.
@@ -121,7 +191,7 @@ async fn ask_constraints(
     court: &Court<'_>,
     bench: &Bench<'_>,
     rows: &[&StagedRow],
-    live: &[Option<Vec<Box<[u8]>>>],
+    live: &[LiveRow],
     judgements: &mut [Judgement],
 ) -> Result<(), DiffError> {
     let mut written = Vec::new();

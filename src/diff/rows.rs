@@ -43,6 +43,17 @@ impl DiffWriter {
         Ok(Self { writer: StagingWriter::create(dir, format, &table, &BTreeSet::new())?, row: Vec::new() })
     }
 
+    /// As [`DiffWriter::create`], with the number of a group before the key.
+    pub fn create_grouped(dir: &Path, fit: &Fit<'_>, format: StagingFormat) -> Result<Self, DiffError> {
+        let mut table = diff_table(fit);
+        let group = Ident::from("rowback_group");
+        table
+            .columns
+            .insert(0, StagedColumn { name: group, pg_type: "bigint".into(), base_type: BaseType::Int8 });
+        table.key = (0..=fit.key.len()).collect();
+        Ok(Self { writer: StagingWriter::create(dir, format, &table, &BTreeSet::new())?, row: Vec::new() })
+    }
+
     /// Adds one row.
     pub fn write(
         &mut self,
@@ -52,6 +63,31 @@ impl DiffWriter {
         judgement: &Judgement,
     ) -> Result<(), DiffError> {
         self.row.clear();
+        self.push(fit, row, live, judgement)
+    }
+
+    /// Adds one row of a group, to a file that was created with groups.
+    pub fn write_grouped(
+        &mut self,
+        group: i64,
+        fit: &Fit<'_>,
+        row: &StagedRow,
+        live: Option<&[Box<[u8]>]>,
+        judgement: &Judgement,
+    ) -> Result<(), DiffError> {
+        self.row.clear();
+        self.row.extend_from_slice(group.to_string().as_bytes());
+        self.row.push(b'\t');
+        self.push(fit, row, live, judgement)
+    }
+
+    fn push(
+        &mut self,
+        fit: &Fit<'_>,
+        row: &StagedRow,
+        live: Option<&[Box<[u8]>]>,
+        judgement: &Judgement,
+    ) -> Result<(), DiffError> {
         for (at, &position) in fit.key.iter().enumerate() {
             if at > 0 {
                 self.row.push(b'\t');

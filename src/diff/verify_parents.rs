@@ -5,41 +5,49 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::DiffError;
 use super::blocked::Parents;
+use super::drift::Fit;
 use super::judge::{Court, Judgement, Upward};
-use super::lookup::{StagedRow, text};
+use super::lookup::{LiveRow, StagedRow, key_of, text};
 use super::verdict::{RowAction, Verdict};
+use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::push_literal;
 
-/// Turns rows into orphans whose parent is neither in live nor recovered.
+/// Turns rows into orphans whose parent is neither in live nor recovered: rows to insert where nobody vouches for the
+/// parent, and rows to update by every reference that the update changes. Where a convoy moves, it asks for itself.
 pub async fn check(
     session: &ReadSession,
     court: &Court<'_>,
     parents: &Parents,
-    rows: &[&StagedRow],
+    rows: (&[&StagedRow], &[LiveRow]),
     refers: &[Vec<bool>],
     judgements: &mut [Judgement],
 ) -> Result<(), DiffError> {
-    for (number, upward) in court.upwards.iter().enumerate().filter(|(_, upward)| upward.verify) {
+    for (number, upward) in court.upwards.iter().enumerate() {
         let mut open: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
-        for (at, row) in rows.iter().enumerate() {
-            if judgements[at].action != RowAction::Insert || !refers[at][number] {
+        for (at, (row, live)) in rows.0.iter().zip(rows.1).enumerate() {
+            let asks = match judgements[at].action {
+                RowAction::Insert => upward.verify,
+                RowAction::Update => changes(upward, &judgements[at]) && !court.leads_convoy,
+                RowAction::None => false,
+            };
+            if !asks || !refers[at][number] {
                 continue;
             }
-            let Some(key) = row.key(&upward.columns) else { continue };
-            if !parents.is_recovered(upward.fk, &key) {
+            let after = after(row, live.as_deref(), &judgements[at]);
+            let Some(key) = key_of(&after, &upward.columns) else { continue };
+            if !parents.is_recovered(upward.fk, &key) && !parents.has_arrived(upward.fk, &key) {
                 open.entry(key).or_default().push(at);
             }
         }
         let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
-        let there = in_live(session, court, upward, &keys).await?;
-        for (number, at) in open.values().enumerate().filter(|(number, _)| !there.contains(number)) {
-            debug_assert!(number < keys.len());
+        let there = in_live(session, court.fit, upward.fk, &upward.columns, &keys).await?;
+        for (_, at) in open.values().enumerate().filter(|(number, _)| !there.contains(number)) {
             for &row in at {
                 let judgement = &mut judgements[row];
+                judgement.blocks = judgement.action == RowAction::Insert;
                 judgement.verdict = Verdict::Orphan;
                 judgement.action = RowAction::None;
-                judgement.blocks = true;
                 judgement.comes_back = false;
                 judgement.reason =
                     format!("its parent in {} is neither in live nor recovered", upward.fk.parent);
@@ -49,17 +57,38 @@ pub async fn check(
     Ok(())
 }
 
+/// Does the update set a column of an enforced reference? Cut links are only set to parents that come back.
+fn changes(upward: &Upward<'_>, judgement: &Judgement) -> bool {
+    upward.fk.is_enforced()
+        && judgement.verdict != Verdict::Unlinked
+        && upward.columns.iter().any(|column| judgement.columns.contains(column))
+}
+
+/// The row as it will be when it is written.
+fn after(row: &StagedRow, live: Option<&[Box<[u8]>]>, judgement: &Judgement) -> Vec<Box<[u8]>> {
+    let mut fields = row.fields.clone();
+    if let Some(live) = live {
+        let kept = (0..live.len()).filter(|column| !judgement.columns.contains(column));
+        kept.for_each(|column| fields[column].clone_from(&live[column]));
+    }
+    for (at, value) in &judgement.truth {
+        fields[*at].clone_from(value);
+    }
+    fields
+}
+
 /// Numbers of the keys whose parent is in live.
-async fn in_live(
+pub(super) async fn in_live(
     session: &ReadSession,
-    court: &Court<'_>,
-    upward: &Upward<'_>,
+    fit: &Fit<'_>,
+    fk: &ForeignKey,
+    child_columns: &[usize],
     keys: &[&[u8]],
 ) -> Result<BTreeSet<usize>, PgError> {
     if keys.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let columns: Vec<String> = (1..=upward.columns.len()).map(|at| format!("k{at}")).collect();
+    let columns: Vec<String> = (1..=child_columns.len()).map(|at| format!("k{at}")).collect();
     let mut values = String::new();
     for (ordinal, key) in keys.iter().enumerate() {
         values.push_str(if ordinal == 0 { "(" } else { ",\n(" });
@@ -69,14 +98,13 @@ async fn in_live(
             push_literal(&mut values, &text(field).unwrap_or_default());
             if ordinal == 0 {
                 values.push_str("::");
-                values.push_str(&court.fit.columns[upward.columns[at]].live.type_name);
+                values.push_str(&fit.columns[child_columns[at]].live.type_name);
             }
         }
         values.push(')');
     }
-    let cast = if upward.fk.is_enforced() { "" } else { "::text" };
-    let equal: Vec<String> = upward
-        .fk
+    let cast = if fk.is_enforced() { "" } else { "::text" };
+    let equal: Vec<String> = fk
         .parent_columns()
         .enumerate()
         .map(|(at, name)| format!("p.{}{cast} = k.k{}{cast}", name.quoted(), at + 1))
@@ -84,9 +112,9 @@ async fn in_live(
     let sql = format!(
         "select k.n from (values {values}) as k(n, {}) where exists (select from {} as p where {})",
         columns.join(", "),
-        upward.fk.parent.quoted(),
+        fk.parent.quoted(),
         equal.join(" and ")
     );
-    let rows = session.text_rows(&format!("looking for parents in {}", upward.fk.parent), &sql).await?;
+    let rows = session.text_rows(&format!("looking for parents in {}", fk.parent), &sql).await?;
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok()).collect())
 }

@@ -47,7 +47,7 @@ pub struct Extracted {
     pub files: Vec<StagedFile>,
     /// Counts by foreign key.
     pub edges: Vec<EdgeCount>,
-    /// The structure of the staged tables, and the foreign keys among them, declared ones included.
+    /// The structure of the staged tables, the foreign keys among them, and all declared ones.
     pub catalog: Catalog,
     /// What a person should know.
     pub notes: Vec<String>,
@@ -113,6 +113,13 @@ struct Entry<'a> {
     shares_table: bool,
 }
 
+impl Entry<'_> {
+    /// Are its rows found in the backup? Rows whose owner live itself knows are looked for there.
+    fn reads_backup(&self) -> bool {
+        !(matches!(self.selected, Selected::Everything) && self.recover.is_found_in_live())
+    }
+}
+
 /// Runs the whole stage: from the empty tables of `scratch` to files in `staging`.
 pub async fn run(
     scratch: &Scratch,
@@ -175,7 +182,7 @@ async fn load_selected(
     entries: &[Entry<'_>],
     notes: &mut Vec<String>,
 ) -> Result<(), ExtractError> {
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| entry.reads_backup()) {
         let reads = selection::analyze(scratch.session(), catalog, entry.table, &entry.selected).await?;
         let mut wanted = reads.tables;
         if !reads.functions.is_empty() {
@@ -221,6 +228,10 @@ async fn choose_all(
         closure::descend(chosen, scratch, following, &roots, family).await?;
     }
     for entry in entries.iter().filter(|entry| entry.recover.kind != Kind::Deleted) {
+        if !entry.reads_backup() {
+            chosen.side_table(&entry.table.name).await?;
+            continue;
+        }
         choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?;
     }
     Ok(())
@@ -235,7 +246,7 @@ async fn choose(
     options: &ExtractOptions,
 ) -> Result<(), ExtractError> {
     let key = resolve::key_of(recipe, entry.table)?;
-    selection::prove_key_if_given(scratch.session(), recipe, entry.table).await?;
+    selection::prove_key(scratch.session(), entry.table, &key).await?;
     let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
     if hits == 0 {
         return Err(selection::why_nothing(scratch.session(), entry.table).await?);
@@ -255,11 +266,12 @@ async fn stage(
     for name in chosen.tables().clone() {
         let table = chosen.table(&name)?;
         let rows = export::rows_chosen(chosen, table).await?;
-        if rows == 0 {
+        let is_asked_for = entries.iter().any(|entry| entry.table.name == name && !entry.reads_backup());
+        if rows == 0 && !is_asked_for {
             continue;
         }
         let key = resolve::key_of(recipe, table)?;
-        selection::prove_key_if_given(scratch.session(), recipe, table).await?;
+        selection::prove_key(scratch.session(), table, &key).await?;
         progress.start(Step::Extract, &name.to_string(), Some(rows));
         let selecting = entries.iter().filter(|entry| entry.recover.table == name).count();
         let selecting = export::Selecting::by(selecting);
@@ -289,7 +301,7 @@ fn only_staged(catalog: &Catalog, files: &[StagedFile]) -> Catalog {
         foreign_keys: catalog
             .foreign_keys
             .iter()
-            .filter(|fk| staged.contains(&fk.child) && staged.contains(&fk.parent))
+            .filter(|fk| !fk.is_enforced() || (staged.contains(&fk.child) && staged.contains(&fk.parent)))
             .cloned()
             .collect(),
     }

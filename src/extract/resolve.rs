@@ -54,6 +54,7 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
         parent: parent.name.clone(),
         columns: declared.from_columns.iter().cloned().zip(declared.to_columns.iter().cloned()).collect(),
         on_delete: Action::NoAction,
+        on_update: Action::NoAction,
         set_columns: Vec::new(),
         match_full: false,
         deferrable: false,
@@ -62,8 +63,20 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
     })
 }
 
-/// The columns that name a row: those of the recipe, else those of the catalog.
+/// The columns that name a row: those of the recipe, else those of the catalog. An owner that went wrong names nothing, so
+/// it is left out of them.
 pub(super) fn key_of(recipe: &Recipe, table: &Table) -> Result<KeyColumns, ExtractError> {
+    let none = || ExtractError::NoKey { table: table.name.clone() };
     let given = recipe.key_of(&table.name).map(<[Ident]>::to_vec);
-    given.or_else(|| table.key_columns()).ok_or_else(|| ExtractError::NoKey { table: table.name.clone() })
+    let mut key = given.or_else(|| table.key_columns()).ok_or_else(none)?;
+    let entries = recipe.recover.iter().filter(|entry| entry.table == table.name);
+    for owner in entries.filter_map(|entry| entry.owner.as_ref()) {
+        key.retain(|column| column != owner);
+    }
+    if key.is_empty() { Err(none()) } else { Ok(key) }
+}
+
+/// Must it be proven that the key names rows, because no constraint says so?
+pub(super) fn needs_proof(table: &Table, key: &[Ident]) -> bool {
+    table.key_columns().is_none_or(|known| known != key)
 }

@@ -9,7 +9,6 @@ use super::{Entry, ExtractError, Selected};
 use crate::catalog::{Catalog, Table, quoted_list};
 use crate::ident::{Ident, TableName};
 use crate::pg::{Row, ScratchSession, column};
-use crate::recipe::Recipe;
 use crate::scratch::Scratch;
 use crate::sql::registry;
 
@@ -156,13 +155,15 @@ pub(super) async fn why_nothing(
     Ok(ExtractError::NothingMatches { table: table.name.clone(), rows: count, newest: newest.collect() })
 }
 
-/// Is a key that the recipe gives really one: no two rows alike, no null? Proven on the loaded rows.
-pub(super) async fn prove_key_if_given(
+/// Is a key that no constraint vouches for really one: no two rows alike, no null? Proven on the loaded rows.
+pub(super) async fn prove_key(
     session: &ScratchSession,
-    recipe: &Recipe,
     table: &Table,
+    key: &[Ident],
 ) -> Result<(), ExtractError> {
-    let Some(key) = recipe.key_of(&table.name) else { return Ok(()) };
+    if !super::resolve::needs_proof(table, key) {
+        return Ok(());
+    }
     let columns = quoted_list("", key);
     let nulls: Vec<String> = key.iter().map(|name| format!("{} is null", name.quoted())).collect();
     let sql = format!(

@@ -52,6 +52,22 @@ impl Recover {
             misrouted_to: None,
         }
     }
+
+    /// Are the entry's rows looked for in live, because it needs the backup neither for the truth nor to tell what is
+    /// damaged? Then it also finds rows born after the backup.
+    pub fn is_found_in_live(&self) -> bool {
+        let reads_backup = self.damaged.as_deref().is_none_or(names_backup);
+        self.kind == Kind::Misrouted
+            && self.owner_from.is_some()
+            && self.selection == Selection::Everything
+            && !reads_backup
+    }
+}
+
+/// May the condition be about the backup's row? The word alone counts: saying yes too often costs time, not rows.
+fn names_backup(condition: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    condition.split(|letter| !is_part(letter)).any(|word| word.eq_ignore_ascii_case("backup"))
 }
 
 /// What the accident did.

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +13,12 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Makes two files of one process differ in their temporary names.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
+
+/// Makes a directory that only its owner can enter; one that is there stays.
+pub fn make_directory(path: &Path) -> Result<(), super::StagingError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| super::StagingError::write(path, 0, source))
+}
 
 /// A file written under a temporary name in its directory and renamed by [`AtomicFile::commit`]. Dropping it without
 /// that removes it. Buffered.

@@ -21,7 +21,7 @@ use crate::ident::{Ident, TableName};
 use crate::value::BaseType;
 
 pub use adopt::adopt;
-pub use atomic::{AtomicFile, is_partial, sweep_partial_files, write_atomic};
+pub use atomic::{AtomicFile, is_partial, make_directory, sweep_partial_files, write_atomic};
 pub use error::StagingError;
 pub use file_name::file_name;
 pub use manifest::{MANIFEST_FORMAT, Manifest, StagedFile, sha256_of, verify_sha256};

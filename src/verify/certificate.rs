@@ -67,15 +67,12 @@ impl TableCheck {
     pub(super) fn new(diffed: &DiffedTable) -> Self {
         let planned = diffed.actions.iter().filter(|(action, _)| **action != RowAction::None);
         let planned: u64 = planned.map(|(_, rows)| *rows).sum();
-        let table = diffed.table.clone();
-        Self {
-            table,
-            staged: diffed.staged.rows,
-            planned,
-            equal: 0,
-            mismatched: 0,
-            left_out: BTreeMap::new(),
-        }
+        Self { staged: diffed.staged.rows, planned, ..Self::empty(diffed.table.clone()) }
+    }
+
+    /// A table of which nothing is staged.
+    pub(super) fn empty(table: TableName) -> Self {
+        Self { table, staged: 0, planned: 0, equal: 0, mismatched: 0, left_out: BTreeMap::new() }
     }
 }
 

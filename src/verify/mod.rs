@@ -21,7 +21,7 @@ use crate::apply::{AppliedState, RowKey};
 use crate::cancel::CancelToken;
 use crate::catalog::{ForeignKey, Table};
 use crate::clock;
-use crate::diff::{Diffed, DiffedTable, RowAction};
+use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, RowAction};
 use crate::ident::TableName;
 use crate::pg::{ReadSession, column};
 use crate::plan::Plan;
@@ -60,6 +60,11 @@ pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certi
     let mut checking = Checking::new(input);
     for table in &input.diffed.tables {
         checking.table(table, session).await?;
+    }
+    for convoy in &input.diffed.convoys {
+        for moved in convoy.tables.iter().skip(1).filter(|table| table.file.rows > 0) {
+            checking.moved(convoy, moved, session).await?;
+        }
     }
     let sequences = sequences(input, session).await?;
     let certificate = checking.certificate(identity.dbname, sequences);
@@ -102,17 +107,54 @@ impl<'a> Checking<'a> {
     }
 
     async fn table(&mut self, diffed: &DiffedTable, session: &ReadSession) -> Result<(), VerifyError> {
-        let catalog = &self.input.diffed.catalog;
-        let table = catalog
-            .tables
-            .get(&diffed.table)
-            .ok_or_else(|| VerifyError::CaseStale { table: diffed.table.clone() })?;
+        let table = self.table_of(&diffed.table)?;
         let mut check = TableCheck::new(diffed);
-        let keys: Vec<&ForeignKey> = catalog.parents_of(&diffed.table).collect();
+        let rows = PlannedRows::open(self.input.case, diffed, table, self.undone)?;
+        self.rows(rows, table, session, &mut check).await?;
+        if let Some(found) = PlannedRows::open_found(self.input.case, diffed, table, self.undone)? {
+            self.rows(found, table, session, &mut check).await?;
+        }
+        self.tables.push(check);
+        Ok(())
+    }
+
+    /// Rows that move with others: counted with their table.
+    async fn moved(
+        &mut self,
+        convoy: &ConvoyFiles,
+        moved: &ConvoyTable,
+        session: &ReadSession,
+    ) -> Result<(), VerifyError> {
+        let table = self.table_of(&moved.table)?;
+        let rows = PlannedRows::open_moved(self.input.case, convoy, moved, table, self.undone)?;
+        let known = self.tables.iter().position(|check| check.table == moved.table);
+        let mut check = match known {
+            Some(at) => self.tables.remove(at),
+            None => TableCheck::empty(moved.table.clone()),
+        };
+        check.planned += moved.file.rows;
+        self.rows(rows, table, session, &mut check).await?;
+        self.tables.insert(known.unwrap_or(self.tables.len()), check);
+        Ok(())
+    }
+
+    fn table_of(&self, name: &TableName) -> Result<&'a Table, VerifyError> {
+        let found = self.input.diffed.catalog.tables.get(name);
+        found.ok_or_else(|| VerifyError::CaseStale { table: name.clone() })
+    }
+
+    async fn rows(
+        &mut self,
+        mut rows: PlannedRows,
+        table: &'a Table,
+        session: &ReadSession,
+        check: &mut TableCheck,
+    ) -> Result<(), VerifyError> {
+        let catalog = &self.input.diffed.catalog;
+        let keys: Vec<&ForeignKey> = catalog.parents_of(&table.name).collect();
         let mut orphans: Vec<KeyCheck> = keys.iter().map(|fk| KeyCheck::new(fk)).collect();
-        let mut rows = PlannedRows::open(self.input.case, diffed, table, self.undone)?;
         let progress = self.input.progress;
-        progress.start(Step::Verify, &diffed.table.to_string(), Some(check.planned));
+        progress.start(Step::Verify, &table.name.to_string(), Some(check.planned));
         let looker = Looker::new(session, catalog, table, &rows);
         loop {
             if self.input.cancel.is_cancelled() {
@@ -122,23 +164,33 @@ impl<'a> Checking<'a> {
             if chunk.is_empty() {
                 break;
             }
-            self.compare(&looker, table, &chunk, &mut check).await?;
+            self.compare(&looker, table, &chunk, check).await?;
             if !self.undone {
                 for (fk, count) in keys.iter().zip(&mut orphans) {
                     let found = looker.orphans(fk, &chunk).await?;
                     count.rows += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
                     count.orphans += u64::try_from(found.len()).unwrap_or(u64::MAX);
                     for at in found.into_iter().filter_map(|at| chunk.get(at)) {
-                        self.mismatch(&diffed.table, at, Problem::Orphan { foreign_key: fk.name.clone() });
+                        self.mismatch(&table.name, at, Problem::Orphan { foreign_key: fk.name.clone() });
                     }
                 }
             }
             progress.advance(Step::Verify, u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         }
         progress.finish(Step::Verify);
-        check.left_out = rows.left_out;
-        self.tables.push(check);
-        self.keys.extend(orphans.into_iter().filter(|check| check.rows > 0));
+        for (verdict, count) in rows.left_out {
+            *check.left_out.entry(verdict).or_default() += count;
+        }
+        for orphans in orphans.into_iter().filter(|check| check.rows > 0) {
+            let same = |known: &&mut KeyCheck| known.name == orphans.name && known.child == orphans.child;
+            match self.keys.iter_mut().find(same) {
+                Some(known) => {
+                    known.rows += orphans.rows;
+                    known.orphans += orphans.orphans;
+                }
+                None => self.keys.push(orphans),
+            }
+        }
         Ok(())
     }
 

@@ -1,14 +1,17 @@
-//! The planned rows of a table, read from staging and diff in step, each with what live should hold under its key.
+//! The planned rows of a table, each with what live should hold under its key: read from staging and diff in step, or from
+//! the diff alone where no staged row stands for a row of live.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::VerifyError;
 use crate::apply::RowKey;
 use crate::catalog::Table;
-use crate::diff::{DiffReader, DiffRow, DiffedTable, RowAction};
+use crate::diff::{ConvoyFiles, ConvoyTable, DiffReader, DiffRow, DiffedTable, FOUND, RowAction};
 use crate::ident::{Ident, TableName};
-use crate::staging::{StagingReader, verify_sha256};
+use crate::staging::{StagedFile, StagingReader, verify_sha256};
 use crate::value::copy_text::{NULL, fields, push_escaped};
 
 /// A row that the plan writes.
@@ -29,13 +32,21 @@ pub(super) enum Expected {
     Values(BTreeMap<usize, Box<[u8]>>),
 }
 
+/// Where the rows come from.
+enum Source {
+    /// The staged file.
+    Staged(StagingReader),
+    /// Rows that were found in live: the diff says all.
+    Found,
+    /// Rows that move with others, behind the number of their group: all are looked at.
+    Moved,
+}
+
 /// Reads a table's planned rows.
 pub(super) struct PlannedRows {
     table: TableName,
-    staged: StagingReader,
+    source: Source,
     diff: DiffReader,
-    /// Positions of the staged key.
-    key: Vec<usize>,
     /// The key's columns in live.
     pub(super) key_names: Vec<Ident>,
     /// Position in the staged row, by position in `columns`.
@@ -62,16 +73,58 @@ impl PlannedRows {
         let compared = named.filter_map(|(at, name)| name.clone().map(|name| (at, name)));
         let (sources, columns): (Vec<usize>, Vec<Ident>) =
             compared.filter(|(_, name)| table.column(name).is_some()).unzip();
-        let stale = || VerifyError::CaseStale { table: diffed.table.clone() };
-        let key = diffed.staged.table.key.clone();
-        let name_of = |at: &usize| diffed.columns.get(*at).cloned().flatten().ok_or_else(stale);
         Ok(Self {
             table: diffed.table.clone(),
-            staged: StagingReader::open(&staging, &diffed.staged)?,
+            source: Source::Staged(StagingReader::open(&staging, &diffed.staged)?),
             diff: DiffReader::open(&diff, &diffed.file)?,
-            key_names: key.iter().map(name_of).collect::<Result<_, _>>()?,
-            key,
+            key_names: key_names(diffed)?,
             sources,
+            columns,
+            left_out: BTreeMap::new(),
+            undone,
+        })
+    }
+
+    /// The rows of the table that were found in live; `None` when nothing was looked for there.
+    pub(super) fn open_found(
+        case: &Path,
+        diffed: &DiffedTable,
+        table: &Table,
+        undone: bool,
+    ) -> Result<Option<Self>, VerifyError> {
+        let Some(file) = &diffed.found else { return Ok(None) };
+        let directory = case.join("diff").join(FOUND);
+        let from = (Source::Found, directory.as_path(), file);
+        Self::open_alone(from, key_names(diffed)?, table, undone).map(Some)
+    }
+
+    /// Rows that move with others.
+    pub(super) fn open_moved(
+        case: &Path,
+        convoy: &ConvoyFiles,
+        moved: &ConvoyTable,
+        table: &Table,
+        undone: bool,
+    ) -> Result<Self, VerifyError> {
+        let directory = case.join("diff").join(&convoy.directory);
+        let from = (Source::Moved, directory.as_path(), &moved.file);
+        Self::open_alone(from, moved.key.clone(), table, undone)
+    }
+
+    fn open_alone(
+        (source, directory, file): (Source, &Path, &StagedFile),
+        key_names: Vec<Ident>,
+        table: &Table,
+        undone: bool,
+    ) -> Result<Self, VerifyError> {
+        verify_sha256(directory, file)?;
+        let columns: Vec<Ident> = table.column_names().cloned().collect();
+        Ok(Self {
+            table: table.name.clone(),
+            source,
+            diff: DiffReader::open(directory, file)?,
+            key_names,
+            sources: (0..columns.len()).collect(),
             columns,
             left_out: BTreeMap::new(),
             undone,
@@ -83,11 +136,20 @@ impl PlannedRows {
         let mut chunk = Vec::new();
         let mut row = Vec::new();
         while chunk.len() < most {
-            let diff = match (self.staged.next_row(&mut row)?, self.diff.next_row()?) {
+            let diff = self.diff.next_row()?;
+            let is_there = match &mut self.source {
+                Source::Staged(staged) => staged.next_row(&mut row)?,
+                Source::Found | Source::Moved => diff.is_some(),
+            };
+            let mut diff = match (is_there, diff) {
                 (true, Some(diff)) => diff,
                 (false, None) => break,
                 _ => return Err(VerifyError::CaseStale { table: self.table.clone() }),
             };
+            if matches!(self.source, Source::Moved) {
+                diff.action = RowAction::Update;
+                diff.key.drain(..1.min(diff.key.len()));
+            }
             if diff.action == RowAction::None {
                 *self.left_out.entry(diff.verdict.word().to_owned()).or_default() += 1;
             } else {
@@ -104,20 +166,15 @@ impl PlannedRows {
         let key = names.zip(diff.key.iter().cloned().map(Some)).collect();
         let expected = match (diff.action, self.undone) {
             (RowAction::Insert, true) => Expected::Absent,
-            (RowAction::Update, true) => Expected::Values(self.former(diff)),
-            (RowAction::Update, false) => Expected::Values(
-                self.values(|name, at| diff.columns.contains(name).then(|| field(at).into())),
-            ),
+            (RowAction::Update, true) => Expected::Values(self.told(diff, diff.live.as_ref())),
+            (RowAction::Update, false) => Expected::Values(self.told(diff, Some(&diff.backup))),
             // An insert leaves the listed columns null.
             _ => Expected::Values(self.values(|name, at| {
                 Some(if diff.columns.contains(name) { NULL.into() } else { field(at).into() })
             })),
         };
-        PlannedRow {
-            key: RowKey(key),
-            key_fields: self.key.iter().map(|&at| Box::from(field(at))).collect(),
-            expected,
-        }
+        let key_fields = diff.key.iter().map(|value| raw_field(value)).collect();
+        PlannedRow { key: RowKey(key), key_fields, expected }
     }
 
     fn values(&self, value: impl Fn(&Ident, usize) -> Option<Box<[u8]>>) -> BTreeMap<usize, Box<[u8]>> {
@@ -125,19 +182,23 @@ impl PlannedRows {
         columns.filter_map(|(at, (name, source))| Some((at, value(name, *source)?))).collect()
     }
 
-    /// What the updated columns held before.
-    fn former(&self, diff: &DiffRow) -> BTreeMap<usize, Box<[u8]>> {
-        let live = diff.live.as_ref();
+    /// What the diff says of the updated columns: their true values, or what live held before.
+    fn told(&self, diff: &DiffRow, values: Option<&Map<String, Value>>) -> BTreeMap<usize, Box<[u8]>> {
         self.values(|name, _| {
-            let value = live?.get(name.as_str()).filter(|_| diff.columns.contains(name))?;
-            Some(value.as_str().map_or_else(
-                || NULL.into(),
-                |text| {
-                    let mut field = Vec::new();
-                    push_escaped(&mut field, text.as_bytes());
-                    field.into()
-                },
-            ))
+            let value = values?.get(name.as_str()).filter(|_| diff.columns.contains(name))?;
+            Some(value.as_str().map_or_else(|| NULL.into(), raw_field))
         })
     }
+}
+
+fn key_names(diffed: &DiffedTable) -> Result<Vec<Ident>, VerifyError> {
+    let stale = || VerifyError::CaseStale { table: diffed.table.clone() };
+    let name_of = |at: &usize| diffed.columns.get(*at).cloned().flatten().ok_or_else(stale);
+    diffed.staged.table.key.iter().map(name_of).collect()
+}
+
+fn raw_field(text: &str) -> Box<[u8]> {
+    let mut field = Vec::new();
+    push_escaped(&mut field, text.as_bytes());
+    field.into()
 }

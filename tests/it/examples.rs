@@ -150,6 +150,13 @@ fn corrupted() {
 }
 
 #[test]
+fn misrouted() {
+    let besides = "insert into reviews (id, tenant_id, product_id, customer_id, stars, body)
+                   values (1001, 4, 3, 5, 5, 'written after the backup')";
+    rescue(&Example { name: "misrouted", besides, left_for_a_human: false });
+}
+
+#[test]
 fn the_program_that_uses_the_library() {
     run(Command::new(env!("CARGO"))
         .args(["build", "--locked", "--quiet", "--example", "library"])

@@ -14,6 +14,7 @@ mod backup;
 mod cli_usage;
 mod cluster;
 mod diff_corrupted;
+mod diff_misrouted;
 mod doctor;
 mod error_codes;
 mod examples;

@@ -137,6 +137,7 @@ mod tests {
             parent: name(parent),
             columns: vec![(Ident::new(format!("{parent}_id")), Ident::new("id"))],
             on_delete,
+            on_update: Action::NoAction,
             set_columns: Vec::new(),
             match_full: false,
             deferrable: false,

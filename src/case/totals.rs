@@ -1,0 +1,107 @@
+//! What a plan comes to: rows by verdict and evidence, triggers that fire, sequences that move. Counts only; the batches
+//! are made elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planning::Checks;
+use crate::diff::{Diffed, DiffedTable, RowAction, Verdict};
+use crate::ident::TableName;
+use crate::plan::{self, Action, Batch, LiveIdentity, Plan, SequenceMove, Totals};
+use crate::recipe::Triggers;
+
+/// Only sequences that are behind, and only those that count upwards.
+pub(super) fn sequence_moves(diffed: &Diffed) -> Vec<SequenceMove> {
+    let mut found: BTreeMap<TableName, SequenceMove> = BTreeMap::new();
+    for state in diffed.sequences.iter().filter(|state| state.increment > 0) {
+        if state.last_value.is_some_and(|last| last >= state.highest) {
+            continue;
+        }
+        let entry = found.entry(state.sequence.clone()).or_insert_with(|| SequenceMove {
+            sequence: state.sequence.clone(),
+            at_least: state.highest,
+            increment: state.increment,
+        });
+        entry.at_least = entry.at_least.max(state.highest);
+    }
+    found.into_values().collect()
+}
+
+/// The plan without its seal.
+pub(super) fn summarize(
+    diffed: &Diffed,
+    batches: Vec<Batch>,
+    sequences: Vec<SequenceMove>,
+    checks: Checks,
+) -> Plan {
+    let mut plan = Plan {
+        format: plan::FORMAT,
+        live: LiveIdentity {
+            system_identifier: diffed.live.system_identifier.clone(),
+            dbname: diffed.live.dbname.clone(),
+            database_oid: diffed.live.database_oid,
+        },
+        staging_sha256: checks.staging_sha256,
+        diff_sha256: checks.diff_sha256,
+        batches,
+        sequences,
+        verdicts: BTreeMap::new(),
+        evidence: BTreeMap::new(),
+        totals: Totals::default(),
+        triggers: Vec::new(),
+        notes: checks.notes,
+        seal: String::new(),
+    };
+    for table in &diffed.tables {
+        let counts = plan.verdicts.entry(table.table.clone()).or_default();
+        for (verdict, count) in &table.verdicts {
+            counts.insert(verdict.word().to_owned(), *count);
+        }
+        for (evidence, count) in &table.written {
+            *plan.evidence.entry(evidence.word().to_owned()).or_default() += count;
+        }
+        let count = |verdict: Verdict| table.verdicts.get(&verdict).copied().unwrap_or(0);
+        let updates = table.actions.get(&RowAction::Update).copied().unwrap_or(0);
+        plan.totals.insert += table.actions.get(&RowAction::Insert).copied().unwrap_or(0);
+        plan.totals.relink += count(Verdict::Unlinked);
+        let repairs = updates - count(Verdict::Unlinked).min(updates);
+        plan.totals.repair += repairs;
+        let conflicts: u64 =
+            Verdict::ALL.into_iter().filter(|verdict| verdict.is_conflict()).map(count).sum();
+        let overwritten = repairs.saturating_sub(count(Verdict::Damaged) + count(Verdict::Misrouted));
+        plan.totals.conflicts += conflicts - overwritten.min(conflicts);
+        let live = diffed.catalog.tables.get(&table.table).filter(|_| checks.triggers == Triggers::Fire);
+        if let Some(live) = live {
+            plan.triggers.extend(plan::triggers_that_fire(live, &actions_of(table)));
+        }
+    }
+    add_followers(&mut plan, diffed, checks.triggers);
+    plan.notes.extend(diffed.notes.iter().cloned());
+    plan.notes.extend(plan::needs_and_risks(checks.triggers).map(str::to_owned));
+    plan
+}
+
+fn actions_of(table: &DiffedTable) -> BTreeSet<Action> {
+    let some = |action: RowAction| table.actions.get(&action).is_some_and(|count| *count > 0);
+    let mut found = BTreeSet::new();
+    found.extend(some(RowAction::Insert).then_some(Action::Insert));
+    found.extend(some(RowAction::Update).then_some(Action::Update));
+    found
+}
+
+/// Rows that move with others.
+fn add_followers(plan: &mut Plan, diffed: &Diffed, triggers: Triggers) {
+    for (table, (moved, cascaded)) in diffed.followers() {
+        let rows = moved + cascaded;
+        let counts = plan.verdicts.entry(table.clone()).or_default();
+        *counts.entry(Verdict::Misrouted.word().to_owned()).or_default() += rows;
+        *plan.evidence.entry("cascade".to_owned()).or_default() += rows;
+        plan.totals.repair += rows;
+        if let Some(live) = diffed.catalog.tables.get(&table).filter(|_| triggers == Triggers::Fire) {
+            for line in plan::triggers_that_fire(live, &BTreeSet::from([Action::Update])) {
+                if !plan.triggers.contains(&line) {
+                    plan.triggers.push(line);
+                }
+            }
+        }
+    }
+}

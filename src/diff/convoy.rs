@@ -1,0 +1,200 @@
+//! Rows that can only change together: when a column changes that others refer to, such as the tenant in `(tenant_id,
+//! id)`, the rows that hang on it must change in the same statement. Finds them in live, over any number of foreign keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::DiffError;
+use super::drift::{Fit, FitColumn, Fits};
+use super::judge::Court;
+use crate::catalog::graph::parents_first;
+use crate::catalog::{Action, Catalog, ForeignKey, Table};
+use crate::ident::{Ident, TableName};
+use crate::recipe::Recipe;
+
+/// The tables of a convoy, the one that leads it first, then parents before children.
+pub struct Convoy<'a> {
+    /// The tables.
+    pub wagons: Vec<Wagon<'a>>,
+    /// Columns of the first table whose change makes others move: positions in its fit.
+    pub columns: BTreeSet<usize>,
+    /// Must all rows move in one statement? Otherwise each leading row moves with what hangs on it.
+    pub together: bool,
+}
+
+/// One table of a convoy.
+pub struct Wagon<'a> {
+    /// Its columns and key. An owner that moves is no part of the key.
+    pub fit: Fit<'a>,
+    /// The foreign keys by which its rows hang on rows of the convoy.
+    pub edges: Vec<Edge<'a>>,
+    /// Enforced foreign keys upwards, with their child columns: where they lead, a row must be when it has moved.
+    pub upwards: Vec<(&'a ForeignKey, Vec<usize>)>,
+    /// Lists of columns by which enforced foreign keys refer to it, with their positions.
+    pub referred: Vec<(Vec<Ident>, Vec<usize>)>,
+}
+
+/// A foreign key between two tables of a convoy.
+pub struct Edge<'a> {
+    /// The reference.
+    pub fk: &'a ForeignKey,
+    /// Number of the parent's table.
+    pub parent: usize,
+    /// Positions of parent and child column, pair by pair.
+    pub pairs: Vec<(usize, usize)>,
+    /// Does PostgreSQL itself move the child, by ON UPDATE CASCADE?
+    pub cascades: bool,
+}
+
+/// What moves when a column of a table does: the moving columns by table, the leading table included.
+fn reach(
+    live: &Catalog,
+    leader: &TableName,
+    columns: BTreeSet<Ident>,
+) -> BTreeMap<TableName, BTreeSet<Ident>> {
+    let mut found = BTreeMap::from([(leader.clone(), columns)]);
+    loop {
+        let mut grown = false;
+        for fk in &live.foreign_keys {
+            let Some(moving) = found.get(&fk.parent) else { continue };
+            let pairs = fk.columns.iter().filter(|(_, parent)| moving.contains(parent));
+            let hit: Vec<Ident> = pairs.map(|(child, _)| child.clone()).collect();
+            if !hit.is_empty() {
+                let known = found.entry(fk.child.clone()).or_default();
+                hit.into_iter().for_each(|column| grown |= known.insert(column));
+            }
+        }
+        if !grown {
+            return found;
+        }
+    }
+}
+
+/// The tables that may have to move with rows that the recipe's entries repair, beside those of the entries.
+pub fn companions(live: &Catalog, recipe: &Recipe) -> BTreeSet<TableName> {
+    let mut found = BTreeSet::new();
+    for entry in recipe.recover.iter().filter(|entry| entry.kind != crate::recipe::Kind::Deleted) {
+        let Some(table) = live.tables.get(&entry.table) else { continue };
+        let map = recipe.columns.get(&entry.table);
+        let named = entry.columns.iter().chain(&entry.owner);
+        let mut columns: BTreeSet<Ident> =
+            named.map(|name| map.and_then(|map| map.map.get(name)).unwrap_or(name).clone()).collect();
+        if columns.is_empty() {
+            let key = table.key_columns().unwrap_or_default();
+            columns = table.column_names().filter(|column| !key.contains(column)).cloned().collect();
+        }
+        found.extend(reach(live, &entry.table, columns).into_keys());
+    }
+    found
+}
+
+/// The convoy that a table leads; `None` when nothing refers to the columns that its charges are about.
+pub fn of<'a>(
+    court: &Court<'a>,
+    fits: &'a Fits<'a>,
+    live: &'a Catalog,
+    recipe: &Recipe,
+) -> Result<Option<Convoy<'a>>, DiffError> {
+    let leader = &court.fit.live.name;
+    let charged: BTreeSet<usize> =
+        court.charges.iter().flat_map(|charge| charge.columns.iter().copied()).collect();
+    let name = |at: &usize| court.fit.columns[*at].live.name.clone();
+    let moving = reach(live, leader, charged.iter().map(name).collect());
+    let referred = |at: &usize| {
+        let name = name(at);
+        live.foreign_keys
+            .iter()
+            .any(|fk| &fk.parent == leader && fk.parent_columns().any(|column| *column == name))
+    };
+    let columns: BTreeSet<usize> = charged.into_iter().filter(referred).collect();
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let inner: Vec<ForeignKey> =
+        live.foreign_keys.iter().filter(|fk| moves_along(fk, &moving)).cloned().collect();
+    let names: BTreeSet<TableName> = moving.keys().cloned().collect();
+    let components = parents_first(&names, &inner);
+    let cyclic = components.iter().any(|component| component.cyclic);
+    let mut order: Vec<TableName> = components.into_iter().flat_map(|component| component.tables).collect();
+    order.retain(|table| table != leader);
+    order.insert(0, leader.clone());
+    let mut wagons = Vec::new();
+    for table in &order {
+        wagons.push(wagon(table, &order, &moving, fits, live, recipe)?);
+    }
+    let together = cyclic || wagons.iter().any(|wagon| wagon.edges.len() > 1);
+    Ok(Some(Convoy { wagons, columns, together }))
+}
+
+fn moves_along(fk: &ForeignKey, moving: &BTreeMap<TableName, BTreeSet<Ident>>) -> bool {
+    moving.get(&fk.parent).is_some_and(|columns| fk.parent_columns().any(|column| columns.contains(column)))
+}
+
+fn wagon<'a>(
+    name: &TableName,
+    order: &[TableName],
+    moving: &BTreeMap<TableName, BTreeSet<Ident>>,
+    fits: &'a Fits<'a>,
+    live: &'a Catalog,
+    recipe: &Recipe,
+) -> Result<Wagon<'a>, DiffError> {
+    let table = live.tables.get(name).ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
+    let none = BTreeSet::new();
+    let own = moving.get(name).unwrap_or(&none);
+    let fit = match fits.get(name) {
+        Some(fit) if fit.key.iter().all(|&at| !own.contains(&fit.columns[at].live.name)) => fit.clone(),
+        _ => live_fit(table, own, recipe)?,
+    };
+    let missing = || DiffError::CannotMove { table: name.clone() };
+    let mut edges = Vec::new();
+    for fk in live.foreign_keys.iter().filter(|fk| &fk.child == name && moves_along(fk, moving)) {
+        let Some(parent) = order.iter().position(|table| table == &fk.parent) else { continue };
+        let parent_table = live.tables.get(&fk.parent).ok_or_else(missing)?;
+        let parent_own = moving.get(&fk.parent).unwrap_or(&none);
+        let parent_fit = match fits.get(&fk.parent) {
+            Some(fit) if fit.key.iter().all(|&at| !parent_own.contains(&fit.columns[at].live.name)) => {
+                fit.clone()
+            }
+            _ => live_fit(parent_table, parent_own, recipe)?,
+        };
+        let positions = parent_fit.positions(fk.parent_columns()).zip(fit.positions(fk.child_columns()));
+        let (parents, children) = positions.ok_or_else(missing)?;
+        let cascades = fk.is_enforced() && fk.on_update == Action::Cascade;
+        edges.push(Edge { fk, parent, pairs: parents.into_iter().zip(children).collect(), cascades });
+    }
+    let upwards = live
+        .foreign_keys
+        .iter()
+        .filter(|fk| &fk.child == name && fk.is_enforced())
+        .filter_map(|fk| Some((fk, fit.positions(fk.child_columns())?)))
+        .collect();
+    let lists: BTreeSet<Vec<Ident>> = live
+        .foreign_keys
+        .iter()
+        .filter(|fk| fk.is_enforced() && &fk.parent == name)
+        .map(|fk| fk.parent_columns().cloned().collect())
+        .collect();
+    let referred = lists.into_iter().filter_map(|list| Some((list.clone(), fit.positions(&list)?))).collect();
+    Ok(Wagon { fit, edges, upwards, referred })
+}
+
+/// A table of which nothing is staged: all its columns, and a key without what moves.
+fn live_fit<'a>(table: &'a Table, moving: &BTreeSet<Ident>, recipe: &Recipe) -> Result<Fit<'a>, DiffError> {
+    let given = recipe.key_of(&table.name).map(<[Ident]>::to_vec);
+    let mut key = given.or_else(|| table.key_columns()).unwrap_or_default();
+    key.retain(|column| !moving.contains(column));
+    let columns: Vec<FitColumn<'_>> =
+        table.columns.iter().enumerate().map(|(staged, live)| FitColumn { staged, live }).collect();
+    let mut fit = Fit {
+        live: table,
+        columns,
+        key: Vec::new(),
+        origin: None,
+        notes: Vec::new(),
+        has_other_types: false,
+    };
+    fit.key = fit.positions(&key).unwrap_or_default();
+    if fit.key.is_empty() {
+        return Err(DiffError::CannotMove { table: table.name.clone() });
+    }
+    Ok(fit)
+}

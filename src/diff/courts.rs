@@ -1,0 +1,90 @@
+//! Puts together what judging each table needs: its charges, its foreign keys upwards, who is who.
+
+use std::collections::BTreeMap;
+
+use super::drift::{Fit, Fits};
+use super::identity::IdentityRule;
+use super::judge::{Court, Upward};
+use super::tombstones::Tombstones;
+use super::{DiffError, DiffInput, charges, convoy, damage};
+use crate::catalog::{Action, Catalog, ForeignKey};
+use crate::ident::{Ident, TableName};
+use crate::pg::ReadSession;
+use crate::recipe::{Links, Parents as ParentsPolicy};
+
+/// One court for each staged table.
+pub(super) async fn all<'a>(
+    input: &DiffInput<'a>,
+    session: &ReadSession,
+    live: &'a Catalog,
+    fits: &'a Fits<'a>,
+    tombstones: &'a BTreeMap<TableName, Tombstones>,
+) -> Result<BTreeMap<TableName, Court<'a>>, DiffError> {
+    let mut found = BTreeMap::new();
+    for (name, fit) in fits {
+        let mut entries = input.recipe.recover.iter().filter(|entry| &entry.table == name);
+        let given = entries.find(|entry| !entry.identity.is_empty());
+        let identity: Vec<Ident> = given.map(|entry| entry.identity.clone()).unwrap_or_default();
+        let mut upwards = Vec::new();
+        for fk in live.parents_of(name) {
+            upwards.extend(upward(input, session, fit, fits, fk).await?);
+        }
+        let leaves = input.recipe.recover.iter().all(|entry| entry.links == Links::Leave);
+        let court = Court {
+            fit,
+            identity: IdentityRule::of(fit, &identity, live.parents_of(name)),
+            upwards,
+            tombstones: tombstones.get(name),
+            charges: charges::of(input.recipe, fit)?,
+            leads_convoy: false,
+            changed: input.recipe.policy.changed,
+            links: if leaves { Links::Leave } else { Links::Repair },
+        };
+        damage::check(session, &court).await?;
+        let court = Court { leads_convoy: convoy::of(&court, fits, live, input.recipe)?.is_some(), ..court };
+        found.insert(name.clone(), court);
+    }
+    Ok(found)
+}
+
+async fn upward<'a>(
+    input: &DiffInput<'_>,
+    session: &ReadSession,
+    fit: &Fit<'_>,
+    fits: &Fits<'_>,
+    fk: &'a ForeignKey,
+) -> Result<Option<Upward<'a>>, DiffError> {
+    let Some(columns) = fit.positions(fk.child_columns()) else { return Ok(None) };
+    let known = input
+        .extracted
+        .catalog
+        .foreign_keys
+        .iter()
+        .any(|old| old.child == fk.child && old.parent == fk.parent && old.columns == fk.columns);
+    let all_staged =
+        known && fits.contains_key(&fk.parent) && input.recipe.policy.parents == ParentsPolicy::Missing;
+    let mut set = Vec::new();
+    if fk.cuts_link() {
+        for name in &fk.set_columns {
+            let Some(at) = fit.position(name) else { continue };
+            let value = match fk.on_delete {
+                Action::SetDefault => default_value(session, fit, at).await?,
+                _ => Box::from(&b"\\N"[..]),
+            };
+            set.push((at, value));
+        }
+    }
+    Ok(Some(Upward { fk, columns, set, verify: fk.is_enforced() && !all_staged }))
+}
+
+async fn default_value(session: &ReadSession, fit: &Fit<'_>, at: usize) -> Result<Box<[u8]>, DiffError> {
+    let column = fit.columns[at].live;
+    let default = column.default.as_deref().unwrap_or("null");
+    let sql = format!("copy (select ({default})::{}) to stdout", column.type_name);
+    let mut rows = session.copy_out("reading a column's default", &sql).await?;
+    let mut value = Box::from(&b"\\N"[..]);
+    while let Some(row) = rows.next_row().await? {
+        value = row.as_ref().into();
+    }
+    Ok(value)
+}

@@ -1,0 +1,191 @@
+//! Which rows of live hang on rows that move, over all foreign keys of a convoy.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::DiffError;
+use super::convoy::{Convoy, Edge};
+use super::lookup::{RawKey, RawRow, StagedRow, key_of, push_values, text};
+use crate::ident::TableName;
+use crate::pg::ReadSession;
+use crate::value::copy_text::fields;
+
+/// Rows that are asked about together.
+pub(super) const CHUNK_ROWS: usize = 1000;
+
+/// True values by position in a fit's columns: raw COPY fields.
+pub(super) type Truth = BTreeMap<usize, RawKey>;
+
+/// A row that moves.
+pub(super) struct Moving {
+    /// Number of its table in the convoy.
+    pub wagon: usize,
+    /// The leading row's place in the chunk.
+    pub leader: usize,
+    /// As live has it.
+    pub live: RawRow,
+    /// What it will hold.
+    pub truth: Truth,
+    /// All columns of the references by which it hangs on the convoy.
+    pub bound: BTreeSet<usize>,
+    /// Does PostgreSQL move it?
+    pub cascades: bool,
+    /// One line for the report.
+    pub why: String,
+}
+
+impl Moving {
+    /// The whole row when it has moved.
+    pub fn after(&self) -> RawRow {
+        let mut row = self.live.clone();
+        for (at, value) in &self.truth {
+            row[*at].clone_from(value);
+        }
+        row
+    }
+}
+
+/// Places of rows, by table of the convoy and key.
+type Known = HashMap<(usize, RawKey), usize>;
+
+/// Follows the foreign keys downwards from the leading rows until nothing new is found.
+pub(super) async fn gather(
+    session: &ReadSession,
+    convoy: &Convoy<'_>,
+    moving: &mut Vec<Moving>,
+) -> Result<(), DiffError> {
+    let mut known = Known::new();
+    for (at, row) in moving.iter().enumerate() {
+        if let Some(key) = key_of(&row.live, &convoy.wagons[row.wagon].fit.key) {
+            known.insert((row.wagon, key), at);
+        }
+    }
+    let mut from = 0;
+    while from < moving.len() {
+        let until = moving.len();
+        for (number, wagon) in convoy.wagons.iter().enumerate() {
+            for edge in &wagon.edges {
+                let fresh: Vec<usize> = (from..until).filter(|&at| drags(edge, &moving[at])).collect();
+                for chunk in fresh.chunks(CHUNK_ROWS) {
+                    for found in children(session, convoy, number, edge, moving, chunk).await? {
+                        take(convoy, (number, edge), found, moving, &mut known)?;
+                    }
+                }
+            }
+        }
+        from = until;
+    }
+    Ok(())
+}
+
+/// Adds one follower, or what this way to it says to a follower that is known.
+fn take(
+    convoy: &Convoy<'_>,
+    (number, edge): (usize, &Edge<'_>),
+    (at, child): (usize, RawRow),
+    moving: &mut Vec<Moving>,
+    known: &mut Known,
+) -> Result<(), DiffError> {
+    let (parent, fit) = (&moving[at], &convoy.wagons[number].fit);
+    let pairs = edge.pairs.iter();
+    let truth: Truth = pairs.filter_map(|(up, down)| Some((*down, parent.truth.get(up)?.clone()))).collect();
+    let bound = edge.pairs.iter().map(|(_, down)| *down);
+    let Some(key) = key_of(&child, &fit.key) else { return Ok(()) };
+    if let Some(&twin) = known.get(&(number, key.clone())) {
+        let twin = &mut moving[twin];
+        twin.cascades &= edge.cascades;
+        twin.bound.extend(bound);
+        return add(&mut twin.truth, truth, &fit.live.name);
+    }
+    known.insert((number, key), moving.len());
+    moving.push(Moving {
+        wagon: number,
+        leader: parent.leader,
+        live: child,
+        truth,
+        bound: bound.collect(),
+        cascades: edge.cascades && !convoy.together,
+        why: format!("follows {} by {}", edge.fk.parent, edge.fk.name),
+    });
+    Ok(())
+}
+
+/// Does the row's move change what the foreign key refers to?
+fn drags(edge: &Edge<'_>, row: &Moving) -> bool {
+    row.wagon == edge.parent && edge.pairs.iter().any(|(up, _)| row.truth.contains_key(up))
+}
+
+/// Two ways to a row must agree on where it goes.
+pub(super) fn add(known: &mut Truth, truth: Truth, table: &TableName) -> Result<(), DiffError> {
+    for (at, value) in truth {
+        match known.get(&at) {
+            Some(other) if *other != value => {
+                let problem = "it hangs on rows that belong to different owners".to_owned();
+                return Err(DiffError::Entangled { table: table.clone(), problem });
+            }
+            _ => {
+                known.insert(at, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Live's rows that hang on the given moving rows by an edge, each with the place of its parent.
+async fn children(
+    session: &ReadSession,
+    convoy: &Convoy<'_>,
+    number: usize,
+    edge: &Edge<'_>,
+    moving: &[Moving],
+    parents: &[usize],
+) -> Result<Vec<(usize, RawRow)>, DiffError> {
+    let (parent, child) = (&convoy.wagons[edge.parent].fit, &convoy.wagons[number].fit);
+    let positions: Vec<usize> = edge.pairs.iter().map(|(up, _)| *up).collect();
+    let with_key: Vec<usize> =
+        parents.iter().copied().filter(|&at| key_of(&moving[at].live, &positions).is_some()).collect();
+    if with_key.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<StagedRow> = with_key
+        .iter()
+        .map(|&at| StagedRow { fields: moving[at].live.clone(), origin: String::new() })
+        .collect();
+    let rows: Vec<&StagedRow> = rows.iter().collect();
+    let names: Vec<String> =
+        child.columns.iter().map(|column| format!("c.{}", column.live.name.quoted())).collect();
+    let keys: Vec<String> = (1..=positions.len()).map(|at| format!("k{at}")).collect();
+    let cast = if edge.fk.is_enforced() { "" } else { "::text" };
+    let equal: Vec<String> = edge
+        .pairs
+        .iter()
+        .zip(&keys)
+        .map(|((_, down), key)| {
+            format!("c.{}{cast} = k.{key}{cast}", child.columns[*down].live.name.quoted())
+        })
+        .collect();
+    let source = match edge.fk.when() {
+        Some(when) => format!("(select * from {} where (\n{when}\n)) as c", child.live.from_sql()),
+        None => format!("{} as c", child.live.from_sql()),
+    };
+    let by_key: Vec<String> =
+        child.key.iter().map(|&at| format!("c.{}", child.columns[at].live.name.quoted())).collect();
+    let mut sql = format!("copy (select k.n, {} from (values ", names.join(", "));
+    push_values(&mut sql, &rows, &positions, parent);
+    sql.push_str(&format!(
+        ") as k(n, {}) join {source} on {} order by k.n, {}) to stdout",
+        keys.join(", "),
+        equal.join(" and "),
+        by_key.join(", ")
+    ));
+    let what = format!("looking for rows of {} that move along", child.live.name);
+    let mut answer = session.copy_out(&what, &sql).await?;
+    let mut found = Vec::new();
+    while let Some(row) = answer.next_row().await? {
+        let mut parts = fields(&row);
+        let ordinal = parts.next().and_then(|field| text(field)?.parse::<usize>().ok());
+        if let Some(&at) = ordinal.and_then(|ordinal| with_key.get(ordinal)) {
+            found.push((at, parts.map(Box::from).collect()));
+        }
+    }
+    Ok(found)
+}
