@@ -230,7 +230,9 @@ impl Explain for BackupError {
             Self::Version { .. } => {
                 vec!["archive versions 1.12 to 1.16 can be read (pg_dump 9.0 to 18)".into()]
             }
-            Self::Truncated { at, .. } => vec![format!("it ends at byte {at}")],
+            Self::Truncated { at, .. } => {
+                vec![format!("the file ends before the data that begin near byte {at} do")]
+            }
             Self::Damaged { at, fact, .. } => vec![format!("near byte {at}: {fact}")],
             Self::BlockMissing { fact, .. } => vec![fact.clone()],
             Self::ManifestMismatch { expected, found, .. } => {

@@ -29,7 +29,7 @@ pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
 use crate::cancel::CancelToken;
 use crate::env::Env;
-use crate::pg::{ConnectSettings, ReadSession, SessionOptions};
+use crate::pg::{ConnectSettings, PgError, ReadSession, SessionOptions};
 use crate::progress::SharedProgress;
 use crate::recipe::Recipe;
 use crate::scratch::ScratchOptions;
@@ -70,10 +70,10 @@ pub struct RecoverOptions {
 pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<PlanSummary, Error> {
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
-    let live = connect_live(&options.live).await?.identity().await?;
+    let live = connect_live(&options.live, context).await?.identity().await?;
     let opened = stages::open(options)?;
     let extracted = stages::extract(&opened, options, Some(&live), context).await?;
-    let session = connect_live(&options.live).await?;
+    let session = connect_live(&options.live, context).await?;
     let layout = opened.layout.clone();
     let start = Instant::now();
     stages::diff(&layout, &options.recipe, session, context).await?;
@@ -88,7 +88,7 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
 /// From the backup to staging; live is not asked, beyond making sure that scratch is another database.
 pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<ExtractSummary, Error> {
     let live = match &options.scratch.url {
-        Some(_) => Some(connect_live(&options.live).await?.identity().await?),
+        Some(_) => Some(connect_live(&options.live, context).await?.identity().await?),
         None => None,
     };
     stages::extract(&stages::open(options)?, options, live.as_ref(), context).await
@@ -104,7 +104,7 @@ pub async fn diff(
     let recipe = recipe_of(&layout)?;
     let _lock = layout.lock()?;
     let settings = settings_of(&recipe, live, &context.env)?;
-    let session = connect_live(&settings).await?;
+    let session = connect_live(&settings, context).await?;
     stages::diff(&layout, &recipe, session, context).await
 }
 
@@ -129,6 +129,12 @@ fn settings_of(recipe: &Recipe, live: Option<ConnectSettings>, env: &Env) -> Res
     }
 }
 
-async fn connect_live(settings: &ConnectSettings) -> Result<ReadSession, Error> {
-    Ok(ReadSession::connect(settings, &SessionOptions::named("rowback")).await?)
+async fn connect_live(settings: &ConnectSettings, context: &Context) -> Result<ReadSession, Error> {
+    let options = SessionOptions::named("rowback");
+    tokio::select! {
+        session = ReadSession::connect(settings, &options) => Ok(session?),
+        () = context.cancel.cancelled() => {
+            Err(PgError::Cancelled { what: format!("connecting to {}", settings.describe()) }.into())
+        }
+    }
 }

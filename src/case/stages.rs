@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::layout::{BackupIdentity, Layout};
 use super::planning::{self, Checks};
@@ -12,7 +12,7 @@ use super::{CaseError, Context, Error, RecoverOptions};
 use crate::apply::CaseLock;
 use crate::backup::{Backup, BackupError};
 use crate::cancel::CancelToken;
-use crate::diff::{self, DiffInput, Diffed};
+use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
 use crate::plan::sha256_hex;
@@ -22,6 +22,9 @@ use crate::scratch::Scratch;
 use crate::staging::{Manifest, StagingFormat};
 
 const MANIFEST: &str = "manifest.json";
+
+/// Longest time for asking the server to stop what runs.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A case that this run has to itself, and the backup that it is made from.
 pub(super) struct Opened {
@@ -191,7 +194,14 @@ pub(super) async fn diff_into(
         progress: &context.progress,
         cancel: &context.cancel,
     };
-    Ok(diff::run(&input, session).await?)
+    tokio::select! {
+        done = diff::run(&input, session) => Ok(done?),
+        // A statement that waits for somebody's lock would go on waiting at the server.
+        () = context.cancel.cancelled() => {
+            drop(tokio::time::timeout(CANCEL_WITHIN, session.canceller().cancel()).await);
+            Err(DiffError::Cancelled.into())
+        }
+    }
 }
 
 /// The plan and the diff of an applied case are what undo needs.

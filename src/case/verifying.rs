@@ -55,7 +55,7 @@ pub async fn verify(
     }
     let diffed: Diffed = layout.read_json(&manifest, "diff")?;
     let applied = AppliedState::read(case, &plan)?;
-    let session = connect_live(&settings_of(&recipe, live, &context.env)?).await?;
+    let session = connect_live(&settings_of(&recipe, live, &context.env)?, context).await?;
     let (progress, cancel) = (&context.progress, &context.cancel);
     let input = VerifyInput { case, plan: &plan, diffed: &diffed, applied: &applied, progress, cancel };
     let certificate = verify::run(&input, &session).await?;

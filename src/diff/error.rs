@@ -17,6 +17,14 @@ pub enum DiffError {
         /// The table.
         table: TableName,
     },
+    /// The role cannot read all that it must.
+    #[error("the role \"{role}\" may not read {} in live", names(denied))]
+    NotReadable {
+        /// The role.
+        role: String,
+        /// The tables, and what stands in the way.
+        denied: Vec<(TableName, &'static str)>,
+    },
     /// Live has no such column.
     #[error("live's table \"{table}\" has no column \"{column}\"")]
     ColumnGone {
@@ -150,10 +158,15 @@ impl DiffError {
     }
 }
 
+fn names(denied: &[(TableName, &'static str)]) -> String {
+    denied.iter().map(|(table, _)| format!("\"{table}\"")).collect::<Vec<_>>().join(", ")
+}
+
 impl Explain for DiffError {
     fn code(&self) -> &'static str {
         match self {
             Self::TableGone { .. } => "live-table-missing",
+            Self::NotReadable { .. } => "permission-denied",
             Self::ColumnGone { .. } => "live-column-missing",
             Self::ColumnNew { .. } => "live-column-new",
             Self::KeyIgnored { .. } => "key-ignored",
@@ -190,7 +203,7 @@ impl Explain for DiffError {
             | Self::Condition { .. }
             | Self::NotRepairable { .. }
             | Self::Contradiction { .. } => Kind::Usage,
-            Self::Tombstones { .. } | Self::Unreadable { .. } => Kind::Input,
+            Self::NotReadable { .. } | Self::Tombstones { .. } | Self::Unreadable { .. } => Kind::Input,
             Self::Unprintable => Kind::Bug,
             Self::Cancelled => Kind::Stopped,
             Self::Staging(source) => source.kind(),
@@ -201,6 +214,9 @@ impl Explain for DiffError {
     fn causes(&self) -> Vec<String> {
         match self {
             Self::Tombstones { problem, .. } | Self::Entangled { problem, .. } => vec![problem.clone()],
+            Self::NotReadable { denied, .. } => {
+                denied.iter().map(|(table, reason)| format!("{table}: {reason}")).collect()
+            }
             Self::Condition { source, .. } => {
                 source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
             }
@@ -231,6 +247,9 @@ impl Explain for DiffError {
             Self::ColumnNew { column, .. } => {
                 format!("Give \"{column}\" a default in live for the time of the recovery. {nothing}")
             }
+            Self::NotReadable { role, .. } => format!(
+                "Grant \"{role}\" SELECT on the whole of each table (and BYPASSRLS where row security is in the way), or connect as a role that has it. {nothing}"
+            ),
             Self::KeyIgnored { table } => {
                 format!("Take the key out of `ignore` under `[columns.\"{table}\"]`. {nothing}")
             }

@@ -14,6 +14,7 @@ mod judge;
 mod lookup;
 mod origin;
 mod pass;
+mod privilege;
 mod probe;
 mod rows;
 mod tombstones;
@@ -158,6 +159,7 @@ pub struct DiffInput<'a> {
 /// Runs the whole stage over one snapshot of live.
 pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed, DiffError> {
     let live = live_catalog(input, session).await?;
+    privilege::check(session, live.tables.keys().collect()).await?;
     let mut fits = Fits::new();
     for file in &input.extracted.files {
         let name = &file.table.table;

@@ -49,6 +49,8 @@ pub enum ExtractError {
         table: TableName,
         /// What PostgreSQL says.
         source: PgError,
+        /// Where in the text, in words.
+        near: Option<String>,
     },
     /// The predicate matches no row of the backup.
     #[error("the predicate matches no row of \"{table}\" in the backup")]
@@ -119,12 +121,13 @@ impl ExtractError {
         Self::Refused { table: recover.table.clone(), source }
     }
 
-    pub(super) fn predicate(table: &TableName, source: PgError) -> Self {
+    /// `near`: where in the text of the recipe, where the server tells.
+    pub(super) fn predicate(table: &TableName, source: PgError, near: Option<String>) -> Self {
         match source {
             lost @ (PgError::Lost { .. } | PgError::Cancelled { .. } | PgError::Connect { .. }) => {
                 Self::Pg(lost)
             }
-            source => Self::Predicate { table: table.clone(), source },
+            source => Self::Predicate { table: table.clone(), source, near },
         }
     }
 }
@@ -168,8 +171,10 @@ impl Explain for ExtractError {
                 causes.extend(source.causes());
                 causes
             }
-            Self::Predicate { source, .. } => {
-                source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
+            Self::Predicate { source, near, .. } => {
+                let mut causes = source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines);
+                causes.extend(near.clone());
+                causes
             }
             Self::NothingMatches { rows: 0, .. } => vec!["the table is empty in the backup".into()],
             Self::NothingMatches { rows, newest, .. } => {
@@ -181,7 +186,7 @@ impl Explain for ExtractError {
                 vec!["it has neither a primary key nor a unique key over columns that are not null".into()]
             }
             Self::KeyNotUnique { bad, .. } => {
-                vec![format!("{bad} keys are null or occur more than once in the backup")]
+                vec![format!("keys that are null or occur more than once in the backup: {bad}")]
             }
             Self::NotInThisVersion { .. } => Vec::new(),
             Self::Scratch(source) => source.causes(),
@@ -191,7 +196,7 @@ impl Explain for ExtractError {
     }
 
     fn hint(&self) -> String {
-        let nothing = "Live was not asked and nothing was changed.";
+        let nothing = "Live was not changed.";
         match self {
             Self::UnknownTable { nearest: Some(name), .. }
             | Self::UnknownColumn { nearest: Some(name), .. } => {

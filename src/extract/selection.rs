@@ -8,7 +8,7 @@ use super::chosen::{Chosen, Reason};
 use super::{Entry, ExtractError, Selected};
 use crate::catalog::{Catalog, Table, quoted_list};
 use crate::ident::{Ident, TableName};
-use crate::pg::{Row, ScratchSession, column};
+use crate::pg::{PgError, Row, ScratchSession, column};
 use crate::scratch::Scratch;
 use crate::sql::registry;
 
@@ -29,17 +29,24 @@ pub(super) async fn analyze(
     table: &Table,
     selected: &Selected,
 ) -> Result<Reads, ExtractError> {
-    let view = match selected {
+    let (before, text, after) = match selected {
         Selected::Everything => return Ok(Reads::default()),
-        Selected::Where(text) => format!("select 1 as hit from {} where (\n{text}\n)", table.from_sql()),
-        Selected::Query(text) => text.clone(),
+        Selected::Where(text) => {
+            (format!("select 1 as hit from {} where (\n", table.from_sql()), text, "\n)")
+        }
+        Selected::Query(text) => (String::new(), text, ""),
     };
+    let before = format!("create view rowback.predicate as {before}");
     let begin = format!("begin; set local search_path = {}, public", table.name.schema.quoted());
     session.execute("reading a predicate", &begin).await?;
-    let result = inside(session, &view).await;
+    let result = inside(session, &format!("{before}{text}{after}")).await;
     session.execute("reading a predicate", "rollback").await?;
     let mut reads = Reads::default();
-    for (schema, name, kind) in result.map_err(|source| ExtractError::predicate(&table.name, source))? {
+    let refused = |source: PgError| {
+        let near = source.db().and_then(|db| place_in(text, before.chars().count(), db.position?));
+        ExtractError::predicate(&table.name, source, near)
+    };
+    for (schema, name, kind) in result.map_err(refused)? {
         if kind == "f" {
             reads.functions.push(format!("{schema}.{name}"));
         } else {
@@ -50,11 +57,21 @@ pub(super) async fn analyze(
     Ok(reads)
 }
 
-async fn inside(
-    session: &ScratchSession,
-    view: &str,
-) -> Result<Vec<(String, String, String)>, crate::pg::PgError> {
-    session.execute("reading a predicate", &format!("create view rowback.predicate as {view}")).await?;
+/// Where in the user's text the server stopped, in words; `position` counts the characters of the whole statement from
+/// 1, of which the first `before` are ours.
+fn place_in(text: &str, before: usize, position: u32) -> Option<String> {
+    let at = usize::try_from(position).ok()?.checked_sub(before + 1)?;
+    let rest: String = text.chars().skip(at).collect();
+    let line = rest.lines().next().unwrap_or_default();
+    if rest.trim().is_empty() {
+        return Some("at the end of the text".to_owned());
+    }
+    let shown: String = line.chars().take(40).collect();
+    Some(format!("from here: {shown}"))
+}
+
+async fn inside(session: &ScratchSession, view: &str) -> Result<Vec<(String, String, String)>, PgError> {
+    session.execute("reading a predicate", view).await?;
     let rows = session.query(&registry::EXTRACT_RELATIONS, &[&"rowback.predicate"]).await?;
     let value = |row: &Row, name: &str| column::<String>(row, name, "reading a predicate");
     rows.iter().map(|row| Ok((value(row, "schema")?, value(row, "name")?, value(row, "kind")?))).collect()
@@ -94,7 +111,7 @@ pub(super) async fn choose(
         }
         into.finish().await
     };
-    let count = copied.await.map_err(|source| ExtractError::predicate(&table.name, source))?;
+    let count = copied.await.map_err(|source| ExtractError::predicate(&table.name, source, None))?;
     let record = if entry.shares_table {
         format!(
             "; insert into rowback.selected select tab, place, {number} from {staged} on conflict do nothing"
@@ -175,5 +192,19 @@ pub(super) async fn prove_key(
     match super::chosen::number(&rows) {
         0 => Ok(()),
         bad => Err(ExtractError::KeyNotUnique { table: table.name.clone(), key: key.to_vec(), bad }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place_in;
+
+    #[test]
+    fn places_are_told_in_the_users_own_text() {
+        let place = |position| place_in("größe = = 1\nand", 10, position);
+        assert_eq!(place(19).as_deref(), Some("from here: = 1"));
+        assert_eq!(place(11).as_deref(), Some("from here: größe = = 1"));
+        assert_eq!(place(27).as_deref(), Some("at the end of the text"));
+        assert_eq!(place(10), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::script::{CopyBlock, Step, StepKind, render};
 use super::{Action, Firing, SequenceMove};
-use crate::catalog::{ForeignKey, Identity, Table, column_list, quoted_list};
+use crate::catalog::{ForeignKey, Identity, Table, UniqueKey, column_list, quoted_list};
 use crate::ident::{Ident, TableName};
 use crate::recipe::Triggers;
 use crate::sql::literal::literal;
@@ -235,6 +235,38 @@ fn as_seen(part: &BatchTable<'_>) -> String {
         .join(" and ")
 }
 
+/// What keeps an insert off rows that live has. `ON CONFLICT` is safe against other sessions, but it needs a unique key
+/// of the table's own, and PostgreSQL refuses it altogether where any unique or exclusion constraint is deferrable.
+fn unless_there(part: &BatchTable<'_>) -> String {
+    let keys = &part.table.keys;
+    let absent = |columns: &[Ident]| {
+        let pairs = columns.iter().map(|name| format!("l.{0} = r.{0}", name.quoted()));
+        let pairs = pairs.collect::<Vec<_>>().join(" and ");
+        format!("not exists (select from {} as l where {pairs})", part.table.from_sql())
+    };
+    let arbitrates = |key: &UniqueKey| {
+        key.identifies_rows() && !key.deferrable && key.columns.iter().all(|name| part.key.contains(name))
+    };
+    let deferrable = || keys.iter().filter(|key| key.deferrable);
+    let mut conditions = Vec::new();
+    if deferrable().next().is_some() || !keys.iter().any(arbitrates) {
+        conditions.push(absent(&part.key));
+    }
+    let written = |key: &&UniqueKey| {
+        key.identifies_rows()
+            && key.columns != part.key
+            && key.columns.iter().all(|name| part.columns.contains(name))
+    };
+    conditions.extend(deferrable().filter(written).map(|key| absent(&key.columns)));
+    let filter = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!("\n  where {}", conditions.join("\n    and "))
+    };
+    let conflict = if deferrable().next().is_some() { "" } else { "\n  on conflict do nothing" };
+    format!("{filter}{conflict}")
+}
+
 fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
     let keys: Vec<String> =
         part.key.iter().enumerate().map(|(at, name)| format!("l.{} as k{}", name.quoted(), at + 1)).collect();
@@ -244,8 +276,9 @@ fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
             let columns = quoted_list("", &part.columns);
             format!(
                 "insert into {} as l ({columns}) overriding system value\n  select {columns} from \
-                 pg_temp.\"rowback_{number}\"\n  on conflict do nothing\n  returning {keys}",
-                part.table.name.quoted()
+                 pg_temp.\"rowback_{number}\" as r{}\n  returning {keys}",
+                part.table.name.quoted(),
+                unless_there(part)
             )
         }
         Action::Update => {

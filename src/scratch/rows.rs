@@ -47,8 +47,10 @@ pub(super) fn streams<'a>(
             other => missing.push((name.clone(), matches!(other, Some(TableData::Inserts { .. })))),
         }
     }
-    // The root of a partitioned table has no rows of its own, so nothing of it in the backup is right.
-    let excused = |name: &TableName| root == Some(name) && !found.is_empty();
+    // A partitioned table has no rows of its own, be it the root or, below it, partitioned once more: nothing of it in
+    // the backup is right. A leaf always has its entry.
+    let known = &backup.contents().tables;
+    let excused = |name: &TableName| root.is_some() && !known.contains_key(name) && !found.is_empty();
     missing.retain(|(name, inserts)| *inserts || !excused(name));
     match missing.into_iter().next() {
         Some((table, true)) => Err(RestoreError::RowsAsInserts { table }),

@@ -60,6 +60,8 @@ queries! {
     CATALOG_TRIGGERS = "catalog_triggers", Read;
     /// CHECK constraints.
     CATALOG_CHECKS = "catalog_checks", Read;
+    /// May the role read these tables whole?
+    DIFF_READABLE = "diff_readable", Read;
     /// Where a sequence stands.
     DIFF_SEQUENCE = "diff_sequence", Read;
     /// What a role may do in a database.

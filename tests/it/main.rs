@@ -11,6 +11,8 @@
 mod apply;
 mod architecture;
 mod backup;
+mod cli_bad_input;
+mod cli_recover;
 mod cli_usage;
 mod cluster;
 mod diff_corrupted;
@@ -20,6 +22,7 @@ mod error_codes;
 mod examples;
 mod extract;
 mod fault_apply;
+mod fault_recover;
 mod hand_made_case;
 mod pg;
 mod pg_tls;

@@ -76,7 +76,7 @@ error[backup-version]: the backup /b/shop.dump has archive version 1.17
 error[backup-encoding]: the table of contents of /b/shop.dump is not in UTF-8
   hint: Restore it into a database of its own and dump that again with `pg_dump -Fc -E UTF8`. Nothing was changed.
 error[backup-truncated]: the backup /b/shop.dump is truncated in the rows of public.orders
-  cause: it ends at byte 4711
+  cause: the file ends before the data that begin near byte 4711 do
   hint: Use another copy of this backup, or an older or newer backup. Compare its size and checksum with the original if it was copied. Nothing was changed.
 error[backup-damaged]: the backup /b/shop.dump is damaged in the rows of public.orders
   cause: near byte 4711: corrupt deflate stream

@@ -79,7 +79,7 @@ impl DoctorSummary {
 pub async fn doctor(options: &DoctorOptions, context: &Context) -> Result<DoctorSummary, Error> {
     let mut found = DoctorSummary::default();
     let mut wanted = None;
-    match connect_live(&options.live).await {
+    match connect_live(&options.live, context).await {
         Err(error) => found.add_error("live", &error),
         Ok(session) => match live::look(options, &session, &mut found).await {
             Ok(tables) => wanted = tables,

@@ -44,8 +44,30 @@ impl<'db> Rescue<'db> {
 
     /// `recover` with the text of a recipe.
     pub fn recover_text(&self, recipe: &str) -> Output {
-        let path = self.directory.write("recipe.toml", recipe);
-        self.recover(&path)
+        self.recover_with(recipe, &[])
+    }
+
+    /// The same with further arguments; a flag that is given twice is an error, so `--case` and `--backup` of `more`
+    /// take the place of the usual ones.
+    pub fn recover_with(&self, recipe: &str, more: &[&str]) -> Output {
+        self.rowback.run(self.recover_args(recipe, more))
+    }
+
+    /// The arguments of such a call.
+    pub fn recover_args(&self, recipe: &str, more: &[&str]) -> Vec<String> {
+        let recipe = self.directory.write("recipe.toml", recipe).display().to_string();
+        let mut args = vec!["recover".to_owned(), recipe];
+        for (flag, value) in [
+            ("--backup", self.backup.display().to_string()),
+            ("--live", self.live.url()),
+            ("--case", "case".to_owned()),
+        ] {
+            if !more.contains(&flag) {
+                args.extend([flag.to_owned(), value]);
+            }
+        }
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        args
     }
 
     /// `apply`, confirmed.
