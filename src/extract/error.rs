@@ -48,9 +48,9 @@ pub enum ExtractError {
         /// The table.
         table: TableName,
         /// What PostgreSQL says.
-        source: PgError,
+        source: Box<PgError>,
         /// Where in the text, in words.
-        near: Option<String>,
+        near: Option<Box<str>>,
     },
     /// The predicate matches no row of the backup.
     #[error("the predicate matches no row of \"{table}\" in the backup")]
@@ -127,7 +127,11 @@ impl ExtractError {
             lost @ (PgError::Lost { .. } | PgError::Cancelled { .. } | PgError::Connect { .. }) => {
                 Self::Pg(lost)
             }
-            source => Self::Predicate { table: table.clone(), source, near },
+            source => Self::Predicate {
+                table: table.clone(),
+                source: Box::new(source),
+                near: near.map(String::into_boxed_str),
+            },
         }
     }
 }
@@ -138,7 +142,9 @@ impl Explain for ExtractError {
             Self::UnknownTable { .. } => "unknown-table",
             Self::UnknownColumn { .. } => "unknown-column",
             Self::Refused { source, .. } => source.code(),
-            Self::Predicate { source: PgError::TimedOut { .. }, .. } => "predicate-timeout",
+            Self::Predicate { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
+                "predicate-timeout"
+            }
             Self::Predicate { source, .. } if source.sqlstate() == Some("25006") => "predicate-writes",
             Self::Predicate { .. } => "predicate-failed",
             Self::NothingMatches { .. } => "predicate-matches-nothing",
@@ -173,7 +179,7 @@ impl Explain for ExtractError {
             }
             Self::Predicate { source, near, .. } => {
                 let mut causes = source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines);
-                causes.extend(near.clone());
+                causes.extend(near.as_deref().map(str::to_owned));
                 causes
             }
             Self::NothingMatches { rows: 0, .. } => vec!["the table is empty in the backup".into()],
@@ -205,7 +211,7 @@ impl Explain for ExtractError {
             Self::UnknownTable { .. } => format!("`rowback inspect` lists the tables of a backup. {nothing}"),
             Self::UnknownColumn { .. } => format!("Correct the name. {nothing}"),
             Self::Refused { source, .. } => source.hint(),
-            Self::Predicate { source: PgError::TimedOut { .. }, .. } => {
+            Self::Predicate { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
                 format!("Make the predicate cheaper, or give it more time with `--time-limit`. {nothing}")
             }
             Self::Predicate { source, .. } if source.sqlstate() == Some("25006") => {
