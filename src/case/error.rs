@@ -8,6 +8,7 @@ use crate::backup::BackupError;
 use crate::diff::DiffError;
 use crate::error::{Explain, Kind};
 use crate::extract::ExtractError;
+use crate::ident::TableName;
 use crate::pg::PgError;
 use crate::recipe::RecipeError;
 use crate::scratch::RestoreError;
@@ -82,6 +83,20 @@ pub enum CaseError {
         /// The feature.
         what: &'static str,
     },
+    /// The case has several tables, and none was named.
+    #[error("nothing says which table to show")]
+    TableNotNamed {
+        /// The tables of the case.
+        tables: Vec<TableName>,
+    },
+    /// The case has no such table.
+    #[error("the case has no table {name:?}")]
+    TableNotInCase {
+        /// As it was written.
+        name: String,
+        /// A table of the case with a similar name.
+        nearest: Option<String>,
+    },
     /// A thread died.
     #[error("a working thread ended unexpectedly")]
     Thread(#[source] tokio::task::JoinError),
@@ -100,6 +115,8 @@ impl Explain for CaseError {
             Self::TooLarge { .. } => "plan-too-large",
             Self::OddName { .. } => "odd-name",
             Self::NotInThisVersion { .. } => "not-in-this-version",
+            Self::TableNotNamed { .. } => "table-not-named",
+            Self::TableNotInCase { .. } => "table-not-in-case",
             Self::Thread(_) => "thread-died",
         }
     }
@@ -107,7 +124,9 @@ impl Explain for CaseError {
     fn kind(&self) -> Kind {
         match self {
             Self::Directory { .. } | Self::Json { .. } | Self::StageMissing { .. } => Kind::Input,
-            Self::NotInThisVersion { .. } => Kind::Usage,
+            Self::NotInThisVersion { .. } | Self::TableNotNamed { .. } | Self::TableNotInCase { .. } => {
+                Kind::Usage
+            }
             Self::Thread(_) => Kind::Bug,
             _ => Kind::Refused,
         }
@@ -123,7 +142,14 @@ impl Explain for CaseError {
             Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],
             Self::OddName { .. } => vec!["it contains a line break".into()],
             Self::Thread(source) => vec![source.to_string()],
-            Self::NoCase { .. } | Self::StageMissing { .. } | Self::NotInThisVersion { .. } => Vec::new(),
+            Self::TableNotNamed { tables } => {
+                let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+                vec![format!("the case has {}", names.join(", "))]
+            }
+            Self::NoCase { .. }
+            | Self::StageMissing { .. }
+            | Self::NotInThisVersion { .. }
+            | Self::TableNotInCase { .. } => Vec::new(),
         }
     }
 
@@ -151,6 +177,11 @@ impl Explain for CaseError {
             ),
             Self::OddName { .. } => format!("Leave the table out of the recovery. {nothing}"),
             Self::NotInThisVersion { .. } => format!("Leave it out of the recipe. {nothing}"),
+            Self::TableNotNamed { .. } => format!("Add `--table SCHEMA.TABLE`. {nothing}"),
+            Self::TableNotInCase { nearest, .. } => match nearest {
+                Some(nearest) => format!("Is `--table {nearest}` meant? {nothing}"),
+                None => format!("`rowback report` lists the tables of the case. {nothing}"),
+            },
             Self::Thread(_) => format!("This is a bug of rowback; please report it. {nothing}"),
         }
     }

@@ -70,6 +70,8 @@ pub enum Command {
     Undo(UndoArgs),
     /// Show what a case found and did
     Report(ReportArgs),
+    /// Show the rows of one table, one by one: the backup's beside live's, with verdict and reason
+    Show(ShowArgs),
     /// Only the first stage: choose the rows in the backup and stage them in the case
     Extract(ExtractArgs),
     /// Only the second stage: hold the staged rows against live
@@ -253,6 +255,24 @@ pub struct ReportArgs {
     /// Write the report as one HTML file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "json")]
     pub html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub case: CaseDirArgs,
+    /// The table; may be left out where the case has only one
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub table: Option<String>,
+    /// Only rows with these verdicts: lost, damaged, changed, recreated …
+    #[arg(long, value_name = "VERDICT", value_delimiter = ',')]
+    pub verdict: Vec<String>,
+    /// Show values of rows, too, as --show-values does; they may be personal data
+    #[arg(long)]
+    pub values: bool,
+    /// Most rows to show
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -41,6 +41,8 @@ pub fn run(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, Failure> {
     match &cli.command {
         Command::Completions(args) => return commands::completions::run(args),
         Command::Man => return commands::man::run(),
+        // Reads files only: Ctrl-C may end it as it ends any other filter.
+        Command::Show(args) => return commands::show::run(args, env, output),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {

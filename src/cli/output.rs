@@ -1,6 +1,6 @@
 //! The only writer to stdout and stderr: results on stdout, everything else on stderr.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, StdoutLock, Write};
 
 use rowback::env::Env;
 use serde::Serialize;
@@ -76,6 +76,11 @@ impl Output {
         }
     }
 
+    /// Text or JSON?
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// How progress is shown.
     pub fn chatter(&self) -> Chatter {
         self.chatter
@@ -126,6 +131,48 @@ impl Output {
     }
 }
 
+/// Stdout for results that are too many to be kept, written as they come.
+pub struct Results {
+    stdout: BufWriter<StdoutLock<'static>>,
+}
+
+impl Results {
+    /// Nobody else writes to stdout as long as it lives.
+    pub fn open() -> Self {
+        Self { stdout: BufWriter::new(io::stdout().lock()) }
+    }
+
+    /// Adds text.
+    pub fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.stdout.write_all(text.as_bytes()).map_err(|error| unwritable(&error))
+    }
+
+    /// Writes what is still held back.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        self.stdout.flush().map_err(|error| unwritable(&error))
+    }
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure::input("output-unwritable", "the result cannot be written to stdout", error)
+}
+
+/// A value as JSON on one line.
+pub fn json_text<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| {
+        Failure::input("output-unwritable", "the result cannot be written as JSON", &io::Error::other(error))
+    })
+}
+
+/// Columns of the terminal; behind a pipe those of the terminal where a pager will show it, else `COLUMNS` or 100.
+pub fn width(env: &Env) -> u16 {
+    let size = |found: rustix::io::Result<rustix::termios::Winsize>| found.ok().map(|size| size.ws_col);
+    let terminal = size(rustix::termios::tcgetwinsize(io::stdout()))
+        .or_else(|| size(rustix::termios::tcgetwinsize(io::stderr())));
+    let wished = || env.var("COLUMNS").and_then(|columns| columns.parse().ok());
+    terminal.filter(|columns| *columns > 0).or_else(wished).unwrap_or(100)
+}
+
 /// `{"schema": 1, "command": …, …}`; a result that is no object goes below `result`.
 fn envelope<T: Serialize>(command: &str, result: &T) -> Result<Value, Failure> {
     let body = serde_json::to_value(result).map_err(|error| {
@@ -167,9 +214,7 @@ pub fn ask(question: &str) -> Option<String> {
 /// Prints a result as it stands.
 pub fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
-        Failure::input("output-unwritable", "the result cannot be written to stdout", &error)
-    })
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| unwritable(&error))
 }
 
 /// Writes to stderr; when that fails there is nobody left to tell.

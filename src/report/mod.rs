@@ -3,11 +3,13 @@
 
 mod html;
 mod markup;
+mod row;
 mod state;
 pub mod table;
 mod text;
 mod words;
 
+pub use row::ShownRow;
 pub use state::State;
 pub use words::{shell_word, visible};
 

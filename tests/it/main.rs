@@ -30,6 +30,7 @@ mod predicate;
 mod prop_values;
 mod queries;
 mod report;
+mod show;
 mod staging;
 mod staging_files;
 mod support;

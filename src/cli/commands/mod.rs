@@ -11,6 +11,7 @@ pub mod man;
 mod plan;
 mod recover;
 mod report;
+pub mod show;
 mod undo;
 mod verify;
 
@@ -44,6 +45,7 @@ pub async fn dispatch(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, F
         Command::Plan(args) => plan::run(args, &context, output).await,
         Command::Inspect(args) => inspect::run(args, &context, output).await,
         Command::Doctor(args) => doctor::run(args, &context, output).await,
+        Command::Show(args) => show::run(args, env, output),
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
     }
