@@ -13,6 +13,7 @@ pub mod cancel;
 pub mod case;
 pub mod catalog;
 pub mod clock;
+pub mod compare;
 pub mod diff;
 pub mod env;
 pub mod error;

@@ -17,6 +17,8 @@ pub enum Step {
     Apply,
     /// Staged rows compared with live after apply; units are rows.
     Verify,
+    /// Rows of a backup held against live as they are read; units are rows of the backup.
+    Compare,
     /// Rows taken back; units are rows.
     Undo,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::apply::ApplyError;
 use crate::backup::BackupError;
+use crate::compare::CompareError;
 use crate::diff::DiffError;
 use crate::error::{Explain, Kind};
 use crate::extract::ExtractError;
@@ -231,6 +232,8 @@ errors! {
     Scratch(RestoreError),
     /// Extraction.
     Extract(ExtractError),
+    /// A comparison of whole tables.
+    Compare(CompareError),
     /// Staging and diff files.
     Staging(StagingError),
     /// The diff.

@@ -17,6 +17,7 @@ mod verifying;
 mod writing;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use doctor::{Check, DoctorOptions, DoctorSummary, doctor};
@@ -29,7 +30,9 @@ pub use timing::Timings;
 pub use verifying::{VerifySummary, verify};
 pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
+use crate::backup::Backup;
 use crate::cancel::CancelToken;
+use crate::compare::{self, CompareInput, CompareOptions, Comparison};
 use crate::env::Env;
 use crate::pg::{ConnectSettings, PgError, ReadSession, SessionOptions};
 use crate::progress::SharedProgress;
@@ -108,6 +111,22 @@ pub async fn diff(
     let settings = settings_of(&recipe, live, &context.env)?;
     let session = connect_live(&settings, context).await?;
     stages::diff(&layout, &recipe, session, context).await
+}
+
+/// Whole tables of a backup against live; makes no case, writes nothing.
+pub async fn compare(
+    backup: &Path,
+    live: &ConnectSettings,
+    options: &CompareOptions,
+    context: &Context,
+) -> Result<Comparison, Error> {
+    let input = CompareInput {
+        backup: Arc::new(Backup::open(backup)?),
+        live,
+        progress: &context.progress,
+        cancel: &context.cancel,
+    };
+    Ok(compare::run(&input, options).await?)
 }
 
 /// From verdicts to batches; asks no database.

@@ -80,6 +80,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Check a backup to its last block and say what is in it
     Inspect(InspectArgs),
+    /// Hold whole tables of a backup against live: what is missing, changed or new there
+    Compare(CompareArgs),
     /// Check that everything a recovery needs is there, without starting it
     Doctor(DoctorArgs),
     /// Print the completions for a shell
@@ -283,6 +285,30 @@ pub struct InspectArgs {
     /// Lines of sha256sum that must match, else nothing else is done
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub manifest: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The backup: a file or directory of pg_dump
+    #[arg(long, value_name = "BACKUP", value_hint = ValueHint::AnyPath)]
+    pub backup: PathBuf,
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// A table to compare; may be given more than once [default: every table of the backup]
+    #[arg(long = "table", value_name = "SCHEMA.TABLE")]
+    pub tables: Vec<String>,
+    /// Rows of each sort whose keys are named
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub samples: u16,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct MemoryArgs {
+    /// About the most memory that rows and keys may take, in MB; what does not fit goes another way
+    #[arg(long, value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub memory: u32,
 }
 
 #[derive(Debug, Args)]

@@ -26,7 +26,7 @@ fn verb(step: Step) -> &'static str {
         Step::Inspect => "checking",
         Step::Load => "loading",
         Step::Extract => "staging",
-        Step::Diff => "comparing",
+        Step::Diff | Step::Compare => "comparing",
         Step::Apply => "applying",
         Step::Verify => "verifying",
         Step::Undo => "undoing",

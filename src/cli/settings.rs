@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rowback::case::RecoverOptions;
+use rowback::compare::CompareOptions;
 use rowback::env::Env;
 use rowback::ident::TableName;
 use rowback::pg::ConnectSettings;
@@ -12,7 +13,10 @@ use rowback::recipe::{BackupLocation, Kind, Recipe, without_password};
 use rowback::scratch::ScratchOptions;
 use rowback::staging::StagingFormat;
 
-use super::args::{ExtractArgs, KindWord, LiveArgs, RecipeArgs, RecoverArgs, SourceArgs, StagingWord};
+use super::args::{
+    CompareArgs, ExtractArgs, KindWord, LiveArgs, MemoryArgs, RecipeArgs, RecoverArgs, SourceArgs,
+    StagingWord,
+};
 use super::failure::Failure;
 use super::output::Output;
 
@@ -64,18 +68,45 @@ pub fn recipe(what: &RecipeArgs) -> Result<Recipe, Failure> {
     if let Some(path) = &what.recipe {
         return Ok(Recipe::load(path)?);
     }
-    let name = what.table.as_deref().unwrap_or_default();
-    let table = TableName::parse(name).ok_or_else(|| {
-        let hint =
-            "Write --table schema.table, or only the table when it is in \"public\". Nothing was touched.";
-        Failure::usage("wrong-table-name", format!("{name:?} is no table name"), hint)
-    })?;
+    let table = table_name(what.table.as_deref().unwrap_or_default())?;
     let kind = match what.kind {
         KindWord::Deleted => Kind::Deleted,
         KindWord::Corrupted => Kind::Corrupted,
         KindWord::Misrouted => Kind::Misrouted,
     };
     Ok(Recipe::single_table(table, what.condition.as_deref().unwrap_or_default(), kind)?)
+}
+
+/// The value of `--table`.
+pub fn table_name(name: &str) -> Result<TableName, Failure> {
+    TableName::parse(name).ok_or_else(|| {
+        let hint =
+            "Write --table schema.table, or only the table when it is in \"public\". Nothing was touched.";
+        Failure::usage("wrong-table-name", format!("{name:?} is no table name"), hint)
+    })
+}
+
+/// Where `compare` looks for live, and what it compares.
+pub fn compare(
+    args: &CompareArgs,
+    env: &Env,
+    output: &Output,
+) -> Result<(ConnectSettings, CompareOptions), Failure> {
+    let tables = args.tables.iter().map(|name| table_name(name)).collect::<Result<_, _>>()?;
+    let origin = if args.live.live.is_some() { "--live" } else { "PG* variables and defaults" };
+    let live = resolve(args.live.live.as_deref(), origin, env, output)?;
+    output.note(&format!("live: {} (from {origin})", live.describe()));
+    let options = CompareOptions {
+        tables,
+        memory_bytes: bytes(&args.memory),
+        samples: usize::from(args.samples),
+        show_values: output.shows_values(),
+    };
+    Ok((live, options))
+}
+
+fn bytes(memory: &MemoryArgs) -> usize {
+    usize::try_from(memory.memory).unwrap_or(usize::MAX).saturating_mul(1_000_000)
 }
 
 /// `--backup`, else the recipe's; the recipe is left naming the one that is used.

@@ -10,7 +10,7 @@ use super::support::repository;
 const LONGEST_FILE: usize = 600;
 
 /// The layer of each module of the library; a module imports only from lower ones.
-const LAYERS: [(&str, u8); 21] = [
+const LAYERS: [(&str, u8); 22] = [
     ("error", 0),
     ("ident", 0),
     ("progress", 0),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u8); 21] = [
     ("backup", 4),
     ("scratch", 4),
     ("extract", 4),
+    ("compare", 4),
     ("diff", 4),
     ("plan", 4),
     ("apply", 4),
@@ -35,7 +36,8 @@ const LAYERS: [(&str, u8); 21] = [
 ];
 
 /// Inside layer 4 a stage may name the types that the stages before it put out.
-const STAGE_EDGES: [(&str, &[&str]); 6] = [
+const STAGE_EDGES: [(&str, &[&str]); 7] = [
+    ("compare", &["recipe", "backup"]),
     ("scratch", &["backup"]),
     ("extract", &["recipe", "scratch"]),
     ("diff", &["recipe", "extract"]),

@@ -15,6 +15,7 @@ mod cli_bad_input;
 mod cli_recover;
 mod cli_usage;
 mod cluster;
+mod compare;
 mod diff_corrupted;
 mod diff_misrouted;
 mod doctor;

@@ -1,6 +1,7 @@
 //! One file per subcommand: settings → library call → output.
 
 mod apply;
+mod compare;
 pub mod completions;
 mod confirm;
 mod diff;
@@ -44,6 +45,7 @@ pub async fn dispatch(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, F
         Command::Diff(args) => diff::run(args, &context, output).await,
         Command::Plan(args) => plan::run(args, &context, output).await,
         Command::Inspect(args) => inspect::run(args, &context, output).await,
+        Command::Compare(args) => compare::run(args, &context, output).await,
         Command::Doctor(args) => doctor::run(args, &context, output).await,
         Command::Show(args) => show::run(args, env, output),
         Command::Completions(args) => completions::run(args),

@@ -1,6 +1,7 @@
 //! Results as text for people. Pure: from a summary to its lines.
 
 mod apply;
+mod compare;
 mod plan;
 
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::path::Path;
 use rowback::case::{DoctorSummary, ExtractSummary, VerifySummary};
 
 pub use self::apply::{apply, undo};
+pub use self::compare::compare;
 pub use self::plan::{diff, plan};
 use super::output::{Output, Paint};
 use super::table::{Align, counted, grouped, table};

@@ -1,0 +1,288 @@
+//! Holds whole tables of a backup against live without a scratch database: which rows live lacks, which differ, which
+//! are new. The backup's rows are streamed from the archive, live's from COPY under the same settings; rows meet by key
+//! and are held against each other as text. Reads only, and decides nothing: what it finds is where a recipe begins.
+
+mod columns;
+mod error;
+mod feed;
+mod instant;
+mod meeting;
+mod pending;
+mod tally;
+mod walk;
+
+pub use error::CompareError;
+pub use tally::{BothValues, ChangedSample, ColumnChange, KeyTexts, Samples};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use self::columns::Compared;
+use self::feed::Part;
+use self::meeting::Meeting;
+use self::pending::Key;
+use self::walk::Walk;
+use crate::backup::{Backup, TableData};
+use crate::cancel::CancelToken;
+use crate::catalog::load::{Place, load};
+use crate::catalog::{Catalog, Table};
+use crate::ident::{Ident, TableName};
+use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
+use crate::progress::{SharedProgress, Step};
+use crate::recipe::nearest;
+
+/// What is compared and how.
+#[derive(Debug, Clone)]
+pub struct CompareOptions {
+    /// The tables, as the backup names them; empty: all that it holds.
+    pub tables: Vec<TableName>,
+    /// About the most memory that waiting rows may take before they go to temporary files.
+    pub memory_bytes: usize,
+    /// Rows of each sort that are named.
+    pub samples: usize,
+    /// May values of rows be told, beside keys?
+    pub show_values: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// The live database.
+    pub live: ServerIdentity,
+    /// The tables that were compared, by name.
+    pub tables: Vec<TableComparison>,
+    /// Tables of the backup that could not be compared, and why.
+    pub skipped: BTreeMap<TableName, String>,
+}
+
+impl Comparison {
+    /// Is every table that was asked for compared?
+    pub fn is_complete(&self) -> bool {
+        self.skipped.is_empty()
+    }
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableComparison {
+    /// Its name.
+    pub table: TableName,
+    /// The key by which rows meet; empty where the table has none and whole rows were counted.
+    pub key: Vec<Ident>,
+    /// Rows in the backup.
+    pub backup_rows: u64,
+    /// Rows in live.
+    pub live_rows: u64,
+    /// Rows that are in the backup only.
+    pub missing: u64,
+    /// Rows that are in both and differ.
+    pub changed: u64,
+    /// Rows that are in live only.
+    pub new: u64,
+    /// Changed rows by column.
+    pub changed_columns: BTreeMap<Ident, u64>,
+    /// Columns that one side lacks, or that live generates: not compared.
+    pub not_compared: Vec<Ident>,
+    /// A few rows of each sort.
+    pub samples: Samples,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Where things are and who may stop us.
+pub struct CompareInput<'a> {
+    /// The backup.
+    pub backup: Arc<Backup>,
+    /// Live.
+    pub live: &'a ConnectSettings,
+    /// Progress.
+    pub progress: &'a SharedProgress,
+    /// Stop?
+    pub cancel: &'a CancelToken,
+}
+
+/// Compares every table of the options, in one snapshot of live.
+pub async fn run(input: &CompareInput<'_>, options: &CompareOptions) -> Result<Comparison, CompareError> {
+    let session = ReadSession::connect(input.live, &SessionOptions::named("rowback")).await?;
+    let catalog = load(Place::Live(&session)).await?;
+    let mut skipped = BTreeMap::new();
+    let wanted = wanted(&input.backup, &catalog, &options.tables, &mut skipped)?;
+    let mut tables = Vec::new();
+    for (name, parts) in wanted {
+        let Some(table) = catalog.tables.get(&name) else {
+            skipped.insert(name, "live has no such table".to_owned());
+            continue;
+        };
+        input.progress.start(Step::Compare, &name.to_string(), None);
+        let job = match Job::new(table, parts) {
+            Ok(job) => job,
+            Err(reason) => {
+                skipped.insert(name, reason);
+                continue;
+            }
+        };
+        tables.push(job.run(input, &session, options).await?);
+        input.progress.finish(Step::Compare);
+    }
+    Ok(Comparison { live: session.identity().await?, tables, skipped })
+}
+
+/// The backup's tables by the name of their root in live, with the parts that hold their rows.
+fn wanted(
+    backup: &Backup,
+    live: &Catalog,
+    named: &[TableName],
+    skipped: &mut BTreeMap<TableName, String>,
+) -> Result<BTreeMap<TableName, Vec<Part>>, CompareError> {
+    let held = &backup.contents().tables;
+    let root = |stored: &TableName, target: &TableName| {
+        let of = live.root_of(stored);
+        if of != stored || live.tables.contains_key(stored) {
+            of.clone()
+        } else {
+            live.root_of(target).clone()
+        }
+    };
+    let mut found: BTreeMap<TableName, Vec<Part>> = BTreeMap::new();
+    for (stored, rows) in held {
+        let (target, reason) = match rows {
+            TableData::Rows { target, .. } => (target, None),
+            TableData::Inserts { .. } => (stored, Some("the backup holds its rows as INSERT commands")),
+            TableData::Missing => (stored, Some("the backup does not hold its rows")),
+        };
+        let table = root(stored, target);
+        if !named.is_empty() && !named.contains(&table) && !named.contains(stored) {
+            continue;
+        }
+        match (rows, reason) {
+            (TableData::Rows { columns, .. }, _) => found
+                .entry(table)
+                .or_default()
+                .push(Part { stored_as: stored.clone(), columns: columns.clone() }),
+            (_, reason) => {
+                skipped.insert(table, reason.unwrap_or_default().to_owned());
+            }
+        }
+    }
+    // A table of which a part is missing is not compared at all: its rows would look new.
+    found.retain(|table, _| !skipped.contains_key(table));
+    let known = |name: &&TableName| {
+        found.contains_key(live.root_of(name))
+            || skipped.contains_key(live.root_of(name))
+            || held.contains_key(*name)
+    };
+    match named.iter().find(|name| !known(name)) {
+        None => Ok(found),
+        Some(name) => {
+            let all: Vec<String> = held.keys().map(TableName::to_string).collect();
+            let nearest = nearest(&name.to_string(), all.iter().map(String::as_str)).map(str::to_owned);
+            Err(CompareError::UnknownTable { table: name.clone(), nearest })
+        }
+    }
+}
+
+/// One table to be compared.
+struct Job<'a> {
+    table: &'a Table,
+    parts: Vec<Part>,
+    columns: Vec<Ident>,
+    compared: Vec<Compared>,
+    key: Vec<Ident>,
+    not_compared: Vec<Ident>,
+    notes: Vec<String>,
+}
+
+impl<'a> Job<'a> {
+    /// Why it cannot be compared, otherwise.
+    fn new(table: &'a Table, parts: Vec<Part>) -> Result<Self, String> {
+        let on_both = |name: &Ident| {
+            let written = table.column(name).is_some_and(|column| !column.generated);
+            written && parts.iter().all(|part| part.columns.contains(name))
+        };
+        let first = parts.first().map(|part| part.columns.clone()).unwrap_or_default();
+        let (columns, mut not_compared): (Vec<Ident>, Vec<Ident>) = first.into_iter().partition(&on_both);
+        not_compared.extend(table.column_names().filter(|name| !on_both(name)).cloned());
+        not_compared.sort();
+        not_compared.dedup();
+        if columns.is_empty() {
+            return Err("backup and live have no column in common".to_owned());
+        }
+        let mut notes = Vec::new();
+        let key = table.key_columns().unwrap_or_default();
+        if let Some(lacking) = key.iter().find(|name| !columns.contains(name)) {
+            return Err(format!("its key column \"{lacking}\" is not in the backup"));
+        }
+        if key.is_empty() {
+            notes.push(
+                "it has no key: whole rows are counted, and a changed row counts as missing and as new"
+                    .into(),
+            );
+        }
+        let kinds = columns.iter().filter_map(|name| table.column(name)).map(Compared::of).collect();
+        Ok(Self { table, parts, columns, compared: kinds, key, not_compared, notes })
+    }
+
+    /// Where the key's columns stand among those compared.
+    fn row_key(&self) -> Key {
+        let place = |name: &Ident| self.columns.iter().position(|column| column == name);
+        if self.key.is_empty() { Key::Row } else { Key::Columns(self.key.iter().filter_map(place).collect()) }
+    }
+
+    async fn run(
+        self,
+        input: &CompareInput<'_>,
+        session: &ReadSession,
+        options: &CompareOptions,
+    ) -> Result<TableComparison, CompareError> {
+        let encoding = &input.backup.contents().encoding;
+        let live = feed::live(session, self.table, &self.columns, encoding).await?;
+        let backup =
+            feed::backup(&input.backup, &self.parts, &self.columns, self.table, input.progress, input.cancel);
+        let mut walk = Walk::new(backup.rows, live.rows);
+        let mut meeting = Meeting::new(self.row_key(), &self.compared, &self.table.name, options);
+        let outcome = loop {
+            if input.cancel.is_cancelled() {
+                break Err(CompareError::Cancelled);
+            }
+            match walk.next(|side, row| meeting.add(side, row)).await {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            if meeting.is_full() {
+                meeting.ask(input, encoding).await?;
+            }
+        };
+        let (backup_rows, live_rows) = (walk.backup.rows, walk.live.rows);
+        // Closing the channels ends both tasks; their own errors come first, since they cut the rows short.
+        drop(walk);
+        if outcome.is_ok() {
+            backup.task.await??;
+            live.task.await??;
+        }
+        outcome?;
+        meeting.finish(input, encoding).await.map(|(tally, asked)| {
+            let mut notes = self.notes;
+            notes.extend(asked);
+            TableComparison {
+                table: self.table.name.clone(),
+                backup_rows,
+                live_rows,
+                missing: tally.missing,
+                changed: tally.changed,
+                new: tally.new,
+                changed_columns: tally
+                    .columns
+                    .iter()
+                    .map(|(&at, count)| (self.columns[at].clone(), *count))
+                    .collect(),
+                samples: tally.samples(&self.key, &self.columns, options.show_values),
+                key: self.key,
+                not_compared: self.not_compared,
+                notes,
+            }
+        })
+    }
+}
