@@ -15,7 +15,7 @@ use crate::plan::{
     self, Action, Batch, BatchTable, Firing, Part, Plan, RowOrder, SequenceMove, pack, sha256_hex,
 };
 use crate::recipe::Triggers;
-use crate::value::copy_text::{fields, is_null, push_field};
+use crate::value::copy_text::{NULL, fields, is_null, push_field};
 
 /// A batch ends early where rows are large: it is held in memory, and so is its undo.
 const BATCH_BYTES: usize = 16 << 20;
@@ -278,12 +278,10 @@ fn push_insert(text: &mut Vec<u8>, target: &Target<'_>, staged: &[u8], diff: &Di
         if at > 0 {
             text.push(b'\t');
         }
-        let left_null = diff.columns.contains(name);
-        text.extend_from_slice(if left_null {
-            b"\\N"
-        } else {
-            raw.get(*position).copied().unwrap_or(b"\\N")
-        });
+        match diff.backup.get(name.as_str()).filter(|_| diff.columns.contains(name)) {
+            Some(told) => push_field(text, true, told.as_str().map(str::as_bytes)),
+            None => text.extend_from_slice(raw.get(*position).copied().unwrap_or(NULL)),
+        }
     }
     text.push(b'\n');
 }

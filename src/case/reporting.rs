@@ -106,7 +106,7 @@ fn reported_table(layout: &Layout, table: &DiffedTable, show_values: bool) -> Re
         } {
             if is_left(&row) {
                 left.add(NAMED_ROWS, || reported_row(row, show_values));
-            } else if row.action != RowAction::None && !row.reason.is_empty() {
+            } else if row.action.writes() && !row.reason.is_empty() {
                 partly.add(NAMED_ROWS, || reported_row(row, show_values));
             }
         }

@@ -17,7 +17,7 @@ use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
 use crate::plan::sha256_hex;
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Recipe, Recreated, Selection};
+use crate::recipe::{Recipe, Selection};
 use crate::scratch::Scratch;
 use crate::staging::{Manifest, StagingFormat};
 
@@ -119,9 +119,6 @@ fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     }
     if recipe.backup.after.is_some() {
         return refuse("a backup taken after the accident");
-    }
-    if recipe.policy.recreated == Recreated::Repoint {
-        return refuse("recreated = \"repoint\"");
     }
     if recipe.policy.recreate {
         return refuse("recreate = true");
@@ -231,7 +228,7 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
         .tables
         .iter()
         .flat_map(|table| &table.actions)
-        .filter(|(action, _)| **action != diff::RowAction::None)
+        .filter(|(action, _)| action.writes())
         .map(|(_, count)| *count)
         .chain(diffed.followers().into_values().map(|(moved, cascaded)| moved + cascaded))
         .sum();

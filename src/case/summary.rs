@@ -40,9 +40,9 @@ impl DiffSummary {
         let mut conflicts = 0;
         for table in &diffed.tables {
             let counts = verdicts.entry(table.table.clone()).or_default();
+            conflicts += table.conflicts();
             for (verdict, count) in &table.verdicts {
                 counts.insert(verdict.word().to_owned(), *count);
-                conflicts += if Verdict::is_conflict(*verdict) { *count } else { 0 };
             }
         }
         for (table, (moved, cascaded)) in diffed.followers() {

@@ -65,10 +65,7 @@ pub(super) fn summarize(
         plan.totals.relink += count(Verdict::Unlinked);
         let repairs = updates - count(Verdict::Unlinked).min(updates);
         plan.totals.repair += repairs;
-        let conflicts: u64 =
-            Verdict::ALL.into_iter().filter(|verdict| verdict.is_conflict()).map(count).sum();
-        let overwritten = repairs.saturating_sub(count(Verdict::Damaged) + count(Verdict::Misrouted));
-        plan.totals.conflicts += conflicts - overwritten.min(conflicts);
+        plan.totals.conflicts += table.conflicts();
         let live = diffed.catalog.tables.get(&table.table).filter(|_| checks.triggers == Triggers::Fire);
         if let Some(live) = live {
             plan.triggers.extend(plan::triggers_that_fire(live, &actions_of(table)));

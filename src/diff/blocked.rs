@@ -33,6 +33,8 @@ struct ByColumns {
     blocked: HashMap<Key, Block>,
     recovered: HashSet<Key>,
     unneeded: HashSet<Key>,
+    /// Lost keys, and the key of the row that stands in.
+    repointed: HashMap<Key, Key>,
 }
 
 /// What is known of rows as parents, by table and referenced columns.
@@ -88,6 +90,19 @@ impl Parents {
         if let Some(by) = self.get_mut(table, columns) {
             by.recovered.insert(key);
         }
+    }
+
+    /// What refers to a row by `lost` is to refer to `instead`. True when that was not known.
+    pub fn repoint(&mut self, table: &TableName, columns: &[Ident], lost: Key, instead: &Key) -> bool {
+        let Some(by) = self.get_mut(table, columns) else { return false };
+        by.recovered.remove(&lost);
+        by.unneeded.remove(&lost);
+        by.repointed.insert(lost, instead.clone()).as_ref() != Some(instead)
+    }
+
+    /// The key to which a reference to this lost one goes.
+    pub fn repointed(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Key> {
+        self.get(fk)?.repointed.get(key)
     }
 
     /// A row will have this key when it has moved with its owner.

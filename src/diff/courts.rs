@@ -38,6 +38,7 @@ pub(super) async fn all<'a>(
             charges: charges::of(input.recipe, fit)?,
             leads_convoy: false,
             changed: input.recipe.policy.changed,
+            recreated: input.recipe.policy.recreated,
             links: if leaves { Links::Leave } else { Links::Repair },
         };
         damage::check(session, &court).await?;

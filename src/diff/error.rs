@@ -280,7 +280,9 @@ impl Explain for DiffError {
                 "The file must be CSV, its first line the names of columns of {table} that name a row. {nothing}"
             ),
             Self::ToldToFail { .. } => {
-                format!("Look at the rows with `rowback report`, or choose another policy. {nothing}")
+                format!(
+                    "Choose another policy and run it again to see the rows: `rowback show` lists them, with what differs. {nothing}"
+                )
             }
             Self::Unreadable { .. } => format!("Run `rowback diff` again. {nothing}"),
             Self::Unprintable => format!("This is a bug of rowback; please report it. {nothing}"),

@@ -146,10 +146,8 @@ async fn children(
     if with_key.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<StagedRow> = with_key
-        .iter()
-        .map(|&at| StagedRow { fields: moving[at].live.clone(), origin: String::new() })
-        .collect();
+    let rows: Vec<StagedRow> =
+        with_key.iter().map(|&at| StagedRow::of(moving[at].live.clone(), String::new())).collect();
     let rows: Vec<&StagedRow> = rows.iter().collect();
     let names: Vec<String> =
         child.columns.iter().map(|column| format!("c.{}", column.live.name.quoted())).collect();

@@ -127,6 +127,24 @@ impl IdentityRule {
         Entity::Uncertain(format!("nothing tells whether it is the same entity; {hint} decides"))
     }
 
+    /// Do the columns that the recipe names say that it is another one?
+    pub fn says_other(&self, staged: &StagedRow, live: &[Box<[u8]>]) -> bool {
+        self.given.iter().any(|&at| staged.fields[at] != live[at])
+    }
+
+    /// Was live's row made before the backup's? Then it is not that row made again.
+    pub fn is_older(&self, live: &[Box<[u8]>], staged: &StagedRow) -> bool {
+        // Of ISO texts the order is that of the times, but for infinity, BC and years of five digits.
+        let is_plain = |value: &[u8]| {
+            value.first().is_some_and(u8::is_ascii_digit)
+                && value.get(4) == Some(&b'-')
+                && !value.ends_with(b"BC")
+        };
+        self.created
+            .iter()
+            .any(|&at| is_plain(&live[at]) && is_plain(&staged.fields[at]) && live[at] < staged.fields[at])
+    }
+
     /// Was live's row made at another time than the backup's? Then the accident took the old one.
     pub fn was_made_again(&self, staged: &StagedRow, live: &[Box<[u8]>]) -> bool {
         self.created.iter().any(|&at| staged.fields[at] != live[at])

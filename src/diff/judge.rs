@@ -6,13 +6,15 @@ use super::charges::Charge;
 use super::damage::Finding;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
-use super::lookup::StagedRow;
+use super::lookup::{RawRow, StagedRow};
 use super::origin::{Followed, Origin};
+use super::repoint;
 use super::tombstones::Tombstones;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::{ForeignKey, column_list};
 use crate::ident::Ident;
-use crate::recipe::{Changed, Links};
+use crate::recipe::{Changed, Links, Recreated};
+use crate::value::copy_text::NULL;
 
 /// What became of one row and what will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +29,27 @@ pub struct Judgement {
     pub reason: String,
     /// Positions in `Fit::columns`: what an update sets, what an insert leaves null, or what differs.
     pub columns: Vec<usize>,
-    /// What an update sets where that is not the backup's value: position in `Fit::columns` and raw COPY field.
+    /// What is written where that is not the staged row's value: position in `Fit::columns` and raw COPY field.
     pub truth: Vec<(usize, Box<[u8]>)>,
     /// Must nothing be hung on this row?
     pub blocks: bool,
     /// Does the row come back, by us or by other hands, so that cut links to it are set again?
     pub comes_back: bool,
+    /// Live's row that stands in for this one: what hangs on this one is hung on it.
+    pub stand_in: Option<RawRow>,
+}
+
+impl Judgement {
+    /// The row stays out, and nothing may be hung on it.
+    pub fn stop(&mut self, verdict: Verdict, reason: String) {
+        self.verdict = verdict;
+        self.action = RowAction::None;
+        self.reason = reason;
+        self.blocks = true;
+        self.comes_back = false;
+        self.columns.clear();
+        self.truth.clear();
+    }
 }
 
 /// A foreign key upwards from the table.
@@ -63,6 +80,8 @@ pub struct Court<'a> {
     pub leads_convoy: bool,
     /// What is done with changed rows.
     pub changed: Changed,
+    /// What is done with rows that live has again under another key.
+    pub recreated: Recreated,
     /// Are cut links set again?
     pub links: Links,
 }
@@ -211,9 +230,19 @@ impl Court<'_> {
         }
         left_null.sort_unstable();
         left_null.dedup();
+        let truth = left_null.iter().map(|at| (*at, Box::from(NULL))).collect();
+        if !row.was.is_empty() {
+            let hung = repoint::describe(self.fit, row);
+            reason = if reason.is_empty() { hung } else { format!("{hung}; {reason}") };
+        }
+        let mut columns = left_null;
+        columns.extend(row.was.keys());
+        columns.sort_unstable();
+        columns.dedup();
         Judgement {
             action: RowAction::Insert,
-            columns: left_null,
+            columns,
+            truth,
             comes_back: true,
             reason,
             ..still(Verdict::Lost, evidence)
@@ -231,6 +260,11 @@ impl Court<'_> {
         let differing: Vec<usize> = self.differing(row, live).collect();
         if differing.is_empty() {
             return still(Verdict::Same, evidence);
+        }
+        if row.is_repointed(&self.fit.key) {
+            let mut found = still(Verdict::Recreated, evidence);
+            repoint::same_key(self, row, live, &mut found);
+            return found;
         }
         let hint = format!("`identity = [...]` for {}", self.fit.live.name);
         let entity = self.identity.judge(row, live, &[], &hint);
@@ -250,7 +284,9 @@ impl Court<'_> {
             differing.iter().filter(|at| !cut.contains(at)).map(|&at| self.name(at)).collect();
         let came_back = self.identity.was_made_again(row, live);
         if !cut.is_empty() {
-            let reason = if others.is_empty() {
+            let reason = if others.is_empty() && row.is_repointed(&cut) {
+                repoint::describe(self.fit, row)
+            } else if others.is_empty() {
                 String::new()
             } else {
                 format!("live's {} stays as it is", column_list(&others))
@@ -290,9 +326,18 @@ impl Court<'_> {
             return cut;
         }
         let cutting =
-            self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && upward.fk.cuts_link());
-        for (upward, _) in cutting {
+            self.upwards.iter().zip(refers).filter(|(_, refers)| **refers).map(|(upward, _)| upward);
+        for upward in cutting {
             let Some(key) = row.key(&upward.columns) else { continue };
+            // A reference that nobody enforces still names the row that was lost.
+            let dangles = row.is_repointed(&upward.columns)
+                && upward.columns.iter().all(|at| live[*at] == *row.was.get(at).unwrap_or(&row.fields[*at]));
+            if dangles {
+                cut.extend(upward.columns.iter().filter(|at| row.was.contains_key(at)));
+            }
+            if !upward.fk.cuts_link() {
+                continue;
+            }
             let is_set = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
             let is_cut = upward.columns.iter().all(|at| is_set(at) || row.fields[*at] == live[*at])
                 && upward.set.iter().any(|(at, value)| live[*at] == *value && row.fields[*at] != *value);
@@ -316,5 +361,6 @@ fn still(verdict: Verdict, evidence: Evidence) -> Judgement {
         truth: Vec::new(),
         blocks: false,
         comes_back: false,
+        stand_in: None,
     }
 }

@@ -1,6 +1,8 @@
 //! Keyed look-ups in live. Keys travel as a VALUES list, so there is no limit on columns; rows come back as COPY text,
 //! so that they compare byte for byte with staged ones.
 
+use std::collections::BTreeMap;
+
 use super::DiffError;
 use super::drift::Fit;
 use crate::catalog::Table;
@@ -25,6 +27,8 @@ pub struct StagedRow {
     pub fields: Vec<Box<[u8]>>,
     /// Why it is staged.
     pub origin: String,
+    /// What stood in the backup where `fields` now names another parent, by position.
+    pub was: BTreeMap<usize, RawKey>,
 }
 
 impl StagedRow {
@@ -33,7 +37,12 @@ impl StagedRow {
         let all: Vec<&[u8]> = fields(row).collect();
         let field = |at: usize| all.get(at).copied().unwrap_or(b"\\N");
         let origin = fit.origin.map_or(String::new(), |at| text(field(at)).unwrap_or_default());
-        Self { fields: fit.columns.iter().map(|column| field(column.staged).into()).collect(), origin }
+        Self::of(fit.columns.iter().map(|column| field(column.staged).into()).collect(), origin)
+    }
+
+    /// A row as it is.
+    pub fn of(fields: RawRow, origin: String) -> Self {
+        Self { fields, origin, was: BTreeMap::new() }
     }
 
     /// A row of which only the key is known: raw fields joined by tabs, in the order of the fit's key.
@@ -42,12 +51,27 @@ impl StagedRow {
         for (&at, value) in fit.key.iter().zip(fields(key)) {
             row[at] = value.into();
         }
-        Self { fields: row, origin: String::new() }
+        Self::of(row, String::new())
     }
 
     /// Raw fields at these positions, joined by tabs; `None` when one of them is null.
     pub fn key(&self, positions: &[usize]) -> Option<Box<[u8]>> {
         key_of(&self.fields, positions)
+    }
+
+    /// The same as the backup has them.
+    pub fn key_before(&self, positions: &[usize]) -> Option<RawKey> {
+        if positions.iter().all(|at| !self.was.contains_key(at)) {
+            return self.key(positions);
+        }
+        let mut row = self.fields.clone();
+        self.was.iter().for_each(|(at, value)| row[*at].clone_from(value));
+        key_of(&row, positions)
+    }
+
+    /// Does another parent's key stand in one of these columns?
+    pub fn is_repointed(&self, positions: &[usize]) -> bool {
+        positions.iter().any(|at| self.was.contains_key(at))
     }
 }
 

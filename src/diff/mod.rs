@@ -16,6 +16,7 @@ mod origin;
 mod pass;
 mod privilege;
 mod probe;
+mod repoint;
 mod rows;
 mod tombstones;
 mod travel;
@@ -29,6 +30,7 @@ pub use verdict::{Evidence, RowAction, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +48,7 @@ use crate::extract::Extracted;
 use crate::ident::{Ident, TableName};
 use crate::pg::{ReadSession, ServerIdentity, column};
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Changed, Recipe};
+use crate::recipe::{Changed, Recipe, Recreated};
 use crate::sql::registry;
 use crate::staging::{StagedFile, StagingFormat, make_directory};
 
@@ -119,6 +121,18 @@ pub struct DiffedTable {
     pub actions: BTreeMap<RowAction, u64>,
     /// Rows that will be written, by evidence.
     pub written: BTreeMap<Evidence, u64>,
+    /// Rows of a verdict that is a conflict, with which the recipe's policy knows what to do.
+    #[serde(default)]
+    pub by_policy: BTreeMap<Verdict, u64>,
+}
+
+impl DiffedTable {
+    /// Rows that are left for a human.
+    pub fn conflicts(&self) -> u64 {
+        let conflicts = self.verdicts.iter().filter(|(verdict, _)| verdict.is_conflict());
+        let settled = |verdict: &Verdict| self.by_policy.get(verdict).copied().unwrap_or(0);
+        conflicts.map(|(verdict, rows)| rows.saturating_sub(settled(verdict))).sum()
+    }
 }
 
 /// A sequence and what recovered rows mean for it.
@@ -174,8 +188,13 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     }
     let scene = Scene { input, session, courts: &courts, convoys: &convoys };
     let charged = courts.values().any(|court| !court.charges.is_empty());
+    let repoints = input.recipe.policy.recreated == Recreated::Repoint;
     let asks = |upward: &Upward<'_>| {
-        if charged || upward.verify || upward.fk.cuts_link() { Asks::Recovered } else { Asks::Blocked }
+        if charged || repoints || upward.verify || upward.fk.cuts_link() {
+            Asks::Recovered
+        } else {
+            Asks::Blocked
+        }
     };
     let mut parents = Parents::for_foreign_keys(
         courts.values().flat_map(|court| court.upwards.iter().map(|upward| (upward.fk, asks(upward)))),
@@ -231,7 +250,8 @@ impl Scene<'_, '_> {
         let file = input.extracted.files.iter().find(|file| &file.table.table == name);
         let file = file.ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
         let (progress, cancel) = (input.progress, input.cancel);
-        Ok(Bench { session: self.session, staging: input.staging, file, progress, cancel })
+        let keys = OnceLock::new();
+        Ok(Bench { session: self.session, staging: input.staging, file, progress, cancel, keys })
     }
 
     async fn judge(
@@ -369,6 +389,13 @@ async fn finish(
                 tally.gone
             ));
         }
+        let repointed = tally.actions.get(&RowAction::Repoint).copied().unwrap_or(0);
+        if repointed > 0 {
+            diffed.notes.push(format!(
+                "{repointed} lost rows of {table} were made again under another key: live's rows stay as they are, and what \
+                 hung on the lost ones is hung on them"
+            ));
+        }
         for (name, count) in &tally.missing {
             *diffed.missing.entry(name.clone()).or_default() += count;
         }
@@ -400,6 +427,7 @@ fn diffed_table(input: &DiffInput<'_>, fit: &Fit<'_>, judged: &Judged) -> Diffed
         verdicts: tally.verdicts.clone(),
         actions: tally.actions.clone(),
         written: tally.written.clone(),
+        by_policy: tally.by_policy.clone(),
     }
 }
 
@@ -431,7 +459,6 @@ async fn sequences(
 
 /// The recipe may say that a conflict ends the recovery.
 pub fn fail_where_told(recipe: &Recipe, diffed: &Diffed) -> Result<(), DiffError> {
-    use crate::recipe::Recreated;
     let count = |verdict: Verdict| -> u64 {
         diffed.tables.iter().filter_map(|table| table.verdicts.get(&verdict)).sum()
     };

@@ -3,19 +3,22 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::blocked::{Block, Parents};
 use super::judge::{Court, Judgement};
-use super::lookup::{LiveRow, StagedRow, by_key, text};
+use super::lookup::{LiveRow, StagedRow, by_key, key_of, text};
 use super::probe::{Obstacle, obstacles};
 use super::rows::DiffWriter;
 use super::travel::Travel;
 use super::verdict::{Evidence, RowAction, Verdict};
-use super::{DiffError, conditions, damage, verify_parents};
+use super::{DiffError, conditions, damage, repoint, verify_parents};
 use crate::cancel::CancelToken;
+use crate::catalog::column_list;
 use crate::ident::Ident;
 use crate::pg::ReadSession;
 use crate::progress::{SharedProgress, Step};
+use crate::recipe::Recreated;
 use crate::staging::{StagedFile, StagingReader};
 
 /// Rows that are looked up together.
@@ -31,6 +34,8 @@ pub struct Tally {
     pub verdicts: BTreeMap<Verdict, u64>,
     /// Rows that will be written, by evidence.
     pub written: BTreeMap<Evidence, u64>,
+    /// Rows of a verdict that is a conflict, with which the policy knows what to do.
+    pub by_policy: BTreeMap<Verdict, u64>,
     /// Rows by action.
     pub actions: BTreeMap<RowAction, u64>,
     /// Lost rows that hang on a parent, by name of the foreign key.
@@ -50,6 +55,9 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         for (verdict, count) in &other.verdicts {
             *self.verdicts.entry(*verdict).or_default() += count;
+        }
+        for (verdict, count) in &other.by_policy {
+            *self.by_policy.entry(*verdict).or_default() += count;
         }
         for (action, count) in &other.actions {
             *self.actions.entry(*action).or_default() += count;
@@ -72,6 +80,8 @@ pub struct Bench<'a> {
     pub progress: &'a SharedProgress,
     /// Stop?
     pub cancel: &'a CancelToken,
+    /// The keys of all staged rows, once somebody needed them.
+    pub keys: OnceLock<HashSet<Box<[u8]>>>,
 }
 
 /// Where a pass writes.
@@ -107,10 +117,17 @@ pub async fn run(
         if chunk.is_empty() {
             return Ok(tally);
         }
+        let refers = conditions::hold(bench.session, court, &chunk.iter().collect::<Vec<_>>()).await?;
+        let mut stuck = BTreeMap::new();
+        for (at, (row, refers)) in chunk.iter_mut().zip(&refers).enumerate() {
+            stuck.extend(repoint::rewrite(court, parents, row, refers).err().map(|problem| (at, problem)));
+        }
         let rows: Vec<&StagedRow> = chunk.iter().collect();
         let live = by_key(bench.session, court.fit, &rows).await?;
-        judge_chunk(court, bench, parents, (&rows, &live), output.as_deref_mut(), settled, &mut tally)
-            .await?;
+        let left = left_behind(court, bench, &rows).await?;
+        stuck.extend(left);
+        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck };
+        judge_chunk(court, bench, parents, &found, output.as_deref_mut(), settled, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
 }
@@ -145,25 +162,58 @@ pub async fn run_found(
         let rows: Vec<StagedRow> = live
             .iter()
             .flatten()
-            .map(|fields| StagedRow { fields: fields.clone(), origin: format!("predicate {entry}") })
+            .map(|fields| StagedRow::of(fields.clone(), format!("predicate {entry}")))
             .collect();
         let rows: Vec<&StagedRow> = rows.iter().collect();
-        judge_chunk(court, bench, parents, (&rows, &live), Some(output), true, &mut tally).await?;
+        let refers = conditions::hold(bench.session, court, &rows).await?;
+        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &BTreeMap::new() };
+        judge_chunk(court, bench, parents, &found, Some(output), true, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
     Ok(tally)
+}
+
+/// Staged rows and what is known of them.
+struct Found<'f> {
+    rows: &'f [&'f StagedRow],
+    /// Live's rows of the same keys.
+    live: &'f [LiveRow],
+    /// Which of the court's references apply to each.
+    refers: &'f [Vec<bool>],
+    /// Rows that cannot be hung on what stands in for their parents, and why.
+    stuck: &'f BTreeMap<usize, String>,
+}
+
+/// Rows whose own key names a parent that was made again, and that live still has under the old key: a reference that
+/// nobody enforces.
+async fn left_behind(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    rows: &[&StagedRow],
+) -> Result<Vec<(usize, String)>, DiffError> {
+    let moved: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_repointed(&court.fit.key)).collect();
+    let mut old = Vec::new();
+    for &at in &moved {
+        if let Some(key) = rows[at].key_before(&court.fit.key) {
+            old.push((at, StagedRow::named(&key, court.fit)));
+        }
+    }
+    let live = by_key(bench.session, court.fit, &old.iter().map(|(_, row)| row).collect::<Vec<_>>()).await?;
+    let there = old.iter().zip(live).filter(|(_, live)| live.is_some());
+    let problem = "live has it under its old key, of which the reference is a part";
+    Ok(there.map(|((at, _), _)| (*at, problem.to_owned())).collect())
 }
 
 async fn judge_chunk(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
-    (rows, live): (&[&StagedRow], &[LiveRow]),
+    found: &Found<'_>,
     output: Option<&mut Output<'_, '_>>,
     settled: bool,
     tally: &mut Tally,
 ) -> Result<(), DiffError> {
-    let refers = conditions::hold(bench.session, court, rows).await?;
+    let Found { rows, live, refers, stuck } = *found;
     let findings = damage::find(bench.session, court, rows, live).await?;
     let mut judgements: Vec<Judgement> = rows
         .iter()
@@ -171,7 +221,12 @@ async fn judge_chunk(
         .zip(refers.iter().zip(findings))
         .map(|((row, live), (refers, finding))| court.judge(row, live.as_deref(), refers, parents, finding))
         .collect();
-    verify_parents::check(bench.session, court, parents, (rows, live), &refers, &mut judgements).await?;
+    for (&at, problem) in stuck {
+        if judgements[at].verdict != Verdict::Excluded {
+            judgements[at].stop(Verdict::Recreated, problem.clone());
+        }
+    }
+    verify_parents::check(bench.session, court, parents, (rows, live), refers, &mut judgements).await?;
     ask_constraints(court, bench, rows, live, &mut judgements).await?;
     let mut output = output;
     if let Some(travel) = output.as_deref_mut().and_then(|output| output.travel.as_mut()) {
@@ -199,7 +254,9 @@ async fn ask_constraints(
         let mut row = rows[at].clone();
         match (judgement.action, &live[at]) {
             (RowAction::Insert, _) => {
-                judgement.columns.iter().for_each(|&column| row.fields[column] = Box::from(&b"\\N"[..]));
+                for (column, value) in &judgement.truth {
+                    row.fields[*column].clone_from(value);
+                }
             }
             (RowAction::Update, Some(live)) => {
                 let kept = (0..live.len()).filter(|column| !judgement.columns.contains(column));
@@ -214,12 +271,20 @@ async fn ask_constraints(
     }
     let asked: Vec<&StagedRow> = written.iter().map(|(_, row)| row).collect();
     let found = obstacles(bench.session, court.fit, &asked).await?;
-    for ((at, _), obstacle) in written.iter().zip(found) {
-        if let Some(obstacle) = obstacle {
-            stop_by(&mut judgements[*at], &obstacle);
+    let mut held = BTreeMap::new();
+    for ((at, _), obstacles) in written.iter().zip(found) {
+        let holder = obstacles.iter().find(|obstacle| matches!(obstacle, Obstacle::Held { .. }));
+        let replaces = court.recreated == Recreated::Repoint && judgements[*at].action == RowAction::Insert;
+        match (holder.filter(|_| replaces), obstacles.first()) {
+            (Some(holder), _) => {
+                stop_by(&mut judgements[*at], holder);
+                held.insert(*at, obstacles);
+            }
+            (None, Some(first)) => stop_by(&mut judgements[*at], first),
+            (None, None) => {}
         }
     }
-    Ok(())
+    repoint::stand_ins(court, bench, rows, &held, judgements).await
 }
 
 fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
@@ -228,12 +293,8 @@ fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
         judgement.verdict = Verdict::Changed;
         judgement.reason = format!("kept: {reason}");
     } else {
-        judgement.verdict =
-            if matches!(obstacle, Obstacle::Held { .. }) { Verdict::Recreated } else { Verdict::Unfit };
-        judgement.reason = reason;
-        judgement.blocks = true;
-        judgement.comes_back = false;
-        judgement.columns.clear();
+        let held = matches!(obstacle, Obstacle::Held { .. });
+        judgement.stop(if held { Verdict::Recreated } else { Verdict::Unfit }, reason);
     }
     judgement.action = RowAction::None;
 }
@@ -252,13 +313,23 @@ fn record(
     let only_needed = inserts && judgement.evidence == Evidence::Needed;
     let mut wanted = inserts && !only_needed;
     for columns in parents.columns_of(table) {
-        let Some(key) = court.fit.positions(&columns).and_then(|positions| row.key(&positions)) else {
+        let Some(positions) = court.fit.positions(&columns) else { continue };
+        let Some(before) = row.key_before(&positions) else { continue };
+        let key = match &judgement.stand_in {
+            Some(live) => key_of(live, &positions),
+            None => row.key(&positions),
+        };
+        let Some(key) = key.filter(|_| !judgement.blocks) else {
+            let reason = match &judgement.stand_in {
+                Some(_) => format!("live's row has no {}", column_list(&columns)),
+                None => judgement.reason.clone(),
+            };
+            let block = Block { verdict: judgement.verdict, reason };
+            tally.learned |= parents.block(table, &columns, before, block);
             continue;
         };
-        if judgement.blocks {
-            let block = Block { verdict: judgement.verdict, reason: judgement.reason.clone() };
-            tally.learned |= parents.block(table, &columns, key, block);
-            continue;
+        if key != before {
+            tally.learned |= parents.repoint(table, &columns, before, &key);
         }
         if judgement.comes_back {
             parents.recover(table, &columns, key.clone());
@@ -289,7 +360,10 @@ fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed:
     tally.lost_parents += u64::from(only_needed);
     let only_charged = judgement.evidence == Evidence::Predicate && !judgement.comes_back;
     tally.gone += u64::from(judgement.verdict == Verdict::Lost && only_charged);
-    if judgement.action != RowAction::None {
+    if judgement.verdict.is_conflict() && judgement.action != RowAction::None {
+        *tally.by_policy.entry(judgement.verdict).or_default() += 1;
+    }
+    if judgement.action.writes() {
         *tally.written.entry(judgement.evidence).or_default() += 1;
     }
     if judgement.verdict == Verdict::Lost && !only_needed {

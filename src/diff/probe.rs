@@ -14,6 +14,8 @@ pub enum Obstacle {
     Held {
         /// The constraint or index.
         constraint: Ident,
+        /// Is it an exclusion constraint, which says nothing about who is who?
+        exclusion: bool,
         /// The key of live's row, as JSON text.
         by: String,
     },
@@ -33,25 +35,25 @@ impl Obstacle {
     /// One line for the report.
     pub fn reason(&self) -> String {
         match self {
-            Self::Held { constraint, by } => format!("{constraint} is held by {by}"),
+            Self::Held { constraint, by, .. } => format!("{constraint} is held by {by}"),
             Self::Check { constraint } => format!("live's CHECK {constraint} refuses it"),
             Self::Null { column } => format!("{column} is null, and must not be in live"),
         }
     }
 }
 
-/// For each row the first obstacle, in the order of live's constraints.
+/// For each row its obstacles: a null first, then in the order of live's constraints.
 pub async fn obstacles(
     session: &ReadSession,
     fit: &Fit<'_>,
     rows: &[&StagedRow],
-) -> Result<Vec<Option<Obstacle>>, PgError> {
-    let mut found = vec![None; rows.len()];
+) -> Result<Vec<Vec<Obstacle>>, PgError> {
+    let mut found = vec![Vec::new(); rows.len()];
     if rows.is_empty() {
         return Ok(found);
     }
     for (slot, row) in found.iter_mut().zip(rows) {
-        *slot = null_where_none_may_be(fit, row);
+        slot.extend(null_where_none_may_be(fit, row));
     }
     let keys: Vec<&UniqueKey> = fit.live.keys.iter().filter(|key| is_worth_probing(fit, key)).collect();
     if keys.is_empty() && fit.live.checks.is_empty() {
@@ -65,15 +67,17 @@ pub async fn obstacles(
             continue;
         };
         let obstacle = match keys.get(number) {
-            Some(key) => Obstacle::Held { constraint: key.name.clone(), by: field(2).to_owned() },
+            Some(key) => Obstacle::Held {
+                constraint: key.name.clone(),
+                exclusion: key.exclusion,
+                by: field(2).to_owned(),
+            },
             None => match fit.live.checks.get(number - keys.len()) {
                 Some(check) => Obstacle::Check { constraint: check.name.clone() },
                 None => continue,
             },
         };
-        if let Some(slot @ None) = found.get_mut(ordinal) {
-            *slot = Some(obstacle);
-        }
+        found.get_mut(ordinal).into_iter().for_each(|slot| slot.push(obstacle.clone()));
     }
     Ok(found)
 }

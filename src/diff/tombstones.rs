@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::DiffError;
 use super::drift::{Fit, Fits};
-use super::lookup::{StagedRow, key_of};
+use super::lookup::StagedRow;
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::recipe::Recipe;
@@ -22,7 +22,8 @@ pub struct Tombstones {
 impl Tombstones {
     /// Is the row named?
     pub fn contains(&self, row: &StagedRow) -> bool {
-        key_of(&row.fields, &self.positions).is_some_and(|key| self.keys.contains(&key))
+        let keys = [row.key(&self.positions), row.key_before(&self.positions)];
+        keys.into_iter().flatten().any(|key| self.keys.contains(&key))
     }
 }
 

@@ -172,14 +172,12 @@ impl<'c, 'a> Travel<'c, 'a> {
         for (number, wagon) in self.convoy.wagons.iter().enumerate().skip(1) {
             let rows: Vec<&Moving> = moving.iter().filter(|row| row.wagon == number).collect();
             for chunk in rows.chunks(CHUNK_ROWS) {
-                let after: Vec<StagedRow> = chunk
-                    .iter()
-                    .map(|row| StagedRow { fields: row.after(), origin: String::new() })
-                    .collect();
+                let after: Vec<StagedRow> =
+                    chunk.iter().map(|row| StagedRow::of(row.after(), String::new())).collect();
                 let asked: Vec<&StagedRow> = after.iter().collect();
                 let found = obstacles(session, &wagon.fit, &asked).await?;
                 for (row, obstacle) in chunk.iter().zip(found) {
-                    let Some(obstacle) = obstacle else { continue };
+                    let Some(obstacle) = obstacle.first() else { continue };
                     let reason = format!("kept: in {} {}", wagon.fit.live.name, obstacle.reason());
                     held.entry(row.leader).or_insert((Verdict::Changed, reason));
                 }
@@ -273,7 +271,7 @@ impl<'c, 'a> Travel<'c, 'a> {
             rows.sort_by_key(|(group, _)| *group);
             for (group, row) in rows {
                 let judgement = travelling(row, &wagon.fit.key, &judgements[row.leader]);
-                let staged = StagedRow { fields: row.live.clone(), origin: String::new() };
+                let staged = StagedRow::of(row.live.clone(), String::new());
                 self.writers[number].write_grouped(
                     group,
                     &wagon.fit,
@@ -333,5 +331,6 @@ fn travelling(row: &Moving, key: &[usize], leader: &Judgement) -> Judgement {
         truth: row.truth.iter().map(|(at, value)| (*at, value.clone())).collect(),
         blocks: false,
         comes_back: false,
+        stand_in: None,
     }
 }

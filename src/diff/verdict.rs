@@ -92,6 +92,8 @@ pub enum RowAction {
     Insert,
     /// Update some of its columns.
     Update,
+    /// Leave live's row in its place and hang on that what hung on this one.
+    Repoint,
 }
 
 impl RowAction {
@@ -101,12 +103,20 @@ impl RowAction {
             Self::None => "none",
             Self::Insert => "insert",
             Self::Update => "update",
+            Self::Repoint => "repoint",
         }
     }
 
     /// The reverse of `word`.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::Insert, Self::Update].into_iter().find(|action| action.word() == word)
+        [Self::None, Self::Insert, Self::Update, Self::Repoint]
+            .into_iter()
+            .find(|action| action.word() == word)
+    }
+
+    /// Is the row itself written?
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Insert | Self::Update)
     }
 }
 

@@ -27,9 +27,9 @@ pub async fn check(
         let mut open: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
         for (at, (row, live)) in rows.0.iter().zip(rows.1).enumerate() {
             let asks = match judgements[at].action {
-                RowAction::Insert => upward.verify,
+                RowAction::Insert => upward.verify || turns(upward, rows.0[at]),
                 RowAction::Update => changes(upward, &judgements[at]) && !court.leads_convoy,
-                RowAction::None => false,
+                RowAction::None | RowAction::Repoint => false,
             };
             if !asks || !refers[at][number] {
                 continue;
@@ -55,6 +55,11 @@ pub async fn check(
         }
     }
     Ok(())
+}
+
+/// Is the row hung on another parent by one of the reference's columns? Then nobody has vouched for this parent yet.
+fn turns(upward: &Upward<'_>, row: &StagedRow) -> bool {
+    upward.fk.is_enforced() && row.is_repointed(&upward.columns)
 }
 
 /// Does the update set a column of an enforced reference? Cut links are only set to parents that come back.

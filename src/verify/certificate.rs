@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::VerifyError;
 use crate::apply::RowKey;
 use crate::catalog::ForeignKey;
-use crate::diff::{DiffedTable, RowAction};
+use crate::diff::DiffedTable;
 use crate::ident::TableName;
 use crate::staging::write_atomic;
 
@@ -65,7 +65,7 @@ pub struct TableCheck {
 
 impl TableCheck {
     pub(super) fn new(diffed: &DiffedTable) -> Self {
-        let planned = diffed.actions.iter().filter(|(action, _)| **action != RowAction::None);
+        let planned = diffed.actions.iter().filter(|(action, _)| action.writes());
         let planned: u64 = planned.map(|(_, rows)| *rows).sum();
         Self { staged: diffed.staged.rows, planned, ..Self::empty(diffed.table.clone()) }
     }

@@ -150,10 +150,10 @@ impl PlannedRows {
                 diff.action = RowAction::Update;
                 diff.key.drain(..1.min(diff.key.len()));
             }
-            if diff.action == RowAction::None {
-                *self.left_out.entry(diff.verdict.word().to_owned()).or_default() += 1;
-            } else {
+            if diff.action.writes() {
                 chunk.push(self.planned(&row, &diff));
+            } else if diff.action == RowAction::None {
+                *self.left_out.entry(diff.verdict.word().to_owned()).or_default() += 1;
             }
         }
         Ok(chunk)
@@ -168,9 +168,13 @@ impl PlannedRows {
             (RowAction::Insert, true) => Expected::Absent,
             (RowAction::Update, true) => Expected::Values(self.told(diff, diff.live.as_ref())),
             (RowAction::Update, false) => Expected::Values(self.told(diff, Some(&diff.backup))),
-            // An insert leaves the listed columns null.
+            // Where an insert writes something else than was staged, the diff lists it.
             _ => Expected::Values(self.values(|name, at| {
-                Some(if diff.columns.contains(name) { NULL.into() } else { field(at).into() })
+                let told = diff.backup.get(name.as_str()).filter(|_| diff.columns.contains(name));
+                Some(told.map_or_else(
+                    || field(at).into(),
+                    |told| told.as_str().map_or_else(|| NULL.into(), raw_field),
+                ))
             })),
         };
         let key_fields = diff.key.iter().map(|value| raw_field(value)).collect();

@@ -143,6 +143,20 @@ fn deleted_declared_key() {
 }
 
 #[test]
+fn repoint() {
+    // A trigger stamps orders that are updated; the rescue inserts them as they were.
+    let besides = "alter table orders disable trigger user; update customers set email = 'old ' || email where id in (14, 22);
+        insert into customers (id, tenant_id, email, full_name, created_at, updated_at) overriding system value
+        select 9000 + id, tenant_id, substr(email, 5), 'signed up again', '2026-03-01 08:00+00', '2026-03-01 08:00+00'
+        from customers where id in (14, 22);
+        update orders set customer_id = 9000 + customer_id where customer_id in (14, 22);
+        update reviews set customer_id = 9000 + customer_id where customer_id in (14, 22);
+        update notes set subject_id = 9000 + subject_id where subject_type = 'customer' and subject_id in (14, 22);
+        delete from customers where id in (14, 22); alter table orders enable trigger user";
+    rescue(&Example { name: "repoint", besides, left_for_a_human: false });
+}
+
+#[test]
 fn corrupted() {
     let besides = "update customers set email = 'corrected@example.org' where id = 4;
                    update customers set phone = '+44 20 7946 0555' where id = 9";

@@ -30,6 +30,7 @@ mod pg_tls;
 mod predicate;
 mod prop_values;
 mod queries;
+mod repoint;
 mod report;
 mod show;
 mod staging;

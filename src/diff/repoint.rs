@@ -1,0 +1,217 @@
+//! Lost rows that live has again under another key: live's row stays, and what hung on the lost one is hung on it. Decides
+//! which row stands in for which, and gives children the new key wherever they name the lost one.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::DiffError;
+use super::blocked::Parents;
+use super::drift::Fit;
+use super::identity::{Entity, IdentityRule};
+use super::judge::{Court, Judgement};
+use super::lookup::{LiveRow, RawKey, RawRow, StagedRow, by_key, key_of, text};
+use super::pass::{Bench, staged_keys};
+use super::probe::Obstacle;
+use super::verdict::{RowAction, Verdict};
+use crate::staging::StagingReader;
+use crate::value::copy_text::{fields, push_field};
+
+/// Gives the row the keys of the rows that stand in for its parents. The answer says why it cannot be done.
+pub fn rewrite(
+    court: &Court<'_>,
+    parents: &Parents,
+    row: &mut StagedRow,
+    refers: &[bool],
+) -> Result<(), String> {
+    for (upward, _) in court.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
+        let Some(before) = row.key_before(&upward.columns) else { continue };
+        let Some(instead) = parents.repointed(upward.fk, &before) else { continue };
+        for (&at, value) in upward.columns.iter().zip(fields(instead)) {
+            if *row.fields[at] == *value {
+                continue;
+            }
+            let name = &court.fit.columns[at].live.name;
+            if court.fit.columns[at].live.generated {
+                return Err(format!("{name} is a generated column and cannot name another row"));
+            }
+            if row.was.contains_key(&at) {
+                return Err(format!(
+                    "the rows that stand in for its parents want different values of {name}"
+                ));
+            }
+            let old = std::mem::replace(&mut row.fields[at], value.into());
+            row.was.insert(at, old);
+        }
+    }
+    Ok(())
+}
+
+/// One line for the report: which columns name another parent now.
+pub fn describe(fit: &Fit<'_>, row: &StagedRow) -> String {
+    let change = |(at, old): (&usize, &RawKey)| {
+        let (old, new) = (text(old).unwrap_or_default(), text(&row.fields[*at]).unwrap_or_default());
+        format!("{} {old} is {new} now", fit.columns[*at].live.name)
+    };
+    let changes: Vec<String> = row.was.iter().map(change).collect();
+    format!("hung on the row that was made again: {}", changes.join(", "))
+}
+
+/// Which of the rows that `held` by live's constraints are to be replaced by the live row: one that alone holds their
+/// unique values, and that is no other row of the backup.
+pub async fn stand_ins(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    rows: &[&StagedRow],
+    held: &BTreeMap<usize, Vec<Obstacle>>,
+    judgements: &mut [Judgement],
+) -> Result<(), DiffError> {
+    let mut asked: Vec<(usize, StagedRow)> = Vec::new();
+    for (&at, obstacles) in held {
+        match candidate(court.fit, obstacles) {
+            Ok(named) => asked.push((at, named)),
+            Err(reason) => judgements[at].reason = reason,
+        }
+    }
+    let named: Vec<&StagedRow> = asked.iter().map(|(_, row)| row).collect();
+    let live = by_key(bench.session, court.fit, &named).await?;
+    let backup = in_backup(court, bench, &named)?;
+    for ((at, named), live) in asked.iter().zip(live) {
+        let before = key_of(&named.fields, &court.fit.key).and_then(|key| backup.get(&key));
+        settle(court, rows[*at], before, live, &mut judgements[*at]);
+    }
+    Ok(())
+}
+
+fn settle(
+    court: &Court<'_>,
+    row: &StagedRow,
+    before: Option<&StagedRow>,
+    live: LiveRow,
+    judgement: &mut Judgement,
+) {
+    let Some(live) = live else {
+        judgement.reason.push_str("; that row went away while live was read");
+        return;
+    };
+    if let Some(problem) = other_entity(&court.identity, row, before, &live) {
+        judgement.reason = format!("{}; nothing is hung on that row: {problem}", judgement.reason);
+        return;
+    }
+    judgement.reason = format!("{}; what hung on the lost row is hung on that one", judgement.reason);
+    take(judgement, live);
+}
+
+fn take(judgement: &mut Judgement, live: RawRow) {
+    judgement.action = RowAction::Repoint;
+    judgement.blocks = false;
+    judgement.comes_back = true;
+    judgement.stand_in = Some(live);
+}
+
+/// Why the live row that holds the unique values is not the lost row made again.
+fn other_entity(
+    identity: &IdentityRule,
+    row: &StagedRow,
+    before: Option<&StagedRow>,
+    live: &[RawKey],
+) -> Option<String> {
+    if identity.says_other(row, live) {
+        return Some("the recipe's identity columns differ".to_owned());
+    }
+    if identity.is_older(live, row) {
+        return Some("it is older than the lost row".to_owned());
+    }
+    // A row that the backup has beside the lost one took over its value; it is somebody else.
+    let before = before?;
+    match identity.judge(before, live, &[], "") {
+        Entity::Other(_) => None,
+        Entity::Same | Entity::Uncertain(_) => {
+            Some("the backup has it beside the lost row, so it is not that row made again".to_owned())
+        }
+    }
+}
+
+/// A row that, after its parent was replaced, has the key of a row of live. Where the key is nothing but the reference,
+/// that row stands in for it.
+pub fn same_key(court: &Court<'_>, row: &StagedRow, live: &[RawKey], judgement: &mut Judgement) {
+    judgement.verdict = Verdict::Recreated;
+    judgement.columns.clear();
+    if court.fit.key.iter().all(|at| row.was.contains_key(at)) {
+        judgement.reason = format!("{}, which has a row of that key", describe(court.fit, row));
+        take(judgement, live.to_vec());
+    } else {
+        judgement.action = RowAction::None;
+        judgement.blocks = true;
+        judgement.comes_back = false;
+        judgement.reason = format!("{}, but live has another row of that key", describe(court.fit, row));
+    }
+}
+
+/// The one row of live that holds the lost row's unique values, by its key.
+fn candidate(fit: &Fit<'_>, obstacles: &[Obstacle]) -> Result<StagedRow, String> {
+    let mut keys: BTreeSet<&str> = BTreeSet::new();
+    let mut reasons = Vec::new();
+    let mut excluded = false;
+    for obstacle in obstacles {
+        let Obstacle::Held { by, exclusion, .. } = obstacle else { continue };
+        excluded |= *exclusion;
+        keys.insert(by);
+        reasons.push(obstacle.reason());
+    }
+    let reasons = reasons.join(", ");
+    if keys.len() > 1 {
+        return Err(format!(
+            "{reasons}: {} rows of live could stand in for it, so nothing is hung on any",
+            keys.len()
+        ));
+    }
+    if excluded {
+        return Err(format!("{reasons}: an exclusion constraint does not say that it is the same thing"));
+    }
+    let named = keys.first().and_then(|key| named(fit, key));
+    named.ok_or_else(|| format!("{reasons}: that row cannot be named"))
+}
+
+/// The row that a key as JSON text names.
+fn named(fit: &Fit<'_>, key: &str) -> Option<StagedRow> {
+    let values: Map<String, Value> = serde_json::from_str(key).ok()?;
+    let mut raw = Vec::new();
+    for (number, &at) in fit.key.iter().enumerate() {
+        let value = values.get(fit.columns[at].live.name.as_str())?.as_str()?;
+        push_field(&mut raw, number == 0, Some(value.as_bytes()));
+    }
+    Some(StagedRow::named(&raw, fit))
+}
+
+/// The staged rows of these keys.
+fn in_backup(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    named: &[&StagedRow],
+) -> Result<BTreeMap<RawKey, StagedRow>, DiffError> {
+    let mut found = BTreeMap::new();
+    if named.is_empty() {
+        return Ok(found);
+    }
+    let known = if let Some(known) = bench.keys.get() {
+        known
+    } else {
+        let all = staged_keys(court, bench)?;
+        bench.keys.get_or_init(|| all)
+    };
+    let keys = named.iter().filter_map(|row| key_of(&row.fields, &court.fit.key));
+    let wanted: HashSet<RawKey> = keys.filter(|key| known.contains(key)).collect();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let mut reader = StagingReader::open(bench.staging, bench.file)?;
+    let mut raw = Vec::new();
+    while reader.next_row(&mut raw)? {
+        let row = StagedRow::cut(&raw, court.fit);
+        if let Some(key) = row.key(&court.fit.key).filter(|key| wanted.contains(key)) {
+            found.insert(key, row);
+        }
+    }
+    Ok(found)
+}
