@@ -2,15 +2,21 @@
 -- params:  $1 text  schema-qualified name of a view
 -- returns: schema text, name text, kind text
 -- why:     PostgreSQL itself knows what a condition reads once it is a view: tables directly, tables behind other views,
---          and functions; a function that is not immutable may read any table, which is why it is listed (kind f)
+--          tables that inherit from those, and functions; a function that is not immutable may read any table, which is why it is listed (kind f)
 with recursive seen as (
   select $1::text::pg_catalog.regclass::oid as relation
   union
-  select d.refobjid
+  select next.relation
   from seen as s
-  join pg_catalog.pg_rewrite as r on r.ev_class = s.relation
-  join pg_catalog.pg_depend as d on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.objid = r.oid
-    and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid <> r.ev_class
+  cross join lateral (
+    select d.refobjid as relation
+    from pg_catalog.pg_rewrite as r
+    join pg_catalog.pg_depend as d on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.objid = r.oid
+      and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid <> r.ev_class
+    where r.ev_class = s.relation
+    union all
+    select i.inhrelid from pg_catalog.pg_inherits as i where i.inhparent = s.relation
+  ) as next
 ), functions as (
   select distinct p.oid, p.proname, p.pronamespace
   from seen as s

@@ -85,6 +85,7 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     let diffed = start.elapsed();
     let mut plan = stages::plan(layout, options.recipe.clone(), options.batch_rows).await?;
     plan.timings = extracted.timings;
+    plan.passes = extracted.passes;
     plan.timings.insert("diff".to_owned(), diffed.as_secs_f64());
     plan.timings.insert("plan".to_owned(), start.elapsed().saturating_sub(diffed).as_secs_f64());
     Ok(plan)

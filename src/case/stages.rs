@@ -102,6 +102,7 @@ pub(super) async fn extract(
     Ok(ExtractSummary {
         tables: extracted.files.iter().map(|file| (file.table.table.clone(), file.rows)).collect(),
         notes: extracted.notes,
+        passes: extracted.passes,
         timings: [("scratch", prepared), ("load", loaded), ("extract", chosen)]
             .map(|(step, spent)| (step.to_owned(), spent.as_secs_f64()))
             .into(),
@@ -148,6 +149,7 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
         catalog: serde_json::from_value(take("catalog")).map_err(json)?,
         notes: serde_json::from_value(take("notes")).map_err(json)?,
         files: manifest.tables,
+        passes: Vec::new(),
     };
     Ok((extracted, sha256_hex(&bytes)))
 }

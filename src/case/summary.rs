@@ -8,6 +8,7 @@ use super::timing::Timings;
 use crate::diff::{Diffed, Verdict};
 use crate::ident::TableName;
 use crate::plan::Plan;
+use crate::scratch::Pass;
 
 /// Rows by table and verdict.
 pub type Verdicts = BTreeMap<TableName, BTreeMap<String, u64>>;
@@ -19,6 +20,9 @@ pub struct ExtractSummary {
     pub tables: BTreeMap<TableName, u64>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// What was loaded into scratch, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<Pass>,
     /// Seconds by step.
     pub timings: Timings,
 }
@@ -77,6 +81,9 @@ pub struct PlanSummary {
     pub triggers: Vec<String>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// What was loaded into scratch, and why; only when the backup was read in the same run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<Pass>,
     /// Seconds by step, of the steps that ran.
     pub timings: Timings,
 }
@@ -92,6 +99,7 @@ impl PlanSummary {
             conflicts: plan.totals.conflicts,
             triggers: plan.triggers.clone(),
             notes: plan.notes.clone(),
+            passes: Vec::new(),
             timings: Timings::new(),
         }
     }

@@ -140,6 +140,24 @@ pub struct SourceArgs {
     /// Longest time for evaluating one predicate
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub time_limit: u64,
+    #[command(flatten)]
+    pub loading: LoadingArgs,
+}
+
+/// How the backup's rows get into scratch.
+#[derive(Debug, Args)]
+pub struct LoadingArgs {
+    /// Load the needed tables whole, instead of leaving out rows whose text already says that they cannot matter
+    #[arg(long)]
+    pub no_pushdown: bool,
+    /// Say which rows of which tables were loaded and why, on stderr, with --json in the result
+    #[arg(long)]
+    pub explain: bool,
+    /// Tables or partitions read at once; all processors if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -91,6 +91,11 @@ impl Output {
         self.show_values
     }
 
+    /// Is the result printed as JSON?
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Colours text for stdout, where it is coloured.
     pub fn paint(&self, paint: Paint, text: &str) -> String {
         if self.color_out { painted(paint, text) } else { text.to_owned() }

@@ -10,12 +10,12 @@ use rowback::env::Env;
 use rowback::ident::TableName;
 use rowback::pg::ConnectSettings;
 use rowback::recipe::{BackupLocation, Kind, Recipe, without_password};
-use rowback::scratch::ScratchOptions;
+use rowback::scratch::{Loading, Pushdown, ScratchOptions};
 use rowback::staging::StagingFormat;
 
 use super::args::{
-    CompareArgs, ExtractArgs, KindWord, LiveArgs, MemoryArgs, RecipeArgs, RecoverArgs, SourceArgs,
-    StagingWord,
+    CompareArgs, ExtractArgs, KindWord, LiveArgs, LoadingArgs, MemoryArgs, RecipeArgs, RecoverArgs,
+    SourceArgs, StagingWord,
 };
 use super::failure::Failure;
 use super::output::Output;
@@ -53,7 +53,11 @@ fn options(
         backup,
         live,
         case_dir: case.to_owned(),
-        scratch: ScratchOptions { url: scratch, pg_bin: source.pg_bin.clone() },
+        scratch: ScratchOptions {
+            url: scratch,
+            pg_bin: source.pg_bin.clone(),
+            loading: loading(&source.loading),
+        },
         staging: match source.staging {
             StagingWord::Parquet => StagingFormat::Parquet,
             StagingWord::Csv => StagingFormat::Csv,
@@ -61,6 +65,15 @@ fn options(
         time_limit: Duration::from_secs(source.time_limit),
         batch_rows,
     })
+}
+
+fn loading(args: &LoadingArgs) -> Loading {
+    let default = Loading::default();
+    Loading {
+        pushdown: if args.no_pushdown { Pushdown::Off } else { Pushdown::On },
+        jobs: args.jobs.map_or(default.jobs, usize::from),
+        memory_bytes: bytes(&args.memory),
+    }
 }
 
 /// The recipe file, or the one table of the flags.

@@ -2,19 +2,14 @@
 //! rows need. Rows are loaded on the way, and only those whose key can matter.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use super::chosen::{CHARGED, Chosen, PARENTS, join_condition};
-use super::{ExtractError, Following};
+use super::chosen::{CHARGED, Chosen, join_condition, number};
+use super::{ExtractError, Following, keys};
 use crate::catalog::graph::{Component, parents_first};
-use crate::catalog::{Column, ForeignKey, Table, quoted_list};
+use crate::catalog::{ForeignKey, quoted_list};
 use crate::ident::TableName;
-use crate::scratch::Scratch;
-use crate::scratch::choice::{Choice, KeyMatch, KeySet};
-use crate::value::BaseType;
-
-/// Key sets above this size are not worth their memory; the table is loaded whole then.
-const KEYS_AT_MOST_BYTES: usize = 96 << 20;
+use crate::scratch::choice::{Choice, KeyMatch, Wish};
+use crate::scratch::{Request, Scratch};
 
 /// Follows foreign keys from the chosen rows of `family` down to all children.
 pub(super) async fn descend(
@@ -30,30 +25,68 @@ pub(super) async fn descend(
     let reachable = reachable_down(roots, &followed);
     let plain: Vec<ForeignKey> = followed.iter().map(|(_, fk)| (*fk).clone()).collect();
     let mut done: BTreeMap<u16, i64> = BTreeMap::new();
-    for component in parents_first(&reachable, &plain) {
-        let incoming: Vec<(u16, &ForeignKey)> = followed
-            .iter()
-            .filter(|(_, fk)| component.tables.contains(&fk.child) && reachable.contains(&fk.parent))
-            .copied()
-            .collect();
-        load_children(chosen, scratch, &component, &incoming, family).await?;
-        loop {
-            let mut added = 0;
-            for (at, fk) in &incoming {
-                let last = chosen.last_number(&fk.parent).await?;
-                let since = done.insert(*at, last).unwrap_or(0);
-                if last > since {
-                    added += chosen.add_children(*at, fk, family, since).await?;
-                }
-            }
-            if added == 0 || !component.cyclic {
-                break;
-            }
+    for side_by_side in independent(parents_first(&reachable, &plain), &plain) {
+        let incoming = |component: &Component| -> Vec<(u16, &ForeignKey)> {
+            let into =
+                |fk: &ForeignKey| component.tables.contains(&fk.child) && reachable.contains(&fk.parent);
+            followed.iter().filter(|(_, fk)| into(fk)).copied().collect()
+        };
+        let mut requests = Vec::new();
+        let mut memory = 0;
+        for component in &side_by_side {
+            let into = incoming(component);
+            let found = children_wanted(chosen, scratch, component, &into, family, &mut memory).await?;
+            requests.extend(found);
+        }
+        scratch.load_all(requests).await?;
+        for component in &side_by_side {
+            add_all_children(chosen, component, &incoming(component), family, &mut done).await?;
         }
     }
     Ok(())
 }
 
+async fn add_all_children(
+    chosen: &mut Chosen<'_>,
+    component: &Component,
+    incoming: &[(u16, &ForeignKey)],
+    family: i16,
+    done: &mut BTreeMap<u16, i64>,
+) -> Result<(), ExtractError> {
+    loop {
+        let mut added = 0;
+        for (at, fk) in incoming {
+            let last = chosen.last_number(&fk.parent).await?;
+            let since = done.insert(*at, last).unwrap_or(0);
+            if last > since {
+                added += chosen.add_children(*at, fk, family, since).await?;
+            }
+        }
+        if added == 0 || !component.cyclic {
+            return Ok(());
+        }
+    }
+}
+
+/// Cuts an order of components into runs in which none refers to another, so that a run can be loaded side by side.
+fn independent(order: Vec<Component>, foreign_keys: &[ForeignKey]) -> Vec<Vec<Component>> {
+    let touches = |one: &Component, other: &Component| {
+        foreign_keys.iter().any(|fk| {
+            (one.tables.contains(&fk.parent) && other.tables.contains(&fk.child))
+                || (one.tables.contains(&fk.child) && other.tables.contains(&fk.parent))
+        })
+    };
+    let mut runs: Vec<Vec<Component>> = Vec::new();
+    for component in order {
+        match runs.last_mut() {
+            Some(run) if !run.iter().any(|other| touches(&component, other)) => run.push(component),
+            _ => runs.push(vec![component]),
+        }
+    }
+    runs
+}
+
+/// The tables that foreign keys lead down to, `roots` included.
 fn reachable_down(roots: &BTreeSet<TableName>, followed: &[(u16, &ForeignKey)]) -> BTreeSet<TableName> {
     let mut found = roots.clone();
     let mut open: Vec<TableName> = roots.iter().cloned().collect();
@@ -67,48 +100,44 @@ fn reachable_down(roots: &BTreeSet<TableName>, followed: &[(u16, &ForeignKey)]) 
     found
 }
 
-/// Loads what can be a child. A table that refers to itself, or to a table that refers back, is loaded whole: its wanted
+/// What can be a child. A table that refers to itself, or to a table that refers back, is loaded whole: its wanted
 /// keys are only known once its rows are there.
-async fn load_children(
+async fn children_wanted(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     component: &Component,
     incoming: &[(u16, &ForeignKey)],
     family: i16,
-) -> Result<(), ExtractError> {
+    memory: &mut usize,
+) -> Result<Vec<Request>, ExtractError> {
     let mut wanted = false;
     for (_, fk) in incoming {
         wanted |= chosen.count(&fk.parent, family).await? > 0;
     }
-    if !wanted {
-        return Ok(());
-    }
-    for table in &component.tables {
-        let choice = if component.cyclic {
-            Choice::All
+    let mut requests = Vec::new();
+    for table in component.tables.iter().filter(|_| wanted) {
+        let own: Vec<&ForeignKey> =
+            incoming.iter().filter(|(_, fk)| &fk.child == table).map(|(_, fk)| *fk).collect();
+        requests.push(if component.cyclic {
+            Request::new(table, Choice::All, "it refers to itself, directly or through others")
         } else {
-            let own: Vec<&ForeignKey> =
-                incoming.iter().filter(|(_, fk)| &fk.child == table).map(|(_, fk)| *fk).collect();
-            children_choice(chosen, scratch, &own, family).await?
-        };
-        scratch.load(table, choice).await?;
+            children_of(chosen, scratch, table, &own, family, memory).await?
+        });
     }
-    Ok(())
+    Ok(requests)
 }
 
-async fn children_choice(
+async fn children_of(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
+    table: &TableName,
     incoming: &[&ForeignKey],
     family: i16,
-) -> Result<Choice, ExtractError> {
-    let mut matches = Vec::new();
-    let mut memory = 0;
+    memory: &mut usize,
+) -> Result<Request, ExtractError> {
+    let mut wishes = Vec::new();
     for fk in incoming {
         let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
-        if !is_decided_by_text(fk, child, parent, scratch) {
-            return Ok(Choice::All);
-        }
         let side = chosen.side_table(&fk.parent).await?;
         let columns = quoted_list("p.", fk.parent_columns());
         let sql = format!(
@@ -116,58 +145,22 @@ async fn children_choice(
              where h.family = {family}) to stdout",
             parent.from_sql()
         );
-        let Some(keys) = read_keys(chosen, &sql, &mut memory).await? else { return Ok(Choice::All) };
-        matches.push(KeyMatch { columns: fk.child_columns().cloned().collect(), keys: Arc::new(keys) });
-    }
-    Ok(Choice::AnyOf(matches))
-}
-
-/// Reads keys into a set; `None` when they are too many.
-async fn read_keys(
-    chosen: &Chosen<'_>,
-    sql: &str,
-    memory: &mut usize,
-) -> Result<Option<KeySet>, ExtractError> {
-    let mut rows = chosen.session.copy_out("collecting keys", sql).await?;
-    let mut keys = KeySet::default();
-    let mut too_many = false;
-    while let Some(row) = rows.next_row().await? {
-        if !too_many {
-            keys.insert(&row);
-            too_many = *memory + keys.memory_bytes() > KEYS_AT_MOST_BYTES;
-        }
-    }
-    *memory += keys.memory_bytes();
-    Ok((!too_many).then_some(keys))
-}
-
-/// Can the reference be decided on the text of the dump, which another session with other settings wrote?
-fn is_decided_by_text(fk: &ForeignKey, child: &Table, parent: &Table, scratch: &Scratch) -> bool {
-    // Keys come from scratch in UTF-8, rows from the dump in its own encoding; plain numbers look alike in both.
-    let utf8 = scratch.backup().contents().encoding == "UTF8";
-    fk.columns.iter().all(|(child_column, parent_column)| {
-        match (child.column(child_column), parent.column(parent_column)) {
-            (Some(left), Some(right)) => {
-                has_one_text(left, utf8)
-                    && has_one_text(right, utf8)
-                    && !left.generated
-                    && (left.is_enum == right.is_enum || !fk.is_enforced())
+        let sort = match keys::sort(fk, child, parent, scratch.encoding()) {
+            Ok(sort) => sort,
+            Err(why) => return Ok(Request::new(table, Choice::All, why)),
+        };
+        match keys::read(chosen.session, scratch, &sql, sort, memory).await? {
+            keys::Found::Keys(keys) => {
+                wishes.push(Wish::Keys(KeyMatch { columns: fk.child_columns().cloned().collect(), keys }));
             }
-            _ => false,
+            keys::Found::TooMany => return Ok(Request::new(table, Choice::All, keys::too_many(fk))),
         }
-    })
+    }
+    Ok(Request::new(table, Choice::AnyOf(wishes), format!("children by {}", names(incoming.iter().copied()))))
 }
 
-/// Does every value of the type have exactly one text, whatever the session's settings, and is equality of values
-/// equality of texts?
-fn has_one_text(column: &Column, utf8: bool) -> bool {
-    let by_type = matches!(
-        column.base_type,
-        BaseType::Bool | BaseType::Int2 | BaseType::Int4 | BaseType::Int8 | BaseType::Uuid
-    ) || (column.is_enum && utf8);
-    let by_collation =
-        utf8 && matches!(column.base_type, BaseType::Text | BaseType::Varchar) && column.deterministic;
-    by_type || by_collation
+fn names<'a>(foreign_keys: impl Iterator<Item = &'a ForeignKey>) -> String {
+    foreign_keys.map(|fk| fk.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Adds the parents that chosen rows need, and theirs, until nothing new is found.
@@ -176,24 +169,12 @@ pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result
     let all: BTreeSet<TableName> = catalog.tables.keys().cloned().collect();
     let mut order = parents_first(&all, &catalog.foreign_keys);
     order.reverse();
+    let runs = independent(order, &catalog.foreign_keys);
     let mut done: BTreeMap<u16, i64> = BTreeMap::new();
     loop {
         let mut added = 0;
-        for component in &order {
-            let upwards: Vec<(u16, &ForeignKey)> = (0u16..)
-                .zip(&catalog.foreign_keys)
-                .filter(|(_, fk)| component.tables.contains(&fk.child))
-                .collect();
-            for (at, fk) in upwards {
-                if !chosen.tables().contains(&fk.child) {
-                    continue;
-                }
-                let last = chosen.last_number(&fk.child).await?;
-                let since = done.insert(at, last).unwrap_or(0);
-                if last > since && load_parents(chosen, scratch, fk, since).await? {
-                    added += chosen.add_parents(at, fk, since).await?;
-                }
-            }
+        for run in &runs {
+            added += add_parents_of(chosen, scratch, run, &mut done).await?;
         }
         if added == 0 {
             return Ok(());
@@ -201,13 +182,60 @@ pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result
     }
 }
 
-/// Loads the parents that are wanted and not chosen yet; `false` when there are none.
-async fn load_parents(
+/// Adds the parents in the tables of a run that rows chosen so far need; returns how many.
+async fn add_parents_of(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+    run: &[Component],
+    done: &mut BTreeMap<u16, i64>,
+) -> Result<u64, ExtractError> {
+    let catalog = chosen.catalog;
+    let mut requests = Vec::new();
+    let mut wanted = Vec::new();
+    let mut memory = 0;
+    for table in run.iter().flat_map(|component| &component.tables) {
+        let mut upwards: Vec<(&ForeignKey, Result<KeyMatch, String>)> = Vec::new();
+        for (at, fk) in (0u16..).zip(&catalog.foreign_keys).filter(|(_, fk)| &fk.parent == table) {
+            if !chosen.tables().contains(&fk.child) {
+                continue;
+            }
+            let last = chosen.last_number(&fk.child).await?;
+            let since = done.insert(at, last).unwrap_or(0);
+            if last <= since {
+                continue;
+            }
+            if let Some(found) = parents_wanted(chosen, scratch, fk, since, &mut memory).await? {
+                upwards.push((fk, found));
+                wanted.push((at, fk, since));
+            }
+        }
+        if !upwards.is_empty() {
+            let by = format!("parents by {}", names(upwards.iter().map(|(fk, _)| *fk)));
+            let wishes: Result<Vec<Wish>, String> =
+                upwards.into_iter().map(|(_, found)| found.map(Wish::Keys)).collect();
+            requests.push(match wishes {
+                Ok(wishes) => Request::new(table, Choice::AnyOf(wishes), by),
+                Err(why) => Request::new(table, Choice::All, format!("{by}; {why}")),
+            });
+        }
+    }
+    scratch.load_all(requests).await?;
+    let mut added = 0;
+    for (at, fk, since) in wanted {
+        added += chosen.add_parents(at, fk, since).await?;
+    }
+    Ok(added)
+}
+
+/// The keys of parents that are wanted and not chosen yet, or why they cannot be looked for by key; `None` when there
+/// are none.
+async fn parents_wanted(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     fk: &ForeignKey,
     since: i64,
-) -> Result<bool, ExtractError> {
+    memory: &mut usize,
+) -> Result<Option<Result<KeyMatch, String>>, ExtractError> {
     let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
     let child_side = chosen.side_table(&fk.child).await?;
     let parent_side = chosen.side_table(&fk.parent).await?;
@@ -215,69 +243,30 @@ async fn load_parents(
         fk.child_columns().map(|column| format!("c.{} is not null", column.quoted())).collect();
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
     // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.
-    let sql = format!(
-        "copy (select distinct {} from (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
+    let keys_wanted = format!(
+        "select distinct {} from (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
          join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.family <> {CHARGED} where {} and not exists \
-         (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED} where {})) to stdout",
+         (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED} where {})",
         quoted_list("c.", fk.child_columns()),
         child.from_sql(),
         not_null.join(" and "),
         parent.from_sql(),
         join_condition(fk, child, parent),
     );
-    let Some(keys) = read_keys(chosen, &sql, &mut 0).await? else {
-        scratch.load(&fk.parent, Choice::All).await?;
-        return Ok(true);
-    };
-    if keys.is_empty() {
-        return Ok(false);
-    }
-    let choice = if is_decided_by_text(fk, child, parent, scratch) {
-        let columns = fk.parent_columns().cloned().collect();
-        Choice::AnyOf(vec![KeyMatch { columns, keys: Arc::new(keys) }])
-    } else {
-        Choice::All
-    };
-    scratch.load(&fk.parent, choice).await?;
-    Ok(true)
-}
-
-/// For every foreign key with staged children: how many children the backup has for the chosen parents, and how many of
-/// them are staged.
-pub(super) async fn count_edges(chosen: &mut Chosen<'_>) -> Result<Vec<super::EdgeCount>, ExtractError> {
-    let catalog = chosen.catalog;
-    let mut counts = Vec::new();
-    for fk in &catalog.foreign_keys {
-        if !chosen.tables().contains(&fk.child) || !chosen.tables().contains(&fk.parent) {
-            continue;
+    let sort = match keys::sort(fk, child, parent, scratch.encoding()) {
+        Ok(sort) => sort,
+        Err(why) => {
+            let any = format!("select count(*) from ({keys_wanted} limit 1) as one");
+            let rows = chosen.session.text_rows("collecting keys", &any).await?;
+            return Ok((number(&rows) > 0).then_some(Err(why)));
         }
-        let (parent_side, child_side) =
-            (chosen.side_table(&fk.parent).await?, chosen.side_table(&fk.child).await?);
-        let (parent, child) = (chosen.table(&fk.parent)?, chosen.table(&fk.child)?);
-        let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
-        let sql = format!(
-            "select count(distinct (c.rowback_tab, c.rowback_place)), count(distinct (s.tab, s.place)) from \
-             (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c join {} as p on {} \
-             join {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid and h.family not in ({PARENTS}, {CHARGED}) \
-             left join {child_side} as s on s.tab = c.rowback_tab and s.place = c.rowback_place and s.family not in ({PARENTS}, {CHARGED})",
-            child.from_sql(),
-            parent.from_sql(),
-            join_condition(fk, child, parent),
-        );
-        let rows = chosen.session.text_rows("counting by foreign key", &sql).await?;
-        let count = |at: usize| {
-            let value = rows.first().and_then(|row| row.get(at)).and_then(Option::as_deref);
-            value.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
-        };
-        if count(0) > 0 {
-            counts.push(super::EdgeCount {
-                name: fk.name.clone(),
-                child: fk.child.clone(),
-                parent: fk.parent.clone(),
-                in_backup: count(0),
-                staged: count(1),
-            });
+    };
+    let sql = format!("copy ({keys_wanted}) to stdout");
+    Ok(match keys::read(chosen.session, scratch, &sql, sort, memory).await? {
+        keys::Found::Keys(keys) if keys.is_empty() => None,
+        keys::Found::Keys(keys) => {
+            Some(Ok(KeyMatch { columns: fk.parent_columns().cloned().collect(), keys }))
         }
-    }
-    Ok(counts)
+        keys::Found::TooMany => Some(Err(keys::too_many(fk))),
+    })
 }

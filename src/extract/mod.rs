@@ -3,8 +3,11 @@
 
 mod chosen;
 mod closure;
+mod edges;
 mod error;
 mod export;
+mod keys;
+mod loading;
 mod resolve;
 mod selection;
 
@@ -22,8 +25,8 @@ use crate::catalog::{Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
 use crate::progress::{SharedProgress, Step};
 use crate::recipe::{Children, Kind, Recipe, Recover, Selection};
-use crate::scratch::Scratch;
 use crate::scratch::choice::Choice;
+use crate::scratch::{Pass, Scratch};
 use crate::sql::predicate::{Predicate, Query};
 use crate::staging::{StagedFile, StagingFormat};
 
@@ -51,6 +54,9 @@ pub struct Extracted {
     pub catalog: Catalog,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// What was loaded into scratch, and why; of this run only.
+    #[serde(skip)]
+    pub passes: Vec<Pass>,
 }
 
 /// Children of staged rows by one foreign key.
@@ -133,16 +139,17 @@ pub async fn run(
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     let entries = entries(recipe, &catalog)?;
     let mut notes = Vec::new();
-    load_selected(scratch, &catalog, &entries, &mut notes).await?;
+    loading::load_selected(scratch, &catalog, recipe, &entries, &mut notes).await?;
     let mut chosen = Chosen::start(scratch.session(), &catalog).await?;
-    choose_all(&mut chosen, scratch, recipe, &entries, options).await?;
+    let families = choose_all(&mut chosen, scratch, recipe, &entries, options).await?;
     if recipe.policy.parents == crate::recipe::Parents::Missing {
         closure::ascend(&mut chosen, scratch).await?;
     }
-    let edges = closure::count_edges(&mut chosen).await?;
+    let edges = edges::count_edges(&mut chosen, &families).await?;
     let files = stage(&mut chosen, scratch, (recipe, &entries), staging, options, progress).await?;
     let catalog = only_staged(&catalog, &files);
-    Ok(Extracted { files, edges, catalog, notes })
+    let passes = scratch.passes().await;
+    Ok(Extracted { files, edges, catalog, notes, passes })
 }
 
 fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>>, ExtractError> {
@@ -175,51 +182,24 @@ fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>
     Ok(found)
 }
 
-/// Loads the tables that predicates are about, and all that they read beside.
-async fn load_selected(
-    scratch: &Scratch,
-    catalog: &Catalog,
-    entries: &[Entry<'_>],
-    notes: &mut Vec<String>,
-) -> Result<(), ExtractError> {
-    for entry in entries.iter().filter(|entry| entry.reads_backup()) {
-        let reads = selection::analyze(scratch.session(), catalog, entry.table, &entry.selected).await?;
-        let mut wanted = reads.tables;
-        if !reads.functions.is_empty() {
-            notes.push(format!(
-                "the predicate of {} calls {}, which may read any table: the whole backup was loaded",
-                entry.table.name,
-                reads.functions.join(", ")
-            ));
-            let with_rows = |table: &&TableName| scratch.backup().contents().tables.contains_key(*table);
-            wanted.extend(catalog.tables.keys().filter(with_rows).cloned());
-        }
-        wanted.insert(entry.table.name.clone());
-        for table in wanted {
-            scratch.load(&table, Choice::All).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Deleted rows are followed to their children; entries that follow the same foreign keys are one family, and share one
-/// descent. Rows that are only damaged are chosen by themselves.
-async fn choose_all(
+/// descent. Rows that are only damaged are chosen by themselves. Returns what each family followed, by its number.
+async fn choose_all<'e>(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     recipe: &Recipe,
-    entries: &[Entry<'_>],
+    entries: &'e [Entry<'_>],
     options: &ExtractOptions,
-) -> Result<(), ExtractError> {
-    let deleted: Vec<&Entry<'_>> =
+) -> Result<Vec<&'e Following>, ExtractError> {
+    let deleted: Vec<&'e Entry<'_>> =
         entries.iter().filter(|entry| entry.recover.kind == Kind::Deleted).collect();
-    let mut families: Vec<&Following> = Vec::new();
+    let mut families: Vec<&'e Following> = Vec::new();
     for entry in &deleted {
         if !families.contains(&&entry.following) {
             families.push(&entry.following);
         }
     }
-    for (family, following) in (0i16..).zip(families) {
+    for (family, following) in (0i16..).zip(families.iter().copied()) {
         let mut roots = BTreeSet::new();
         for entry in deleted.iter().filter(|entry| &entry.following == following) {
             choose(chosen, scratch, recipe, entry, family, options).await?;
@@ -234,7 +214,7 @@ async fn choose_all(
         }
         choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?;
     }
-    Ok(())
+    Ok(families)
 }
 
 async fn choose(
@@ -249,6 +229,9 @@ async fn choose(
     selection::prove_key(scratch.session(), entry.table, &key).await?;
     let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
     if hits == 0 {
+        // The message says how many rows there are and how new they are, of all of them.
+        let why = "nothing matches; its rows are counted";
+        scratch.load(&entry.table.name, Choice::All, why).await?;
         return Err(selection::why_nothing(scratch.session(), entry.table).await?);
     }
     Ok(())

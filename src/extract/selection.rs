@@ -10,15 +10,18 @@ use crate::catalog::{Catalog, Table, quoted_list};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, Row, ScratchSession, column};
 use crate::scratch::Scratch;
+use crate::sql::condition::{self, Clause, is_steady};
 use crate::sql::registry;
 
-/// What a condition reads beside its own table.
+/// What a condition reads beside the row that it is about.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     /// Tables, partitions named by their root.
     pub tables: BTreeSet<TableName>,
     /// Functions that may read anything.
     pub functions: Vec<String>,
+    /// The condition as PostgreSQL understood it; `None` where it may need other rows of its own table.
+    pub clause: Option<Clause>,
 }
 
 /// Lets PostgreSQL parse the condition, as a view that is thrown away, and tells what it reads. This is where a
@@ -39,22 +42,55 @@ pub(super) async fn analyze(
     let before = format!("create view rowback.predicate as {before}");
     let begin = format!("begin; set local search_path = {}, public", table.name.schema.quoted());
     session.execute("reading a predicate", &begin).await?;
-    let result = inside(session, &format!("{before}{text}{after}")).await;
+    let result = inside(session, catalog, &format!("{before}{text}{after}")).await;
     session.execute("reading a predicate", "rollback").await?;
-    let mut reads = Reads::default();
     let refused = |source: PgError| {
         let near = source.db().and_then(|db| place_in(text, before.chars().count(), db.position?));
         ExtractError::predicate(&table.name, source, near)
     };
-    for (schema, name, kind) in result.map_err(refused)? {
-        if kind == "f" {
-            reads.functions.push(format!("{schema}.{name}"));
-        } else {
-            let found = TableName::new(schema, name);
-            reads.tables.insert(catalog.root_of(&found).clone());
+    let reads = result.map_err(refused)?;
+    match selected {
+        Selected::Where(text) if is_steady(text) => {
+            session.execute("reading a predicate", &begin).await?;
+            let alone = about_one_row(session, catalog, table, text).await;
+            session.execute("reading a predicate", "rollback").await?;
+            Ok(alone?.unwrap_or(reads))
         }
+        _ => Ok(reads),
     }
-    Ok(reads)
+}
+
+/// The same over an empty table of the same columns and name: then what it reads is what it reads beside its row. `None`
+/// where it cannot be said so (it names its table with the schema), or it reads its own table as well.
+async fn about_one_row(
+    session: &ScratchSession,
+    catalog: &Catalog,
+    table: &Table,
+    text: &str,
+) -> Result<Option<Reads>, PgError> {
+    let name = table.name.name.quoted();
+    let create = format!(
+        "create table rowback.subject (like {}); create view rowback.predicate as select 1 as hit \
+         from rowback.subject as {name} where (\n{text}\n)",
+        table.name.quoted()
+    );
+    let subject = TableName::new("rowback", "subject");
+    let mut reads = match inside(session, catalog, &create).await {
+        Ok(reads) => reads,
+        Err(error) if error.sqlstate().is_some() => return Ok(None),
+        Err(lost) => return Err(lost),
+    };
+    reads.tables.remove(&subject);
+    if reads.tables.contains(&table.name) || !reads.functions.is_empty() {
+        return Ok(None);
+    }
+    session.execute("reading a predicate", "set local search_path = ''").await?;
+    let rows = session.query(&registry::EXTRACT_CONDITION, &[&"rowback.predicate"]).await?;
+    if let Some(row) = rows.first() {
+        let definition: String = column(row, "definition", "reading a predicate")?;
+        reads.clause = condition::of_view(&definition, table.name.name.as_str());
+    }
+    Ok(Some(reads))
 }
 
 /// Where in the user's text the server stopped, in words; `position` counts the characters of the whole statement from
@@ -70,11 +106,22 @@ fn place_in(text: &str, before: usize, position: u32) -> Option<String> {
     Some(format!("from here: {shown}"))
 }
 
-async fn inside(session: &ScratchSession, view: &str) -> Result<Vec<(String, String, String)>, PgError> {
-    session.execute("reading a predicate", view).await?;
+/// What a view reads, which `create` makes.
+async fn inside(session: &ScratchSession, catalog: &Catalog, create: &str) -> Result<Reads, PgError> {
+    session.execute("reading a predicate", create).await?;
     let rows = session.query(&registry::EXTRACT_RELATIONS, &[&"rowback.predicate"]).await?;
     let value = |row: &Row, name: &str| column::<String>(row, name, "reading a predicate");
-    rows.iter().map(|row| Ok((value(row, "schema")?, value(row, "name")?, value(row, "kind")?))).collect()
+    let mut reads = Reads::default();
+    for row in &rows {
+        let (schema, name) = (value(row, "schema")?, value(row, "name")?);
+        if value(row, "kind")? == "f" {
+            reads.functions.push(format!("{schema}.{name}"));
+        } else {
+            let found = TableName::new(schema, name);
+            reads.tables.insert(catalog.root_of(&found).clone());
+        }
+    }
+    Ok(reads)
 }
 
 /// Chooses the rows that an entry selects; returns how many.

@@ -1,49 +1,13 @@
 //! Which rows of a table scratch asks the backup for: a superset of the rows that can matter, decided on the text of
 //! the dump. PostgreSQL evaluates the real condition afterwards.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::filter::{Bound, Condition, Lines, SLOTS};
+use super::keys::KeySet;
 use crate::backup::RowFilter;
+use crate::catalog::column_list;
 use crate::ident::Ident;
-use crate::value::copy_text::{fields, is_null};
-
-/// Keys as they stand in COPY text: escaped fields joined by tabs.
-#[derive(Debug, Default)]
-pub struct KeySet {
-    keys: HashSet<Box<[u8]>>,
-    bytes: usize,
-}
-
-impl KeySet {
-    /// Adds one key, a row of COPY text holding the key's columns.
-    pub fn insert(&mut self, row: &[u8]) {
-        if self.keys.insert(row.into()) {
-            self.bytes += row.len();
-        }
-    }
-
-    /// Is this key among them?
-    pub fn contains(&self, row: &[u8]) -> bool {
-        self.keys.contains(row)
-    }
-
-    /// Number of keys.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Is there none?
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// About how many bytes of memory the set takes.
-    pub fn memory_bytes(&self) -> usize {
-        // One boxed slice and its hash-table slot take about 48 bytes beside the key itself.
-        self.bytes + 48 * self.keys.len()
-    }
-}
 
 /// Rows whose `columns` hold one of `keys`.
 #[derive(Debug, Clone)]
@@ -54,92 +18,153 @@ pub struct KeyMatch {
     pub keys: Arc<KeySet>,
 }
 
+/// One way to be wanted.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// By key.
+    Keys(KeyMatch),
+    /// By condition.
+    Condition(Condition),
+}
+
 /// What to load of a table.
 #[derive(Debug, Clone)]
 pub enum Choice {
     /// Every row.
     All,
     /// Rows that match at least one of these.
-    AnyOf(Vec<KeyMatch>),
+    AnyOf(Vec<Wish>),
+}
+
+impl Choice {
+    /// In words, for people.
+    pub fn words(&self) -> String {
+        let Self::AnyOf(wishes) = self else { return "every row".to_owned() };
+        let words = wishes.iter().map(|wish| match wish {
+            Wish::Keys(keys) => format!("({}) in {} keys", column_list(&keys.columns), keys.keys.len()),
+            Wish::Condition(condition) => condition.text().to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" or ")
+    }
 }
 
 /// A choice made ready for one stream, whose column order it knows.
 #[derive(Debug)]
 pub struct ChoiceFilter {
-    wanted: Wanted,
-    earlier: Vec<Wanted>,
+    wanted: Ready,
+    earlier: Vec<Ready>,
+}
+
+/// How a choice decides depends on the choice and the stream's columns alone, never on the other choices of the run: what
+/// an earlier pass has loaded must come out the same when a later one leaves it out.
+#[derive(Debug)]
+enum Ready {
+    All,
+    AnyOf(Vec<ReadyWish>),
 }
 
 #[derive(Debug)]
-enum Wanted {
-    All,
-    AnyOf(Vec<(Vec<usize>, Arc<KeySet>)>),
+struct ReadyWish {
+    /// Positions of the columns it looks at, in order.
+    positions: Vec<usize>,
+    test: ReadyTest,
+}
+
+#[derive(Debug)]
+enum ReadyTest {
+    /// The slots of the key's columns, in the order of the key.
+    Keys(Vec<usize>, Arc<KeySet>),
+    Condition(Bound),
 }
 
 impl ChoiceFilter {
     /// Lets through what `choice` wants and none of the `earlier` choices wanted.
     pub fn new(choice: &Choice, earlier: &[Choice], columns: &[Ident]) -> Self {
-        let ready = |choice: &Choice| Wanted::new(choice, columns);
+        let ready = |choice: &Choice| Ready::new(choice, columns);
         Self { wanted: ready(choice), earlier: earlier.iter().map(ready).collect() }
     }
 }
 
-impl Wanted {
+impl Ready {
     fn new(choice: &Choice, columns: &[Ident]) -> Self {
-        let Choice::AnyOf(matches) = choice else { return Self::All };
-        let mut ready = Vec::with_capacity(matches.len());
-        for key_match in matches {
-            let positions: Option<Vec<usize>> = key_match
-                .columns
-                .iter()
-                .map(|wanted| columns.iter().position(|column| column == wanted))
-                .collect();
-            // A column that the stream does not have (generated) cannot be decided on: everything goes through.
-            let Some(positions) = positions else { return Self::All };
-            ready.push((positions, key_match.keys.clone()));
-        }
-        Self::AnyOf(ready)
+        let Choice::AnyOf(wishes) = choice else { return Self::All };
+        // What a stream's columns cannot decide (a generated column is not among them) lets everything through.
+        let ready: Option<Vec<ReadyWish>> = wishes.iter().map(|wish| ReadyWish::new(wish, columns)).collect();
+        ready.map_or(Self::All, Self::AnyOf)
     }
 
     fn keeps(&self, row: &[u8]) -> bool {
         match self {
             Self::All => true,
-            Self::AnyOf(matches) => matches.iter().any(|(positions, keys)| key_is_in(row, positions, keys)),
+            Self::AnyOf(wishes) => wishes.iter().any(|wish| wish.keeps(row)),
         }
     }
 }
 
-fn key_is_in(row: &[u8], positions: &[usize], keys: &KeySet) -> bool {
-    if let [position] = positions {
-        return fields(row).nth(*position).is_some_and(|field| keys.contains(field));
-    }
-    let mut key = Vec::with_capacity(64);
-    for (at, position) in positions.iter().enumerate() {
-        let Some(field) = fields(row).nth(*position) else { return false };
-        if is_null(field) {
-            return false;
+impl ReadyWish {
+    fn new(wish: &Wish, columns: &[Ident]) -> Option<Self> {
+        let position = |wanted: &Ident| columns.iter().position(|column| column == wanted);
+        match wish {
+            Wish::Keys(found) => {
+                let of_key: Vec<usize> = found.columns.iter().map(position).collect::<Option<_>>()?;
+                let positions = in_order(of_key.iter().copied());
+                let slots =
+                    of_key.iter().map(|at| positions.binary_search(at).ok()).collect::<Option<_>>()?;
+                let fits = of_key.len() <= SLOTS;
+                fits.then(|| Self { positions, test: ReadyTest::Keys(slots, found.keys.clone()) })
+            }
+            Wish::Condition(condition) => {
+                let mut positions = in_order(condition.columns().into_iter().filter_map(position));
+                positions.truncate(SLOTS);
+                let slot_of = |column: &Ident| positions.binary_search(&position(column)?).ok();
+                let bound = condition.bind(&slot_of);
+                Some(Self { positions, test: ReadyTest::Condition(bound) })
+            }
         }
-        if at > 0 {
-            key.push(b'\t');
-        }
-        key.extend_from_slice(field);
     }
-    keys.contains(&key)
+
+    fn keeps(&self, row: &[u8]) -> bool {
+        let fields = Lines::new(row, &self.positions);
+        match &self.test {
+            ReadyTest::Condition(bound) => bound.may_be_true(&fields),
+            ReadyTest::Keys(slots, keys) => {
+                let mut key: [&[u8]; SLOTS] = [&[]; SLOTS];
+                for (place, slot) in key.iter_mut().zip(slots) {
+                    // A row that is too short is for PostgreSQL to refuse.
+                    let Some(field) = fields.field(*slot) else { return true };
+                    *place = field;
+                }
+                keys.may_contain(&key[..slots.len()], &mut Vec::new())
+            }
+        }
+    }
+}
+
+fn in_order(positions: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut positions: Vec<usize> = positions.collect();
+    positions.sort_unstable();
+    positions.dedup();
+    positions
 }
 
 impl RowFilter for ChoiceFilter {
     fn keep(&self, row: &[u8]) -> bool {
-        self.wanted.keeps(row) && !self.earlier.iter().any(|wanted| wanted.keeps(row))
+        self.wanted.keeps(row) && !self.earlier.iter().any(|earlier| earlier.keeps(row))
+    }
+
+    fn keeps_all(&self) -> bool {
+        matches!(self.wanted, Ready::All) && self.earlier.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::keys::KeySort;
 
-    fn keys(rows: &[&str]) -> Arc<KeySet> {
-        let mut set = KeySet::default();
-        rows.iter().for_each(|row| set.insert(row.as_bytes()));
+    fn keys(sort: KeySort, rows: &[&str]) -> Arc<KeySet> {
+        let mut set = KeySet::new(sort);
+        assert!(rows.iter().all(|row| set.insert(row.as_bytes())));
         Arc::new(set)
     }
 
@@ -149,8 +174,9 @@ mod tests {
 
     #[test]
     fn keeps_wanted_rows_once() {
-        let by_a = KeyMatch { columns: idents(&["a"]), keys: keys(&["7"]) };
-        let by_pair = KeyMatch { columns: idents(&["c", "a"]), keys: keys(&["x\t8"]) };
+        let by_a = Wish::Keys(KeyMatch { columns: idents(&["a"]), keys: keys(KeySort::Whole, &["7"]) });
+        let by_pair =
+            Wish::Keys(KeyMatch { columns: idents(&["c", "a"]), keys: keys(KeySort::Text, &["x\t8"]) });
         let columns = idents(&["a", "b", "c"]);
         let choice = Choice::AnyOf(vec![by_a.clone(), by_pair]);
         let filter = ChoiceFilter::new(&choice, &[], &columns);
@@ -158,9 +184,12 @@ mod tests {
             ["7\t1\tz", "8\t1\tx", "8\t1\ty", "77\t1\tx", "\\N\t1\tx"].map(|row| filter.keep(row.as_bytes()))
         };
         assert_eq!(kept(&filter), [true, true, false, false, false]);
-        let second = ChoiceFilter::new(&choice, &[Choice::AnyOf(vec![by_a])], &columns);
+        let second = ChoiceFilter::new(&choice, &[Choice::AnyOf(vec![by_a.clone()])], &columns);
         assert_eq!(kept(&second), [false, true, false, false, false]);
+        let rest = ChoiceFilter::new(&Choice::All, &[Choice::AnyOf(vec![by_a])], &columns);
+        assert_eq!(kept(&rest), [false, true, true, true, true]);
         let undecidable = ChoiceFilter::new(&choice, &[], &idents(&["a", "b"]));
         assert_eq!(kept(&undecidable), [true; 5]);
+        assert_eq!(choice.words(), "(a) in 1 keys or (c, a) in 1 keys");
     }
 }

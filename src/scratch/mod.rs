@@ -3,6 +3,9 @@
 pub mod choice;
 pub mod cluster;
 mod error;
+pub mod filter;
+pub mod keys;
+mod load;
 pub mod locale;
 pub mod programs;
 pub mod restore;
@@ -17,17 +20,19 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 pub use error::ScratchError;
+pub use load::{Loading, Pass, Pushdown, Request};
 pub use restore_error::RestoreError;
 
 use self::choice::Choice;
+use self::filter::Encoding;
 use self::restore::RestoreFailure;
-use crate::backup::{Backup, ReadCounts};
+use crate::backup::Backup;
 use crate::cancel::CancelToken;
 use crate::catalog::Catalog;
 use crate::env::Env;
 use crate::ident::TableName;
 use crate::pg::{ConnectSettings, ScratchSession, ServerIdentity, SessionOptions};
-use crate::progress::{SharedProgress, Step};
+use crate::progress::SharedProgress;
 
 /// Where scratch is to be made.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +41,8 @@ pub struct ScratchOptions {
     pub url: Option<ConnectSettings>,
     /// Directory of `initdb` and `postgres` for the private cluster.
     pub pg_bin: Option<PathBuf>,
+    /// How rows get there.
+    pub loading: Loading,
 }
 
 /// A scratch database with the backup's structure in it. Gone when dropped.
@@ -45,7 +52,11 @@ pub struct Scratch {
     session: ScratchSession,
     catalog: Catalog,
     failures: Vec<RestoreFailure>,
+    loading: Loading,
     loaded: Mutex<BTreeMap<TableName, Vec<Choice>>>,
+    passes: Mutex<Vec<Pass>>,
+    /// Sessions for streams of rows, kept for the next ones.
+    idle: Mutex<Vec<ScratchSession>>,
     progress: SharedProgress,
     cancel: CancelToken,
 }
@@ -84,7 +95,10 @@ impl Scratch {
             session,
             catalog,
             failures,
+            loading: options.loading.clone(),
             loaded: Mutex::new(BTreeMap::new()),
+            passes: Mutex::new(Vec::new()),
+            idle: Mutex::new(Vec::new()),
             progress,
             cancel,
         })
@@ -105,6 +119,11 @@ impl Scratch {
         &self.backup
     }
 
+    /// Can texts of the backup be compared with ours byte by byte?
+    pub fn encoding(&self) -> Encoding {
+        Encoding::named(&self.backup.contents().encoding)
+    }
+
     /// Another session on the scratch database.
     pub async fn connect(&self) -> Result<ScratchSession, RestoreError> {
         Ok(ScratchSession::connect(&self.place.settings(), &session_options()).await?)
@@ -118,45 +137,6 @@ impl Scratch {
     /// What scratch could not take of the backup.
     pub fn failures(&self) -> &[RestoreFailure] {
         &self.failures
-    }
-
-    /// Loads rows of a table; what an earlier call loaded is never loaded twice. Partitions come with their root.
-    pub async fn load(&self, table: &TableName, choice: Choice) -> Result<ReadCounts, RestoreError> {
-        let found = self.catalog.tables.get(table).ok_or_else(|| self.why_missing(table))?;
-        let mut loaded = self.loaded.lock().await;
-        let earlier = loaded.entry(table.clone()).or_default();
-        let mut total = ReadCounts::default();
-        if earlier.iter().any(|choice| matches!(choice, Choice::All)) {
-            return Ok(total);
-        }
-        let names = std::iter::once(table).chain(self.catalog.partitions_of(table));
-        let streams = rows::streams(&self.backup, names, found.partitioned.then_some(table))?;
-        self.progress.start(Step::Load, &table.to_string(), None);
-        for stream in streams {
-            let counts = rows::copy_stream(
-                self.backup.clone(),
-                &self.session,
-                stream,
-                &choice,
-                earlier,
-                &self.progress,
-                &self.cancel,
-            )
-            .await?;
-            total.rows_read += counts.rows_read;
-            total.rows_kept += counts.rows_kept;
-            total.bytes_read += counts.bytes_read;
-        }
-        earlier.push(choice);
-        self.session.execute("analyzing scratch", &format!("analyze {}", table.quoted())).await?;
-        self.progress.finish(Step::Load);
-        Ok(total)
-    }
-
-    /// Was every row of the table loaded?
-    pub async fn is_whole(&self, table: &TableName) -> bool {
-        let loaded = self.loaded.lock().await;
-        loaded.get(table).is_some_and(|choices| choices.iter().any(|choice| matches!(choice, Choice::All)))
     }
 
     /// Why a table that the backup names is not in scratch.
@@ -177,8 +157,8 @@ impl Scratch {
 
     /// Removes scratch now and says so if that fails; dropping it does the same in silence.
     pub async fn remove(self) -> Result<(), RestoreError> {
-        let Self { place, session, .. } = self;
-        drop(session);
+        let Self { place, session, idle, .. } = self;
+        drop((session, idle));
         place.remove().await
     }
 }

@@ -1,5 +1,6 @@
 //! SQL text: the registry of `queries/*.sql` and the user's predicate. Nothing here talks to a server.
 
+pub mod condition;
 mod guard;
 mod lexer;
 pub mod literal;

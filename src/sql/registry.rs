@@ -76,6 +76,8 @@ queries! {
     APPLY_TOUCHED = "apply_touched", Write;
     /// The columns of a table that can be set back.
     APPLY_COLUMNS = "apply_columns", Write;
+    /// A condition as PostgreSQL understood it, once it is a view in scratch.
+    EXTRACT_CONDITION = "extract_condition", Scratch;
     /// What a condition reads, once it is a view in scratch.
     EXTRACT_RELATIONS = "extract_relations", Scratch;
     /// Pins session settings, skipping those that the server does not know.

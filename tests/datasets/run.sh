@@ -53,6 +53,10 @@ same() { # WHAT EXPECTED FOUND [REGEX of lines to leave out]
   return 1
 }
 
+findings() { # CASE: checksums of all that a recovery found and planned, which are the same bytes for the same findings
+  (cd "$1" && find diff batches undo plan.json staging -type f -print0 | sort -z | xargs -0 sha256sum)
+}
+
 recover() { # NAME
   local name=$1 dataset=${1%-*} number=${1##*-} url check
   place=$work/$name problem=""
@@ -67,6 +71,12 @@ recover() { # NAME
   cd "$place"
 
   step recover "0 1" recover recipe.toml --backup "$datasets/$dataset/$dataset.dump" --live "$url" --case case --json || return
+  step whole "0 1" recover recipe.toml --backup "$datasets/$dataset/$dataset.dump" --live "$url" --case whole --no-pushdown --json || return
+  findings case >filtered.txt
+  findings whole >whole.txt
+  [[ -s whole.txt ]] || { problem="nothing was found to compare"; return 1; }
+  same "leaving rows out while reading changed what was found" whole.txt filtered.txt || return
+
   step apply "0 1" apply case --live "$url" --confirm live || return
   step verify "0 1" verify case --live "$url" || return
   check=$(psql -XqAt -d live -f "$datasets/$dataset"/check-"$number"-*.sql 2>&1)

@@ -10,7 +10,8 @@ use crate::cli::{Ending, settings, summary};
 /// Runs the three stages and prints the plan.
 pub async fn run(args: &RecoverArgs, context: &Context, output: &Output) -> Result<Ending, Failure> {
     let options = settings::recover(args, &context.env, output)?;
-    let plan = case::recover(&options, context).await?;
+    let mut plan = case::recover(&options, context).await?;
+    summary::explain(&mut plan.passes, &args.source.loading, output);
     output.result("recover", &plan, |output| summary::plan(&plan, &options.case_dir, output))?;
     Ok(Ending::when_left(plan.leftover()))
 }

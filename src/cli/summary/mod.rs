@@ -2,6 +2,7 @@
 
 mod apply;
 mod compare;
+mod explain;
 mod plan;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use rowback::case::{DoctorSummary, ExtractSummary, VerifySummary};
 
 pub use self::apply::{apply, undo};
 pub use self::compare::compare;
+pub use self::explain::explain;
 pub use self::plan::{diff, plan};
 use super::output::{Output, Paint};
 use super::table::{Align, counted, grouped, table};

@@ -143,6 +143,7 @@ mod tests {
             relink: 12,
             conflicts: 3,
             triggers: vec!["public.orders: touch_updated_at, before insert".to_owned()],
+            passes: Vec::new(),
             notes: vec!["the predicate alone cannot tell rows deleted on purpose".to_owned()],
             timings: BTreeMap::new(),
         }

@@ -1,0 +1,156 @@
+//! Conditions as PostgreSQL prints them, over rows of one table.
+
+use super::*;
+use crate::catalog::Column;
+use crate::ident::TableName;
+use crate::sql::condition::of_view;
+use crate::value::BaseType;
+
+fn column(name: &str, type_name: &str, base_type: BaseType) -> Column {
+    Column {
+        name: Ident::new(name),
+        type_name: type_name.to_owned(),
+        base_type,
+        is_enum: type_name == "public.mood",
+        not_null: false,
+        default: None,
+        identity: None,
+        generated: name == "made",
+        sequence: None,
+        deterministic: name != "odd",
+    }
+}
+
+fn table() -> Table {
+    Table {
+        name: TableName::new("public", "t"),
+        oid: 1,
+        partitioned: false,
+        columns: vec![
+            column("id", "bigint", BaseType::Int8),
+            column("name", "character varying(20)", BaseType::Varchar),
+            column("at", "timestamp with time zone", BaseType::TimestampTz),
+            column("on_day", "date", BaseType::Date),
+            column("amount", "numeric(12,2)", BaseType::Numeric { precision: 12, scale: 2 }),
+            column("flag", "boolean", BaseType::Bool),
+            column("mood", "public.mood", BaseType::Other),
+            column("odd", "text", BaseType::Text),
+            column("made", "integer", BaseType::Int4),
+            column("ratio", "double precision", BaseType::Float8),
+            column("padded", "character(3)", BaseType::Bpchar),
+            column("number", "public.positive", BaseType::Int4),
+        ],
+        keys: Vec::new(),
+        checks: Vec::new(),
+        triggers: Vec::new(),
+        row_security: false,
+    }
+}
+
+fn condition(text: &str, encoding: Encoding) -> Option<Condition> {
+    let view = format!(" SELECT 1 AS hit\n   FROM rowback.subject t\n  WHERE {text};");
+    Condition::new(&of_view(&view, "t").unwrap(), &table(), encoding)
+}
+
+/// Rows of `id, name, at, amount, flag`: which of them may match.
+fn kept(text: &str, rows: &[&str]) -> Vec<bool> {
+    let condition = condition(text, Encoding::Utf8).unwrap_or_else(|| panic!("{text} is decidable"));
+    let stream: Vec<Ident> = ["id", "name", "at", "amount", "flag"].map(Ident::from).into();
+    let wanted: Vec<usize> =
+        (0..stream.len()).filter(|at| condition.columns().contains(&stream[*at])).collect();
+    let slot_of = |column: &Ident| {
+        let at = stream.iter().position(|name| name == column)?;
+        wanted.iter().position(|position| *position == at)
+    };
+    let bound = condition.bind(&slot_of);
+    rows.iter().map(|row| bound.may_be_true(&Lines::new(row.as_bytes(), &wanted))).collect()
+}
+
+const ROWS: [&str; 4] = [
+    "7\tAnn\t2026-01-01 01:00:00+01\t10.50\tt",
+    "8\tBo\t2025-12-31 23:59:59.9+00\t-3.00\tf",
+    "9\tAn\\\\na\tinfinity\tNaN\t\\N",
+    "\\N\t\\N\t\\N\t\\N\t\\N",
+];
+
+#[test]
+fn rows_are_dropped_only_where_the_condition_is_certainly_not_true() {
+    let cases = [
+        ("(id = 7)", [true, false, false, false]),
+        ("(NOT (id = 7))", [false, true, true, false]),
+        ("(id <> ALL (ARRAY[(7)::bigint, (8)::bigint]))", [false, false, true, false]),
+        ("((id = 7) AND (md5(name) = 'x'::text))", [true, false, false, false]),
+        ("(NOT ((id = 7) OR (md5(name) = 'x'::text)))", [false, true, true, false]),
+        ("((name)::text = 'An\\na'::text OR (id = 7))", [true; 4]),
+        ("((name)::text ~~ 'An%'::text)", [true, false, true, false]),
+        ("((name)::text !~~ 'An%'::text)", [false, true, false, false]),
+        ("((name)::text ~~ 'A%n'::text)", [true, false, true, false]),
+        ("((name)::text !~~ 'A%n'::text)", [true, true, true, false]),
+        ("(at >= '2026-01-01 00:00:00+00'::timestamp with time zone)", [true, false, true, false]),
+        ("(at < '2026-01-01 00:00:00+00'::timestamp with time zone)", [false, true, false, false]),
+        ("(amount > (10)::numeric)", [true, false, true, false]),
+        ("flag", [true, false, false, false]),
+        ("((NOT flag) OR (amount IS NULL))", [false, true, false, true]),
+        ("(id IS NOT NULL)", [true, true, true, false]),
+        ("((on_day = '2026-01-01'::date) AND (id = 8))", [false, true, false, false]),
+    ];
+    for (text, wanted) in cases {
+        if condition(text, Encoding::Utf8).is_none() {
+            assert_eq!(wanted, [true; 4], "{text}");
+            continue;
+        }
+        assert_eq!(kept(text, &ROWS), wanted, "{text}");
+    }
+}
+
+#[test]
+fn fields_that_no_server_writes_keep_their_rows() {
+    let rows = ["07\tA\\x6ea\tyesterday\t1e3\ttrue", "+7", "short\tAnn"];
+    for text in [
+        "(id = 8)",
+        "((name)::text = 'zz'::text)",
+        "((name)::text ~~ 'zz%'::text)",
+        "(at = '2026-01-01 00:00:00+00'::timestamp with time zone)",
+        "(amount = 5.00)",
+        "(NOT flag)",
+    ] {
+        assert!(kept(text, &rows)[0], "{text}");
+    }
+    assert_eq!(kept("(id = 8)", &rows), [true; 3]);
+    assert_eq!(kept("(flag)", &rows), [true; 3], "a row that is too short is not decided");
+}
+
+#[test]
+fn what_has_more_than_one_text_is_left_to_postgresql() {
+    for text in [
+        "(odd = 'x'::text)",
+        "(made = 7)",
+        "(ratio = (7)::double precision)",
+        "(padded = 'x'::bpchar)",
+        "((number)::integer = 7)",
+        "((name)::text < 'x'::text)",
+        "(at > '2026-01-01'::date)",
+        "((id = 7) OR (md5(odd) = 'x'::text))",
+        "(NOT ((id = 7) AND (md5(odd) = 'x'::text)))",
+        "(mood < 'sad'::public.mood)",
+        "(mood = 'sad'::other.mood)",
+        "(on_day >= '2026-01-01 00:00:00'::timestamp without time zone)",
+    ] {
+        assert!(condition(text, Encoding::Utf8).is_none(), "{text}");
+    }
+    assert!(condition("(mood = 'sad'::public.mood)", Encoding::Utf8).is_some());
+    for text in ["(mood = 'sad'::public.mood)", "((name)::text = 'x'::text)"] {
+        assert!(condition(text, Encoding::Other).is_none(), "{text}");
+    }
+    assert!(condition("(id = 7)", Encoding::Other).is_some());
+}
+
+#[test]
+fn words_tell_what_is_checked_and_what_is_not() {
+    let found = condition(
+        "((id = 7) AND (md5(name) = 'x'::text) AND ((name)::text = 'secret'::text))",
+        Encoding::Utf8,
+    );
+    let found = found.unwrap();
+    insta::assert_snapshot!(format!("{} | {}", found.text(), found.undecided().join("; ")), @r#""id" = 7 and "name" = a text | md5(name) = 'x'::text"#);
+}

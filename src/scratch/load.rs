@@ -1,0 +1,195 @@
+//! Loads rows of the backup into scratch, several streams at once, each row once. Remembers what was loaded, and why.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt};
+use serde::Serialize;
+
+use super::choice::Choice;
+use super::{RestoreError, Scratch, rows};
+use crate::backup::ReadCounts;
+use crate::ident::TableName;
+use crate::pg::ScratchSession;
+use crate::progress::Step;
+
+/// How rows are loaded.
+#[derive(Debug, Clone)]
+pub struct Loading {
+    /// Are rows left out whose text already says that they cannot matter?
+    pub pushdown: Pushdown,
+    /// Streams of rows at once.
+    pub jobs: usize,
+    /// Memory for the sets of wanted keys and what is under way, in bytes.
+    pub memory_bytes: usize,
+}
+
+/// Whether the dump's text may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushdown {
+    /// Rows that cannot matter are left out.
+    On,
+    /// The needed tables are loaded whole.
+    Off,
+}
+
+impl Default for Loading {
+    fn default() -> Self {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { pushdown: Pushdown::On, jobs, memory_bytes: 256_000_000 }
+    }
+}
+
+impl Loading {
+    /// What the sets of wanted keys may take; the rest is for the streams and for staging.
+    pub fn keys_bytes(&self) -> usize {
+        self.memory_bytes / 8 * 3
+    }
+}
+
+/// A table to load from.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The table; its partitions come along.
+    pub table: TableName,
+    /// Which of its rows.
+    pub choice: Choice,
+    /// Why, and what stood in the way of fewer rows.
+    pub why: String,
+}
+
+impl Request {
+    /// Rows of `table`.
+    pub fn new(table: &TableName, choice: Choice, why: impl Into<String>) -> Self {
+        Self { table: table.clone(), choice, why: why.into() }
+    }
+}
+
+/// One pass over a table's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pass {
+    /// The table.
+    pub table: TableName,
+    /// Which rows were let through.
+    pub filter: String,
+    /// Why.
+    pub why: String,
+    /// Rows in the backup.
+    pub rows_read: u64,
+    /// Rows that went into scratch.
+    pub rows_kept: u64,
+}
+
+impl Scratch {
+    /// Loads rows of one table; see [`Scratch::load_all`].
+    pub async fn load(
+        &self,
+        table: &TableName,
+        choice: Choice,
+        why: impl Into<String>,
+    ) -> Result<(), RestoreError> {
+        self.load_all(vec![Request::new(table, choice, why)]).await
+    }
+
+    /// Loads rows of several tables, each named once; what an earlier call loaded is never loaded twice.
+    pub async fn load_all(&self, requests: Vec<Request>) -> Result<(), RestoreError> {
+        let mut loaded = self.loaded.lock().await;
+        let whole = |choices: &[Choice]| choices.iter().any(|choice| matches!(choice, Choice::All));
+        let mut wanted = Vec::new();
+        for mut request in requests {
+            if self.loading.pushdown == Pushdown::Off && !matches!(request.choice, Choice::All) {
+                request.choice = Choice::All;
+                request.why.push_str("; filters are switched off");
+            }
+            if !loaded.get(&request.table).is_some_and(|choices| whole(choices)) {
+                wanted.push(request);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = wanted.iter().map(|request| request.table.to_string()).collect();
+        let mut streams = Vec::new();
+        for (at, request) in wanted.iter().enumerate() {
+            streams.extend(self.streams_of(&request.table)?.into_iter().map(|stream| (at, stream)));
+        }
+        self.progress.start(Step::Load, &names.join(", "), None);
+        let none = Vec::new();
+        let work = streams.into_iter().map(|(at, stream)| {
+            let request = &wanted[at];
+            let earlier = loaded.get(&request.table).unwrap_or(&none);
+            async move { self.copy(stream, &request.choice, earlier).await.map(|counts| (at, counts)) }
+        });
+        let mut running = stream::iter(work).buffer_unordered(self.loading.jobs.max(1));
+        let mut counts = vec![ReadCounts::default(); wanted.len()];
+        while let Some(done) = running.next().await {
+            let (at, read) = done?;
+            counts[at].rows_read += read.rows_read;
+            counts[at].rows_kept += read.rows_kept;
+        }
+        drop(running);
+        self.remember(wanted, &counts, &mut loaded).await?;
+        self.progress.finish(Step::Load);
+        Ok(())
+    }
+
+    /// Every pass so far, in order.
+    pub async fn passes(&self) -> Vec<Pass> {
+        self.passes.lock().await.clone()
+    }
+
+    /// How rows are loaded.
+    pub fn loading(&self) -> &Loading {
+        &self.loading
+    }
+
+    async fn remember(
+        &self,
+        requests: Vec<Request>,
+        counts: &[ReadCounts],
+        loaded: &mut BTreeMap<TableName, Vec<Choice>>,
+    ) -> Result<(), RestoreError> {
+        let mut passes = self.passes.lock().await;
+        for (request, counts) in requests.into_iter().zip(counts) {
+            let analyze = format!("analyze {}", request.table.quoted());
+            self.session.execute("analyzing scratch", &analyze).await?;
+            passes.push(Pass {
+                table: request.table.clone(),
+                filter: request.choice.words(),
+                why: request.why,
+                rows_read: counts.rows_read,
+                rows_kept: counts.rows_kept,
+            });
+            loaded.entry(request.table).or_default().push(request.choice);
+        }
+        Ok(())
+    }
+
+    fn streams_of(&self, table: &TableName) -> Result<Vec<rows::Stream>, RestoreError> {
+        let found = self.catalog.tables.get(table).ok_or_else(|| self.why_missing(table))?;
+        let names = std::iter::once(table).chain(self.catalog.partitions_of(table));
+        rows::streams(&self.backup, names, found.partitioned.then_some(table))
+    }
+
+    async fn copy(
+        &self,
+        stream: rows::Stream,
+        choice: &Choice,
+        earlier: &[Choice],
+    ) -> Result<ReadCounts, RestoreError> {
+        let session = self.idle_session().await?;
+        let backup = self.backup.clone();
+        let counts =
+            rows::copy_stream(backup, &session, stream, choice, earlier, &self.progress, &self.cancel)
+                .await?;
+        self.idle.lock().await.push(session);
+        Ok(counts)
+    }
+
+    async fn idle_session(&self) -> Result<ScratchSession, RestoreError> {
+        let idle = self.idle.lock().await.pop();
+        match idle {
+            Some(session) => Ok(session),
+            None => self.connect().await,
+        }
+    }
+}
