@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::place::Place;
+use super::tombstones::TombstonesUnusable;
 use crate::error::{Explain, Kind};
 use crate::pg::{DbFacts, PgError};
 use crate::plan::LiveIdentity;
@@ -83,6 +84,9 @@ pub enum ApplyError {
         /// Path inside the case.
         file: String,
     },
+    /// A list of rows that were deleted on purpose cannot be read any more.
+    #[error(transparent)]
+    Tombstones(#[from] Box<TombstonesUnusable>),
     /// The plan was made for another database.
     #[error("the plan was made for another database than \"{}\"", found.dbname)]
     PlanForeign {
@@ -195,6 +199,7 @@ impl Explain for ApplyError {
             Self::PlanEdited => "plan-edited",
             Self::FileEdited { .. } => "batch-edited",
             Self::PlanStale { .. } => "plan-stale",
+            Self::Tombstones(error) => error.code(),
             Self::PlanForeign { .. } => "plan-foreign",
             Self::Standby { .. } => "live-is-standby",
             Self::CaseBusy { .. } => "case-busy",
@@ -225,6 +230,7 @@ impl Explain for ApplyError {
             | Self::JournalDamaged { .. }
             | Self::JournalFormat { .. }
             | Self::JournalOfAnotherPlan { .. } => Kind::Refused,
+            Self::Tombstones(error) => error.kind(),
             Self::Server(error) => error.kind(),
             Self::BatchFailed { source, .. } if source.kind() == Kind::Bug => Kind::Bug,
             Self::JournalUnwritable { .. }
@@ -258,6 +264,7 @@ impl Explain for ApplyError {
                 lines.extend(source.causes());
                 lines
             }
+            Self::Tombstones(error) => error.causes(),
             Self::ConnectionLost { source, .. } => source.causes(),
             Self::InDoubt { xid, holder, .. } => vec![match holder {
                 Some(holder) => format!("transaction {xid} is still open on the server: {holder}"),
@@ -280,6 +287,7 @@ impl Explain for ApplyError {
 
     fn hint(&self) -> String {
         match self {
+            Self::Tombstones(error) => error.hint(),
             Self::Server(error) => error.hint(),
             Self::ConfirmationWrong { dbname, .. } => format!(
                 "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \

@@ -18,6 +18,7 @@ mod sealed;
 mod settle;
 mod state;
 mod summary;
+mod tombstones;
 mod transaction;
 pub mod undo;
 
@@ -32,16 +33,20 @@ pub use place::{Place, Task};
 pub use row_key::RowKey;
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
+pub use tombstones::TombstonesUnusable;
 
 use history::{BatchHistory, History, Standing, mark_ours};
+use row_key::json_array;
 use runner::{Announced, Job, Runner, Surroundings};
 use summary::leftovers;
 use transaction::Performed;
 
 use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
+use crate::plan::recall::{Narrow, narrow_sql};
+use crate::plan::script::{Step, StepKind};
 use crate::plan::{Action, Batch, Plan};
-use crate::progress::{SharedProgress, Step};
+use crate::progress::{self, SharedProgress};
 
 /// Shall it last?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +84,17 @@ pub async fn run(
     runner.settle().await?;
     let before = runner.history.numbers(Standing::Committed).len();
     let waiting = waiting(runner.plan(), &runner.history);
+    if !waiting.is_empty() {
+        runner.look_for_tombstones().await?;
+    }
     let rows = waiting.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
-    let progress = runner.around.progress.clone();
-    progress.start(Step::Apply, &runner.dbname(), Some(rows));
+    let bar = runner.around.progress.clone();
+    bar.start(progress::Step::Apply, &runner.dbname(), Some(rows));
     let done = match options.mode {
         Mode::Real => run_all(&mut runner, &waiting).await,
         Mode::DryRun => try_all(&mut runner, &waiting).await,
     };
-    progress.finish(Step::Apply);
+    bar.finish(progress::Step::Apply);
     done?;
     Ok(summary(&runner, options.mode, waiting.len(), before))
 }
@@ -102,12 +110,29 @@ fn waiting(plan: &Plan, history: &History) -> Vec<Batch> {
 
 async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
     for batch in batches {
-        let steps = runner.case.script(&batch.file, &batch.sha256)?;
-        runner.run(&Job { batch, steps }, announce).await?;
+        // The lists may have grown while the batch before was written.
+        runner.look_for_tombstones().await?;
+        let left_out = runner.tombstones.of_batch(batch);
+        let steps = without(runner.case.script(&batch.file, &batch.sha256)?, batch, &left_out);
+        runner.run(&Job { batch, steps, left_out }, announce).await?;
         let rows = batch.parts.iter().map(|part| part.rows).sum();
-        runner.around.progress.advance(Step::Apply, rows);
+        runner.around.progress.advance(progress::Step::Apply, rows);
     }
     Ok(())
+}
+
+/// The steps with rows taken out of what is staged.
+fn without(mut steps: Vec<Step>, batch: &Batch, left_out: &[Vec<RowKey>]) -> Vec<Step> {
+    let mut more = Vec::new();
+    for ((at, part), keys) in batch.parts.iter().enumerate().zip(left_out) {
+        if !keys.is_empty() {
+            let sql = narrow_sql(at + 1, part, &json_array(keys.iter()), Narrow::Drop);
+            more.push(Step::sql(StepKind::Stage, sql));
+        }
+    }
+    let behind = steps.iter().rposition(|step| step.kind == StepKind::Stage).map_or(0, |at| at + 1);
+    steps.splice(behind..behind, more);
+    steps
 }
 
 /// All batches in one transaction, because a child's batch needs its parents'; then back.

@@ -15,8 +15,10 @@ use super::ours::Recovered;
 use super::place::{Place, Task};
 use super::sealed::{Purpose, SealedCase};
 use super::settle::{self, Fate};
-use super::transaction::{Performed, Transaction};
-use super::{ApplyError, CaseLock, Limits};
+use super::summary::EXCLUDED;
+use super::tombstones::Tombstones;
+use super::transaction::{Performed, Reported, Transaction};
+use super::{ApplyError, CaseLock, Limits, RowKey};
 use crate::cancel::CancelToken;
 use crate::clock;
 use crate::ident::Ident;
@@ -39,6 +41,8 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Job<'a> {
     pub(super) batch: &'a Batch,
     pub(super) steps: Vec<Step>,
+    /// Rows that must not be written any more, by part; `steps` leave them out.
+    pub(super) left_out: Vec<Vec<RowKey>>,
 }
 
 /// A case, a journal and a session that are fit for writing.
@@ -47,6 +51,7 @@ pub(super) struct Runner<'a> {
     pub(super) history: History,
     pub(super) around: Surroundings<'a>,
     pub(super) notes: Vec<String>,
+    pub(super) tombstones: Tombstones,
     task: Task,
     identity: ServerIdentity,
     session: WriteSession,
@@ -87,11 +92,13 @@ impl<'a> Runner<'a> {
         let identity = session.identity().await?;
         check_identity(case.plan(), confirm, &identity)?;
         let recovered = Recovered::of(&case.plan().batches);
+        let tombstones = Tombstones::of(case.plan());
         Ok(Self {
             case,
             history,
             around,
             notes: Vec::new(),
+            tombstones,
             task,
             identity,
             session,
@@ -110,6 +117,29 @@ impl<'a> Runner<'a> {
     /// The database's name.
     pub(super) fn dbname(&self) -> String {
         self.identity.dbname.clone()
+    }
+
+    /// Reads the lists of rows that were deleted on purpose, and where one has changed finds out which planned rows it is
+    /// about.
+    pub(super) async fn look_for_tombstones(&mut self) -> Result<(), ApplyError> {
+        let done = self.history.numbers(Standing::Committed);
+        let Some(lists) = self.tombstones.changed(self.case.plan(), done.len())? else { return Ok(()) };
+        self.around
+            .progress
+            .note("exclude_keys has changed since the plan was made: looking for rows that it names now");
+        let options = SessionOptions::named("rowback apply");
+        let reader = ReadSession::connect(self.around.settings, &options).await?;
+        self.tombstones.find(&self.case, &reader, &lists, done.len()).await?;
+        let written: usize =
+            done.iter().map(|batch| self.tombstones.count(*batch, &self.history.batch(*batch).written)).sum();
+        let note = format!(
+            "exclude_keys names {written} rows by now that are in batches committed before, or what they hang on: they are not \
+             taken out of live again."
+        );
+        if written > 0 && self.task == Task::Apply && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+        Ok(())
     }
 
     /// Finds out what became of the transactions that an interrupted run has left in doubt.
@@ -204,6 +234,15 @@ impl<'a> Runner<'a> {
         match transaction.perform(&what, &job.steps, &job.batch.parts).await {
             Ok(mut performed) => {
                 let xid = transaction.xid;
+                for (part, keys) in job.batch.parts.iter().zip(&job.left_out) {
+                    let word = || EXCLUDED.to_owned();
+                    let left = keys.iter().cloned();
+                    performed.reported.extend(left.map(|key| Reported {
+                        table: part.table.clone(),
+                        key,
+                        word: word(),
+                    }));
+                }
                 // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
                 if !isolating {
                     performed.moves = self.set_back(job, &performed, &before).await.map_err(unseen)?;

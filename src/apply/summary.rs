@@ -22,7 +22,12 @@ pub enum Outcome {
     Altered,
     /// The row to be repaired is not there any more.
     Missing,
+    /// Named in the recipe's tombstones since the plan was made, or hanging on such a row: not written.
+    Excluded,
 }
+
+/// The word for a row that was left out because a list of tombstones names it by now.
+pub(super) const EXCLUDED: &str = "excluded";
 
 impl Outcome {
     /// From the word that a report step returns.
@@ -34,6 +39,7 @@ impl Outcome {
             "swallowed" => Self::Swallowed,
             "altered" => Self::Altered,
             "missing" => Self::Missing,
+            EXCLUDED => Self::Excluded,
             _ => return None,
         })
     }
@@ -47,6 +53,7 @@ impl Outcome {
             Self::Swallowed => "written, then removed again by a trigger",
             Self::Altered => "written, but a trigger changed the values",
             Self::Missing => "the row to repair is not there any more",
+            Self::Excluded => "not written: exclude_keys names it by now, or what it hangs on",
         }
     }
 

@@ -65,7 +65,7 @@ async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), Apply
         if let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) {
             let steps = runner.case.script(file, sha256)?;
             let steps = narrowed(steps, batch, &runner.history.batch(batch.number));
-            runner.run(&Job { batch, steps }, announce).await?;
+            runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await?;
         } else {
             let note = "Sequences stay where they are: moving them back could hand out a number twice.";
             runner.record(batch.number, Event::Undone)?;

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::planning::Checks;
 use crate::diff::{Diffed, DiffedTable, RowAction, Verdict};
 use crate::ident::TableName;
-use crate::plan::{self, Action, Batch, LiveIdentity, Plan, SequenceMove, Totals};
+use crate::plan::{
+    self, Action, Batch, LiveIdentity, Plan, Reference, SequenceMove, TombstoneFile, Tombstones, Totals,
+};
 use crate::recipe::Triggers;
 
 /// Only sequences that are behind, and only those that count upwards.
@@ -49,6 +51,7 @@ pub(super) fn summarize(
         totals: Totals::default(),
         triggers: Vec::new(),
         notes: checks.notes,
+        tombstones: tombstones(diffed),
         seal: String::new(),
     };
     for table in &diffed.tables {
@@ -101,4 +104,36 @@ fn add_followers(plan: &mut Plan, diffed: &Diffed, triggers: Triggers) {
             }
         }
     }
+}
+
+/// What apply needs to look at `exclude_keys` again.
+fn tombstones(diffed: &Diffed) -> Tombstones {
+    let mut found = Tombstones::default();
+    for read in &diffed.tombstones {
+        let Some(table) = diffed.catalog.tables.get(&read.table) else { continue };
+        let columns = table.columns.iter().map(|column| (column.name.clone(), column.type_name.clone()));
+        let (table, path) = (read.table.clone(), read.path.clone());
+        found.files.push(TombstoneFile {
+            table,
+            path,
+            sha256: read.sha256.clone(),
+            columns: columns.collect(),
+        });
+    }
+    if found.is_empty() {
+        return found;
+    }
+    let staged: BTreeSet<&TableName> = diffed.tables.iter().map(|table| &table.table).collect();
+    for fk in diffed.catalog.foreign_keys.iter().filter(|fk| staged.contains(&fk.child)) {
+        let child = fk.when().and_then(|_| diffed.catalog.tables.get(&fk.child));
+        let columns = child.map(|table| table.columns.as_slice()).unwrap_or_default();
+        found.references.push(Reference {
+            child: fk.child.clone(),
+            parent: fk.parent.clone(),
+            columns: fk.columns.clone(),
+            when: fk.when().map(str::to_owned),
+            types: columns.iter().map(|column| (column.name.clone(), column.type_name.clone())).collect(),
+        });
+    }
+    found
 }

@@ -29,7 +29,7 @@ pub use travel::{ConvoyFiles, ConvoyTable};
 pub use verdict::{Evidence, RowAction, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,22 @@ pub struct Diffed {
     pub sequences: Vec<SequenceState>,
     /// Live's structure, of the staged tables and what refers to them, with declared references.
     pub catalog: Catalog,
+    /// The lists of rows that were deleted on purpose, as they were read.
+    #[serde(default)]
+    pub tombstones: Vec<TombstonesRead>,
     /// What a person should know.
     pub notes: Vec<String>,
+}
+
+/// A file of `exclude_keys` that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TombstonesRead {
+    /// The table whose rows it lists.
+    pub table: TableName,
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of what was read.
+    pub sha256: String,
 }
 
 /// How [`Diffed::missing`] names a foreign key: names alone may be the same in many tables.
@@ -210,7 +224,9 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
         }
     }
     settle(&scene, &order, &mut parents, &mut done).await?;
-    finish(input, session, &live, &fits, &order, done).await
+    let mut diffed = finish(input, session, &live, &fits, &order, done).await?;
+    diffed.tombstones = tombstones::read_of(input.recipe, &tombstones);
+    Ok(diffed)
 }
 
 /// Live's catalog with the recipe's references, cut to tables that matter.
@@ -375,6 +391,7 @@ async fn finish(
         convoys: Vec::new(),
         missing: BTreeMap::new(),
         sequences: Vec::new(),
+        tombstones: Vec::new(),
         catalog: live.clone(),
         notes: Vec::new(),
     };

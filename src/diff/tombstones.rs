@@ -2,21 +2,23 @@
 //! brought into live's canonical text before they are compared.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::DiffError;
 use super::drift::{Fit, Fits};
 use super::lookup::StagedRow;
-use crate::ident::{Ident, TableName};
+use super::{DiffError, TombstonesRead};
+use crate::ident::TableName;
 use crate::pg::ReadSession;
 use crate::recipe::Recipe;
-use crate::sql::literal::push_literal;
+use crate::staging::KeyList;
 
 /// Tombstones of one table.
 #[derive(Debug, Default)]
 pub struct Tombstones {
     positions: Vec<usize>,
     keys: HashSet<Box<[u8]>>,
+    /// SHA-256 of the file as it was read.
+    pub sha256: String,
 }
 
 impl Tombstones {
@@ -51,35 +53,17 @@ async fn read(
 ) -> Result<Tombstones, DiffError> {
     let wrong =
         |problem: String| DiffError::Tombstones { path: path.to_owned(), table: table.clone(), problem };
-    let mut file = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-    let header = file.headers().map_err(|error| wrong(error.to_string()))?.clone();
-    let names: Vec<Ident> = header.iter().map(Ident::new).collect();
+    let list = KeyList::read(path, table).map_err(wrong)?;
     let mut positions = Vec::new();
-    for name in &names {
+    for name in &list.columns {
         let position = fit
             .position(name)
             .ok_or_else(|| wrong(format!("its header names \"{name}\", which is no column of {table}")))?;
         positions.push(position);
     }
-    if positions.is_empty() {
-        return Err(wrong("it has no header of column names".into()));
-    }
-    let mut sql = String::new();
-    for record in file.records() {
-        let record = record.map_err(|error| wrong(error.to_string()))?;
-        sql.push_str(if sql.is_empty() { "(" } else { ",\n(" });
-        for (at, value) in record.iter().enumerate() {
-            sql.push_str(if at > 0 { "," } else { "" });
-            push_literal(&mut sql, value);
-            sql.push_str("::");
-            sql.push_str(&fit.columns[positions[at]].live.type_name);
-        }
-        sql.push(')');
-    }
-    let mut found = Tombstones { positions, keys: HashSet::new() };
+    let types: Vec<&str> = positions.iter().map(|&at| fit.columns[at].live.type_name.as_str()).collect();
+    let sql = list.values(&types);
+    let mut found = Tombstones { positions, keys: HashSet::new(), sha256: list.sha256 };
     if !sql.is_empty() {
         let mut rows = session
             .copy_out(
@@ -95,4 +79,14 @@ async fn read(
         }
     }
     Ok(found)
+}
+
+/// Which files were read, for whoever reads them again.
+pub fn read_of(recipe: &Recipe, read: &BTreeMap<TableName, Tombstones>) -> Vec<TombstonesRead> {
+    let of = |(table, path): (&TableName, &PathBuf)| {
+        let sha256 = read.get(table)?.sha256.clone();
+        let path = std::path::absolute(path).unwrap_or_else(|_unknown| path.clone());
+        Some(TombstonesRead { table: table.clone(), path, sha256 })
+    };
+    recipe.policy.exclude_keys.iter().filter_map(of).collect()
 }

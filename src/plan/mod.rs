@@ -6,6 +6,7 @@ pub mod recall;
 pub mod script;
 mod sequence;
 mod sql;
+mod tombstones;
 mod triggers;
 
 pub use firing::{Firing, needs_and_risks};
@@ -14,6 +15,7 @@ pub use sequence::SequenceMove;
 pub use sql::{
     BatchTable, batch_script, batch_script_with, row_key_json, sequence_script, undo_script, undo_script_with,
 };
+pub use tombstones::{Reference, TombstoneFile, Tombstones};
 pub use triggers::triggers_that_fire;
 
 use std::collections::BTreeMap;
@@ -51,6 +53,9 @@ pub struct Plan {
     pub triggers: Vec<String>,
     /// What a person should know before applying, one line each.
     pub notes: Vec<String>,
+    /// Lists of rows that were deleted on purpose, which apply reads again.
+    #[serde(default, skip_serializing_if = "Tombstones::is_empty")]
+    pub tombstones: Tombstones,
     /// SHA-256 over all of the above.
     pub seal: String,
 }

@@ -123,6 +123,7 @@ pub fn write_case(
         totals: rowback::plan::Totals::default(),
         triggers: vec![],
         notes: vec![],
+        tombstones: rowback::plan::Tombstones::default(),
         seal: String::new(),
     };
     write("plan.json", &serde_json::to_vec_pretty(&plan.sealed()).unwrap());

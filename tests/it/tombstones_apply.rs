@@ -1,0 +1,205 @@
+//! Rows that somebody asks to have erased after the plan was made: `exclude_keys` is read again when apply starts and before
+//! each batch.
+
+use super::support::{Output, Rescue, TestDb};
+
+const SHOP: &str = "
+create table customers (id int primary key, email text not null unique, boss int references customers);
+create table orders (id int primary key, customer_id int not null references customers on delete cascade, code text not null unique);
+create table items (order_code text references orders (code) on delete cascade, no int, what text, primary key (order_code, no));
+create table reviews (id int primary key, customer_id int references customers on delete set null, stars int);
+create table notes (id int primary key, subject_type text not null, subject_id int, body jsonb);
+insert into customers select g, 'c' || g || '@x', case when g % 3 = 0 then g - 1 end from generate_series(1, 20) as g;
+insert into orders select g, 1 + g % 20, 'O' || g from generate_series(1, 60) as g;
+insert into items select code, n, 'thing' from orders, generate_series(1, 2) as n;
+insert into reviews select g, 1 + g % 20, g % 5 from generate_series(1, 40) as g;
+insert into notes select g, case when g > 20 then 'customer' else 'order' end, 1 + g % 20, '{\"n\": 1}' from generate_series(1, 40) as g;";
+
+const LOST: &str = "
+delete from notes where subject_type = 'customer' and subject_id between 3 and 7;
+update customers set boss = null where boss between 3 and 7;
+delete from customers where id between 3 and 7;";
+
+const RECIPE: &str = "
+[[recover]]
+table = \"customers\"
+where = \"id between 3 and 7\"
+[[foreign_key]]
+from = \"notes(subject_id)\"
+to = \"customers(id)\"
+when = \"subject_type = 'customer'\"
+[[foreign_key]]
+from = \"notes(subject_id)\"
+to = \"orders(id)\"
+when = \"subject_type = 'order'\"
+[policy]
+exclude_keys = { \"customers\" = \"erased.csv\" }
+";
+
+/// A planned rescue, with customer 3 erased from the beginning.
+struct Planned {
+    live: &'static TestDb<'static>,
+    rescue: Rescue<'static>,
+    shop: TestDb<'static>,
+}
+
+impl Planned {
+    fn new(more: &[&str]) -> Self {
+        let shop = TestDb::with("shop", SHOP);
+        let live: &'static TestDb<'static> = Box::leak(Box::new(shop.copy("live")));
+        live.psql(LOST);
+        let rescue = Rescue::new(live, &shop.dump(&["-Fc"]));
+        rescue.directory().write("erased.csv", "email\nc3@x\n");
+        // The reviews of customer 3 stay without an author, and are listed.
+        let _planned = rescue.recover_with(RECIPE, more).expect_code(1);
+        Self { live, rescue, shop }
+    }
+
+    fn erase(&self, text: &str) {
+        self.rescue.directory().write("erased.csv", text);
+    }
+
+    /// Live must be the shop without these customers and what hangs on them.
+    fn assert_without(&self, customers: &str) {
+        let wanted = self.shop.copy("wanted");
+        wanted.psql(&format!(
+            "delete from notes where subject_type = 'customer' and subject_id in ({customers});
+             delete from notes where subject_type = 'order' and subject_id in (select id from orders where customer_id in ({customers}))
+               and subject_id in (select id from orders);
+             update customers set boss = null where boss between 3 and 7 and id not between 3 and 7;
+             delete from customers where boss in ({customers}) or id in ({customers});"
+        ));
+        let count = |db: &TestDb<'_>, table: &str| db.psql(&format!("select count(*) from {table}"));
+        for table in ["customers", "orders", "items", "reviews"] {
+            assert_eq!(count(&wanted, table), count(self.live, table), "{table} without {customers}");
+        }
+        for table in ["orders", "items", "reviews"] {
+            let rows = |db: &TestDb<'_>| db.psql(&format!("select t::text from {table} as t order by 1"));
+            assert_eq!(rows(&wanted), rows(self.live), "{table} without {customers}");
+        }
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", output.stdout, output.stderr)
+}
+
+#[test]
+fn without_a_new_request_everything_planned_is_written() {
+    let planned = Planned::new(&[]);
+    let _applied = planned.rescue.apply().expect_code(0);
+    planned.assert_without("3");
+    let _verified = planned.rescue.verify().expect_code(1);
+}
+
+#[test]
+fn a_request_after_the_plan_keeps_the_row_and_all_that_hangs_on_it_out() {
+    let planned = Planned::new(&[]);
+    let damaged = planned.live.digest();
+    planned.erase("email\nc3@x\nc5@x\n");
+    let rehearsed = planned.rescue.rowback().run([
+        "apply",
+        "case",
+        "--dry-run",
+        "--live",
+        &planned.live.url(),
+        "--confirm",
+        planned.live.name(),
+    ]);
+    assert!(said(&rehearsed.expect_code(1)).contains("public.customers"), "a dry run says the same");
+    damaged.assert_same(&planned.live.digest(), "a dry run writes nothing");
+    let applied = planned.rescue.apply().expect_code(1);
+    for row in ["public.customers", "public.orders", "public.items", "public.reviews", "public.notes"] {
+        assert!(said(&applied).contains(row), "{row}: {applied:?}");
+    }
+    assert!(said(&applied).contains("exclude_keys names it by now"), "{applied:?}");
+    // 6 hangs on 5, its boss.
+    planned.assert_without("3, 5, 6");
+    let kept =
+        planned.live.psql("select count(*) from notes where subject_type = 'order' and subject_id = 5");
+    assert_eq!(kept.trim(), "1", "a note about order 5 does not hang on customer 5");
+    let notes = planned
+        .live
+        .psql("select count(*) from notes where subject_type = 'customer' and subject_id in (5, 6)");
+    assert_eq!(notes.trim(), "0");
+    let _verified = planned.rescue.verify().expect_code(1);
+    let again = planned.rescue.apply().expect_code(1);
+    assert!(said(&again).contains("exclude_keys names it by now"), "still listed: {again:?}");
+    planned.assert_without("3, 5, 6");
+    let _undone = planned.rescue.undo().expect_code(0);
+    damaged.assert_same(&planned.live.digest(), "undo takes back what was written");
+}
+
+#[test]
+fn the_new_list_may_name_rows_by_another_key() {
+    let planned = Planned::new(&[]);
+    planned.erase("id\n3\n7\n");
+    let _applied = planned.rescue.apply().expect_code(1);
+    planned.assert_without("3, 7");
+}
+
+#[test]
+fn a_request_between_two_batches_stops_the_rest() {
+    let planned = Planned::new(&[]);
+    planned.live.psql("alter table items rename to hidden");
+    let _stopped = planned.rescue.apply().expect_code(5);
+    planned.live.psql("alter table hidden rename to items");
+    planned.erase("email\nc3@x\nc5@x\n");
+    let applied = planned.rescue.apply().expect_code(1);
+    assert!(said(&applied).contains("are not taken out of live again"), "{applied:?}");
+    let items = planned
+        .live
+        .psql("select count(*) from items join orders on code = order_code where customer_id = 5");
+    assert_eq!(items.trim(), "0", "the batches that were open leave out what hangs on the customer");
+    let others = planned
+        .live
+        .psql("select count(*) from items join orders on code = order_code where customer_id = 4");
+    assert_eq!(others.trim(), "6");
+}
+
+#[test]
+fn a_list_that_is_gone_or_broken_stops_everything() {
+    let planned = Planned::new(&[]);
+    let damaged = planned.live.digest();
+    let cases = [
+        ("nickname\nc5\n", "its header names \"nickname\", which is no column of public.customers"),
+        ("", "it has no header"),
+        ("id\nfive\n", "invalid input syntax for type integer"),
+        ("id,email\n5\n", "found record with 1 field"),
+    ];
+    for (text, problem) in cases {
+        planned.erase(text);
+        let refused = planned.rescue.apply().expect_code(3);
+        assert!(refused.stderr.contains("error[tombstones-unusable]"), "{refused:?}");
+        assert!(
+            refused.stderr.contains(problem) && refused.stderr.contains("Nothing was changed."),
+            "{refused:?}"
+        );
+    }
+    std::fs::remove_file(planned.rescue.directory().join("erased.csv")).unwrap();
+    let refused = planned.rescue.apply().expect_code(3);
+    assert!(refused.stderr.contains("it cannot be read"), "{refused:?}");
+    damaged.assert_same(&planned.live.digest(), "nothing was written");
+    planned.erase("email\nc3@x\n");
+    let _applied = planned.rescue.apply().expect_code(0);
+    planned.assert_without("3");
+}
+
+#[test]
+fn recover_refuses_a_list_with_the_wrong_columns() {
+    let shop = TestDb::with("shop", SHOP);
+    let live = shop.copy("live");
+    live.psql(LOST);
+    let rescue = Rescue::new(&live, &shop.dump(&["-Fc"]));
+    for (text, problem) in
+        [("nickname\nc5\n", "which is no column of public.customers"), ("id\nfive\n", "integer")]
+    {
+        rescue.directory().write("erased.csv", text);
+        let refused = rescue.recover_text(RECIPE).expect_code(3);
+        assert!(
+            refused.stderr.contains("error[tombstones-unusable]") && refused.stderr.contains(problem),
+            "{refused:?}"
+        );
+        assert!(!rescue.case().join("plan.json").exists());
+    }
+}
