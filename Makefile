@@ -1,11 +1,13 @@
 # What a person types. Each target works on a fresh Debian or Ubuntu with Rust, as root or not.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install build test test-datasets demo bench fmt clean
+.PHONY: help install build test fuzz test-datasets demo bench fmt clean
 
 DIR   ?= ../shared/datasets
 SCALE ?= 0.1
 ONLY  ?=
+SEEDS ?= 1000
+FIRST ?= 1000
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +23,9 @@ test: install .venv/.complete ## format, lints, all tests, documentation; needs 
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+fuzz: install ## random databases, accidents and recoveries: make fuzz [SEEDS=1000] [FIRST=1000]; keeps what fails in target/fuzz
+	ROWBACK_SEEDS=$(SEEDS) ROWBACK_FIRST_SEED=$(FIRST) cargo test --locked --test it -- --nocapture prop_recovery::whatever
 
 test-datasets: install ## recovers real databases from real accidents: make test-datasets DIR=… [ONLY="pagila-1 …"]
 	cargo build --locked --bin rowback

@@ -12,7 +12,7 @@ use super::repoint;
 use super::tombstones::Tombstones;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::{ForeignKey, column_list};
-use crate::ident::Ident;
+use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Recreated};
 use crate::value::copy_text::NULL;
 
@@ -49,6 +49,11 @@ impl Judgement {
         self.comes_back = false;
         self.columns.clear();
         self.truth.clear();
+    }
+
+    /// Positions of the columns that an update sets.
+    pub fn columns_to_set(&self) -> &[usize] {
+        if self.action == RowAction::Update { &self.columns } else { &[] }
     }
 }
 
@@ -294,6 +299,10 @@ impl Court<'_> {
             let action = RowAction::Update;
             return Judgement { action, columns: cut, reason, ..still(Verdict::Unlinked, evidence) };
         }
+        if let Some(parent) = self.cut_on_purpose(row, live, refers, parents, &differing) {
+            let reason = format!("its link to {parent} was cut on purpose");
+            return Judgement { reason, columns: differing, ..still(Verdict::Excluded, evidence) };
+        }
         let (blocks, reason) = match entity {
             Entity::Uncertain(reason) => (true, reason),
             _ => (false, format!("live's {} differs", column_list(&others))),
@@ -311,6 +320,24 @@ impl Court<'_> {
             comes_back: came_back,
             ..still(Verdict::Changed, evidence)
         }
+    }
+
+    /// The parent that was deleted on purpose, when the link that this cut is all that differs.
+    fn cut_on_purpose(
+        &self,
+        row: &StagedRow,
+        live: &[Box<[u8]>],
+        refers: &[bool],
+        parents: &Parents,
+        differing: &[usize],
+    ) -> Option<&TableName> {
+        let upwards =
+            self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && upward.fk.cuts_link());
+        upwards.map(|(upward, _)| upward).find_map(|upward| {
+            let block = parents.blocked(upward.fk, &row.key(&upward.columns)?)?;
+            let is_cut = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
+            (block.verdict == Verdict::Excluded && differing.iter().all(is_cut)).then_some(&upward.fk.parent)
+        })
     }
 
     /// Columns that the loss of a recovered parent emptied.

@@ -38,7 +38,7 @@ use self::blocked::{Asks, Parents};
 use self::convoy::Convoy;
 use self::drift::{Fit, Fits};
 use self::judge::{Court, Upward};
-use self::pass::{Bench, Output, Tally};
+use self::pass::{Bench, Output, Phase, Tally};
 use self::rows::DiffWriter;
 use self::travel::Travel;
 use crate::cancel::CancelToken;
@@ -220,7 +220,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
             survey(&scene, &component.tables, &mut parents).await?;
         }
         for table in &component.tables {
-            done.insert(table.clone(), scene.judge(table, &mut parents, false).await?);
+            done.insert(table.clone(), scene.judge(table, &mut parents, Phase::Known).await?);
         }
     }
     settle(&scene, &order, &mut parents, &mut done).await?;
@@ -274,7 +274,7 @@ impl Scene<'_, '_> {
         &self,
         table: &TableName,
         parents: &mut Parents,
-        settled: bool,
+        phase: Phase,
     ) -> Result<Judged, DiffError> {
         let (input, court) = (self.input, &self.courts[table]);
         let bench = self.bench(court)?;
@@ -288,7 +288,7 @@ impl Scene<'_, '_> {
             None => None,
         };
         let mut output = Output { rows, travel };
-        let mut tally = pass::run(court, &bench, parents, Some(&mut output), settled).await?;
+        let mut tally = pass::run(court, &bench, parents, Some(&mut output), phase).await?;
         let Output { rows, travel } = output;
         let file = rows.finish()?;
         let (found, travel) = self.look_in_live(court, &bench, parents, travel, &mut tally).await?;
@@ -330,7 +330,8 @@ impl Scene<'_, '_> {
 
 /// Rows that refer to each other: passed over without writing until nothing new is learned.
 async fn survey(scene: &Scene<'_, '_>, tables: &[TableName], parents: &mut Parents) -> Result<(), DiffError> {
-    while scene.learn(tables, parents, false).await? {}
+    while scene.learn(tables, parents, Phase::First).await? {}
+    while scene.learn(tables, parents, Phase::Known).await? {}
     Ok(())
 }
 
@@ -340,12 +341,12 @@ impl Scene<'_, '_> {
         &self,
         tables: &[TableName],
         parents: &mut Parents,
-        settled: bool,
+        phase: Phase,
     ) -> Result<bool, DiffError> {
         let mut learned = false;
         for table in tables {
             let court = &self.courts[table];
-            learned |= pass::run(court, &self.bench(court)?, parents, None, settled).await?.learned;
+            learned |= pass::run(court, &self.bench(court)?, parents, None, phase).await?.learned;
         }
         Ok(learned)
     }
@@ -366,10 +367,10 @@ async fn settle(
             .filter(|table| done.get(*table).is_some_and(|judged| judged.tally.lost_parents > 0))
             .collect();
         if component.cyclic && !with_parents.is_empty() {
-            while scene.learn(&component.tables, parents, true).await? {}
+            while scene.learn(&component.tables, parents, Phase::Settled).await? {}
         }
         for table in with_parents {
-            done.insert(table.clone(), scene.judge(table, parents, true).await?);
+            done.insert(table.clone(), scene.judge(table, parents, Phase::Settled).await?);
         }
     }
     Ok(())

@@ -92,14 +92,32 @@ pub struct Output<'c, 'a> {
     pub travel: Option<Travel<'c, 'a>>,
 }
 
-/// Runs one pass over the staged rows; without an output it only fills the parents' book. `settled` says that needs are
-/// known, so that lost parents which nothing needs are left out.
+/// How much is known when a pass begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing of rows of the same table, or of tables that refer to each other: whether they come back is yet to be seen.
+    First,
+    /// Which rows could come back.
+    Known,
+    /// Also which lost parents are needed: those that nothing needs are left out.
+    Settled,
+}
+
+impl Phase {
+    /// Is it too early for a block with this verdict? Whether a row is changed, or only lost its link to one that comes
+    /// back, and whether one has no parent, depends on other rows; and a block is never taken back.
+    fn waits_with(self, verdict: Verdict) -> bool {
+        self == Self::First && matches!(verdict, Verdict::Changed | Verdict::Orphan)
+    }
+}
+
+/// Runs one pass over the staged rows; without an output it only fills the parents' book.
 pub async fn run(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
     mut output: Option<&mut Output<'_, '_>>,
-    settled: bool,
+    phase: Phase,
 ) -> Result<Tally, DiffError> {
     let mut tally = Tally::default();
     let mut reader = StagingReader::open(bench.staging, bench.file)?;
@@ -127,7 +145,7 @@ pub async fn run(
         let left = left_behind(court, bench, &rows).await?;
         stuck.extend(left);
         let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck };
-        judge_chunk(court, bench, parents, &found, output.as_deref_mut(), settled, &mut tally).await?;
+        judge_chunk(court, bench, parents, &found, output.as_deref_mut(), phase, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
 }
@@ -167,7 +185,7 @@ pub async fn run_found(
         let rows: Vec<&StagedRow> = rows.iter().collect();
         let refers = conditions::hold(bench.session, court, &rows).await?;
         let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &BTreeMap::new() };
-        judge_chunk(court, bench, parents, &found, Some(output), true, &mut tally).await?;
+        judge_chunk(court, bench, parents, &found, Some(output), Phase::Settled, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
     Ok(tally)
@@ -210,7 +228,7 @@ async fn judge_chunk(
     parents: &mut Parents,
     found: &Found<'_>,
     output: Option<&mut Output<'_, '_>>,
-    settled: bool,
+    phase: Phase,
     tally: &mut Tally,
 ) -> Result<(), DiffError> {
     let Found { rows, live, refers, stuck } = *found;
@@ -233,7 +251,7 @@ async fn judge_chunk(
         travel.follow(bench.session, parents, rows, live, &mut judgements).await?;
     }
     for ((row, live), judgement) in rows.iter().zip(live).zip(&mut judgements) {
-        record(court, parents, row, judgement, settled, tally);
+        record(court, parents, (row, live.as_deref()), judgement, (phase, output.is_some()), tally);
         if let Some(output) = output.as_deref_mut() {
             output.rows.write(court.fit, row, live.as_deref(), judgement)?;
         }
@@ -299,13 +317,14 @@ fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
     judgement.action = RowAction::None;
 }
 
-/// Tells the parents' book what children of this row must know, and counts.
+/// Tells the parents' book what children of this row must know, and counts. Needs are told only by judgements that stand,
+/// `written` ones or those of the last phase: before, a row may still turn out not to come back.
 fn record(
     court: &Court<'_>,
     parents: &mut Parents,
-    row: &StagedRow,
+    (row, live): (&StagedRow, Option<&[Box<[u8]>]>),
     judgement: &mut Judgement,
-    settled: bool,
+    (phase, written): (Phase, bool),
     tally: &mut Tally,
 ) {
     let table = &court.fit.live.name;
@@ -319,32 +338,30 @@ fn record(
             Some(live) => key_of(live, &positions),
             None => row.key(&positions),
         };
-        let Some(key) = key.filter(|_| !judgement.blocks) else {
-            let reason = match &judgement.stand_in {
-                Some(_) => format!("live's row has no {}", column_list(&columns)),
-                None => judgement.reason.clone(),
-            };
-            let block = Block { verdict: judgement.verdict, reason };
-            tally.learned |= parents.block(table, &columns, before, block);
+        if let Some(block) = block_of(court, (row, live), judgement, &positions, key.is_some()) {
+            if !phase.waits_with(block.verdict) {
+                tally.learned |= parents.block(table, &columns, before, block);
+            }
             continue;
-        };
+        }
+        let Some(key) = key else { continue };
         if key != before {
             tally.learned |= parents.repoint(table, &columns, before, &key);
         }
         if judgement.comes_back {
             parents.recover(table, &columns, key.clone());
         }
-        if only_needed && !settled {
+        if only_needed && phase != Phase::Settled {
             parents.mark_unneeded(table, &columns, key);
         } else if only_needed {
             wanted |= !parents.is_unneeded(table, &columns, &key);
         }
     }
-    if only_needed && settled && !wanted {
+    if only_needed && phase == Phase::Settled && !wanted {
         judgement.action = RowAction::None;
         judgement.reason = "no recovered row needs it".into();
     }
-    if wanted {
+    if wanted && (written || phase == Phase::Settled) {
         for upward in &court.upwards {
             if let Some(key) = row.key(&upward.columns) {
                 tally.learned |= parents.need(upward.fk, &key);
@@ -352,6 +369,34 @@ fn record(
         }
     }
     count(court, row, judgement, only_needed, tally);
+}
+
+/// Why nothing may be hung on a row by these columns; `has_key` says whether children can name it by them at all.
+fn block_of(
+    court: &Court<'_>,
+    (row, live): (&StagedRow, Option<&[Box<[u8]>]>),
+    judgement: &Judgement,
+    positions: &[usize],
+    has_key: bool,
+) -> Option<Block> {
+    let verdict = judgement.verdict;
+    if judgement.blocks {
+        return Some(Block { verdict, reason: judgement.reason.clone() });
+    }
+    let name = |at: usize| court.fit.columns[at].live.name.clone();
+    if !has_key {
+        let columns: Vec<Ident> = positions.iter().map(|&at| name(at)).collect();
+        return Some(Block { verdict, reason: format!("live's row has no {}", column_list(&columns)) });
+    }
+    if judgement.stand_in.is_some() {
+        return None;
+    }
+    // Children name their parent by these values: when live has others, nobody is there to hang on.
+    let live = live?;
+    let moved = |at: &&usize| row.fields[**at] != live[**at] && !judgement.columns_to_set().contains(at);
+    let at = *positions.iter().find(moved)?;
+    let reason = format!("live's {} is another value now", name(at));
+    Some(Block { verdict: Verdict::Changed, reason })
 }
 
 fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed: bool, tally: &mut Tally) {

@@ -6,6 +6,7 @@ mod binary;
 mod database;
 mod digest;
 mod rescue;
+mod scenario;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use binary::{Output, Rowback, Running};
 pub use database::TestDb;
 pub use digest::Digest;
 pub use rescue::Rescue;
+pub use scenario::Scenario;
 pub use server::{Server, server};
 
 /// A directory that is gone when the value is dropped. It lies in `/tmp` whatever `TMPDIR` says (a socket's path

@@ -1,0 +1,354 @@
+//! Random databases, random accidents, random work afterwards: the recovery gives back what the accident took and touches
+//! nothing else. `make fuzz SEEDS=…` runs thousands of seeds; a failing one is printed and its case kept.
+
+mod dice;
+mod model;
+mod schema;
+mod story;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use self::dice::Dice;
+use self::model::{Content, Key, States};
+use self::schema::Schema;
+use self::story::{Accident, Later, accident, reach, truncation};
+use super::support::{Output, Rescue, TestDb, repository, server};
+
+/// Seeds of an ordinary run of the tests: half a minute.
+const SEEDS: u64 = 24;
+
+/// What a seed's story came to.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    taken: usize,
+    back: usize,
+    linked: usize,
+    held: usize,
+}
+
+/// One story: everything that is needed to look at it again.
+struct Story {
+    seed: u64,
+    calm: bool,
+    schema: Schema,
+    accident: Accident,
+    recipe: String,
+    later: Vec<String>,
+    flags: Vec<String>,
+    before: Content,
+    after: Content,
+    taken: BTreeSet<Key>,
+}
+
+impl Story {
+    /// Makes the database of a seed, dumps it, and lets the accident happen to it.
+    fn begin(seed: u64, live: &TestDb<'_>) -> (Self, PathBuf) {
+        let mut dice = Dice::new(seed);
+        let schema = Schema::random(&mut dice);
+        live.psql(&schema.sql());
+        let dump = live.dump(&["-Fc"]);
+        let before = Content::read(live, &schema);
+        let (accident, after) = happen(live, &schema, &before, &mut dice);
+        let taken = before.without(&after);
+        let mut recipe = String::new();
+        for (table, condition) in &accident.entries {
+            let name = serde_json::to_string(&format!("public.{}", schema::quoted(table))).unwrap();
+            let condition = serde_json::to_string(condition).unwrap();
+            recipe.push_str(&format!("[[recover]]\ntable = {name}\nwhere = {condition}\n\n"));
+        }
+        let reach = reach(&schema, &before, &taken);
+        let calm = dice.chance(60);
+        let mut later = Later::new(&schema, &before, &after, &taken, &reach);
+        let mut work = later.calm(&mut dice);
+        if !calm {
+            work.extend(later.stormy(&mut dice));
+        }
+        let rows = dice.pick(&["1", "2", "7", "1000"]).to_string();
+        let mut flags = vec!["--batch-rows".to_owned(), rows];
+        if dice.chance(20) {
+            flags.extend(["--staging".to_owned(), "csv".to_owned()]);
+        }
+        (Self { seed, calm, accident, recipe, later: work, flags, before, after, taken, schema }, dump)
+    }
+
+    /// The work after the accident. Where it may be refused, each piece is done or not as a whole.
+    fn go_on(&self, database: &TestDb<'_>) {
+        let mut script = String::new();
+        for statement in &self.later {
+            if self.calm {
+                script.push_str(statement);
+            } else {
+                script.push_str(&format!(
+                    "do $y$ begin {} set constraints all immediate; exception when others then null; end $y$;",
+                    statement.replace("$x$", "$z$")
+                ));
+            }
+            script.push('\n');
+        }
+        database.psql(&script);
+    }
+
+    /// Keeps everything for whoever looks into a failure.
+    fn keep(&self, rescue: &Rescue<'_>, dump: &std::path::Path) -> PathBuf {
+        let directory = repository().join(format!("target/fuzz/{}", self.seed));
+        let _old = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        for (name, text) in [
+            ("schema.sql", self.schema.sql()),
+            ("accident.sql", self.accident.sql.clone()),
+            ("later.sql", self.later.join("\n")),
+            ("recipe.toml", self.recipe.clone()),
+            ("flags", self.flags.join(" ")),
+        ] {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
+        std::fs::copy(dump, directory.join("backup.dump")).unwrap();
+        let mut copy = std::process::Command::new("cp");
+        let _nothing_to_copy = copy.arg("-r").arg(rescue.case()).arg(&directory).output();
+        directory
+    }
+}
+
+/// Tries accidents until the foreign keys allow one that takes rows.
+fn happen(live: &TestDb<'_>, schema: &Schema, before: &Content, dice: &mut Dice) -> (Accident, Content) {
+    for attempt in 0.. {
+        let next =
+            if attempt > 10 || dice.chance(10) { truncation(schema, dice) } else { accident(schema, dice) };
+        let mut psql = server().program("psql", live.name());
+        let output = psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", &next.sql]).output().unwrap();
+        if output.status.success() {
+            let after = Content::read(live, schema);
+            if !before.without(&after).is_empty() {
+                return (next, after);
+            }
+        }
+    }
+    unreachable!("TRUNCATE takes rows in the end")
+}
+
+/// The whole story of a seed.
+fn run_seed(seed: u64) -> Result<Tally, String> {
+    let live = TestDb::new("prop");
+    let (story, dump) = Story::begin(seed, &live);
+    let rescue = Rescue::new(&live, &dump);
+    let outcome = catch_unwind(AssertUnwindSafe(|| tell(&story, &live, &rescue, &dump)));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    });
+    outcome.map_err(|problem| {
+        let kept = story.keep(&rescue, &dump);
+        let how = if story.calm { "calm" } else { "stormy" };
+        format!("seed {seed} ({how}), kept in {}:\n{}\n{problem}", kept.display(), story.accident.sql)
+    })
+}
+
+fn tell(
+    story: &Story,
+    live: &TestDb<'_>,
+    rescue: &Rescue<'_>,
+    dump: &std::path::Path,
+) -> Result<Tally, String> {
+    story.go_on(live);
+    let schema = &story.schema;
+    let hit = Content::read(live, schema);
+    let mut flags: Vec<&str> = story.flags.iter().map(String::as_str).collect();
+    let scratch = server().url("postgres");
+    flags.extend(["--scratch", &scratch]);
+    let planned = within("recover", rescue.recover_with(&story.recipe, &flags), &[0, 1])?;
+    if Content::read(live, schema) != hit {
+        return Err("recover changed live".to_owned());
+    }
+    let _applied = within("apply", rescue.apply(), if story.calm { &[0] } else { &[0, 1] })?;
+    let result = Content::read(live, schema);
+    let states = States { schema, before: &story.before, after: &story.after, live: &hit, result: &result };
+    let mut problems = states.problems(live);
+    if story.calm {
+        problems.extend(twin_problems(story, dump, &result));
+    }
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    let verified = within("verify", rescue.verify(), &[0, 1])?;
+    let back = story.taken.iter().filter(|key| result.tables[key.table].contains_key(&key.values)).count();
+    let held = story.taken.len() - back;
+    if held > 0 && (planned.code, verified.code) == (Some(0), Some(0)) {
+        return Err(format!("{held} rows are not back, and nothing was said:\n{}", planned.stdout));
+    }
+    again(live, rescue, schema, &result, &hit)?;
+    let linked = (0..schema.tables.len())
+        .flat_map(|table| hit.tables[table].iter().map(move |(key, row)| (table, key, row)))
+        .filter(|(table, key, row)| result.tables[*table][*key] != **row)
+        .count();
+    Ok(Tally { taken: story.taken.len(), back, linked, held })
+}
+
+/// A second apply changes nothing; undo gives back what was there.
+fn again(
+    live: &TestDb<'_>,
+    rescue: &Rescue<'_>,
+    schema: &Schema,
+    result: &Content,
+    hit: &Content,
+) -> Result<(), String> {
+    let _second = within("the second apply", rescue.apply(), &[0, 1])?;
+    let difference = result.difference(&Content::read(live, schema), schema);
+    if !difference.is_empty() {
+        return Err(format!("the second apply changed something:\n{difference}"));
+    }
+    let _undone = within("undo", rescue.undo(), &[0])?;
+    let difference = hit.difference(&Content::read(live, schema), schema);
+    if difference.is_empty() { Ok(()) } else { Err(format!("undo left something:\n{difference}")) }
+}
+
+/// The result must be what the database would be if the accident had never happened, to the last byte.
+fn twin_problems(story: &Story, dump: &std::path::Path, result: &Content) -> Option<String> {
+    let wanted = Content::read(&twin(story, dump), &story.schema);
+    let difference = wanted.difference(result, &story.schema);
+    (!difference.is_empty()).then(|| format!("not as if the accident had never happened:\n{difference}"))
+}
+
+/// The database without the accident.
+fn twin(story: &Story, dump: &std::path::Path) -> TestDb<'static> {
+    let twin = TestDb::new("twin");
+    let mut restore = server().program("pg_restore", twin.name());
+    let output = restore.args(["-d", twin.name()]).arg(dump).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    story.go_on(&twin);
+    twin
+}
+
+fn within(what: &str, output: Output, codes: &[i32]) -> Result<Output, String> {
+    if output.code.is_some_and(|code| codes.contains(&code)) {
+        return Ok(output);
+    }
+    Err(format!("{what} ended with {:?}\n{}\n{}", output.code, output.stdout, output.stderr))
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+#[test]
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "make fuzz tells how far it is")]
+fn whatever_the_accident_took_comes_back_and_nothing_else_changes() {
+    let first = variable("ROWBACK_FIRST_SEED").unwrap_or(1);
+    let seeds = variable("ROWBACK_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(first);
+    let found: Mutex<(Tally, Vec<String>)> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds || found.lock().unwrap().1.len() >= 10 {
+                        return;
+                    }
+                    let outcome = run_seed(seed);
+                    let mut found = found.lock().unwrap();
+                    match outcome {
+                        Ok(tally) => {
+                            found.0.taken += tally.taken;
+                            found.0.back += tally.back;
+                            found.0.linked += tally.linked;
+                            found.0.held += tally.held;
+                        }
+                        Err(problem) => {
+                            // At once: a run over thousands of seeds takes long.
+                            eprintln!("{problem}\n");
+                            found.1.push(problem);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (tally, problems) = found.into_inner().unwrap();
+    println!("{seeds} seeds from {first}: {tally:?}");
+    assert!(problems.is_empty(), "{} seeds failed\n\n{}", problems.len(), problems.join("\n\n"));
+    if seeds >= SEEDS {
+        let Tally { taken, back, linked, held } = tally;
+        assert!(
+            back > 100 && linked > 2 && held > 5 && back + held == taken,
+            "the stories are worth it: {tally:?}"
+        );
+    }
+}
+
+/// A result without a mistake has no problem; every sort of mistake that is planted in it is noticed.
+#[test]
+fn a_planted_mistake_is_noticed() {
+    let mut noticed = BTreeSet::new();
+    for seed in 1..=6 {
+        let live = TestDb::new("prop");
+        let (story, dump) = Story::begin(seed, &live);
+        if !story.calm {
+            continue;
+        }
+        story.go_on(&live);
+        let hit = Content::read(&live, &story.schema);
+        let ideal = twin(&story, &dump);
+        for (what, sql) in std::iter::once(("nothing", String::new())).chain(mistakes(&story, &hit)) {
+            let result = ideal.copy("planted");
+            result.psql(&format!("set session_replication_role = replica; {sql}"));
+            let found = Content::read(&result, &story.schema);
+            let states = States {
+                schema: &story.schema,
+                before: &story.before,
+                after: &story.after,
+                live: &hit,
+                result: &found,
+            };
+            let problems = states.problems(&result).join("\n");
+            assert_eq!(problems.contains(what), !sql.is_empty(), "seed {seed}, {what}: {sql}\n{problems}");
+            noticed.insert(what);
+        }
+    }
+    assert_eq!(noticed.len(), 5, "{noticed:?}");
+}
+
+/// What a problem must say, and the statement that causes it in a database that was recovered without a mistake.
+fn mistakes(story: &Story, hit: &Content) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let named = |number: usize, key: &Vec<schema::Value>| {
+        let table = &story.schema.tables[number];
+        (schema::quoted(&table.name), table.is_one_of(std::slice::from_ref(key)))
+    };
+    let survivor = hit.tables.iter().enumerate().find_map(|(at, rows)| Some((at, rows.iter().next()?)));
+    if let Some((at, (key, row))) = survivor {
+        let (name, key) = named(at, key);
+        found.push(("is gone", format!("delete from {name} where {key};")));
+        let column = story.schema.tables[at].columns.len() - 1;
+        if row[column].is_some() {
+            let column = story.schema.tables[at].names(&[column]);
+            found.push((
+                "was overwritten",
+                format!("alter table {name} alter {column} drop not null; update {name} set {column} = null where {key};"),
+            ));
+        }
+    }
+    // Nothing hangs on it, so that PostgreSQL would take it back as it was.
+    let taken = story.taken.iter().find(|key| story.schema.tables[key.table].links.is_empty());
+    if let Some(key) = taken {
+        let (name, condition) = named(key.table, &key.values);
+        found.push(("could have come back", format!("delete from {name} where {condition};")));
+    }
+    let payload = |key: &&Key| {
+        let table = &story.schema.tables[key.table];
+        let row = &story.before.tables[key.table][&key.values];
+        (0..table.columns.len()).find(|&at| table.is_payload(at) && row[at].is_some())
+    };
+    if let Some((key, at)) = story.taken.iter().find_map(|key| Some((key, payload(&key)?))) {
+        let column = story.schema.tables[key.table].names(&[at]);
+        let (name, key) = named(key.table, &key.values);
+        found.push((
+            "came back as another value",
+            format!("alter table {name} alter {column} drop not null; update {name} set {column} = null where {key};"),
+        ));
+    }
+    found
+}

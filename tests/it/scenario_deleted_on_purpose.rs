@@ -1,0 +1,50 @@
+//! Rows that somebody deleted on purpose after the backup, before the accident took their neighbours: they stay away.
+
+use super::support::Scenario;
+
+const PLANTED: &str = "insert into shoppers (id, store_id, login, display_name, joined_at, changed_at) \
+                       values (206, 7, 'shopper.206@mail.example', 'Erased', now(), now())";
+
+#[test]
+fn who_is_in_the_file_of_the_erased_stays_away() {
+    let told =
+        Scenario { name: "deleted-on-purpose", recipe: "recipe.toml", codes: [0, 0, 0], planted: PLANTED }
+            .play();
+    insta::assert_snapshot!(told, @"
+    table                  lost  unlinked  same  excluded
+    public.goods                              3
+    public.purchase_lines    27                        33
+    public.purchases          9                        11
+    public.settlements        9                        11
+    public.shoppers           2                         2
+    public.stores                             4
+    public.visits                      20              20
+
+    Evidence: 65 by cascade, 2 by predicate.
+
+    Plan: 47 to insert, 0 to repair, 20 to re-link; no conflicts. Nothing has been written.
+    Review case/report.html, then run: rowback apply case
+    ");
+}
+
+#[test]
+fn who_is_left_out_by_the_predicate_stays_away() {
+    let told =
+        Scenario { name: "deleted-on-purpose", recipe: "predicate.toml", codes: [0, 0, 0], planted: PLANTED }
+            .play();
+    insta::assert_snapshot!(told, @"
+    table                  lost  unlinked  same  excluded
+    public.goods                              3
+    public.purchase_lines    27                         3
+    public.purchases          9                         1
+    public.settlements        9                         1
+    public.shoppers           2
+    public.stores                             4
+    public.visits                      20
+
+    Evidence: 65 by cascade, 2 by predicate.
+
+    Plan: 47 to insert, 0 to repair, 20 to re-link; no conflicts. Nothing has been written.
+    Review case/report.html, then run: rowback apply case
+    ");
+}

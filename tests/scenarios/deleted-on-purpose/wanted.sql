@@ -1,0 +1,1 @@
+-- The younger row survived; nothing else happened. What is in no backup cannot come back: nothing of the kind was lost.

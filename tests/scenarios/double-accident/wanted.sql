@@ -1,0 +1,1 @@
+-- As if nothing had happened.
