@@ -1,13 +1,14 @@
 # What a person types. Each target works on a fresh Debian or Ubuntu with Rust, as root or not.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install build test fuzz test-datasets demo bench fmt clean
+.PHONY: help install build test fuzz test-datasets demo bench bench-peers fmt clean
 
 DIR   ?= ../shared/datasets
 SCALE ?= 0.1
 ONLY  ?=
 SEEDS ?= 1000
 FIRST ?= 1000
+WORK  ?=
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,15 +40,24 @@ bench: install ## rowback against a recovery by hand, in one run: make bench [SC
 	cargo build --locked --release --bin rowback
 	benches/run.sh "$(SCALE)"
 
+bench-peers: install .venv-peers/.complete ## parts of the work against the best tool for each: make bench-peers [SCALE=0.1] [WORK="compare apply"]
+	cargo build --locked --release --bin rowback --example floor
+	benches/peers.sh "$(SCALE)" $(WORK)
+
 fmt: ## formats the source
 	cargo fmt
 
 clean: ## removes what was built
 	cargo clean
-	rm -rf .venv
+	rm -rf .venv .venv-peers
 
 # The second readers of what rowback writes, pinned.
 .venv/.complete: tests/requirements.txt
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+.venv-peers/.complete: benches/requirements.txt
+	python3 -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	touch $@

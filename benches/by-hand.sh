@@ -2,8 +2,9 @@
 # The same recovery as an expert does it by hand, knowing every table: restore the five tables that matter without their
 # indexes, copy the wanted rows out, copy them into live, insert what is missing, mend the links.
 # usage: by-hand.sh DUMP LIVE_DB       PGHOST, PGPORT, PGUSER as usual; prints "stage seconds" lines
+# WANTED is the condition for the shoppers, over s; without it those of store 7.
 set -euo pipefail
-dump=$1 live=$2 scratch=by_hand_$$ files=$(mktemp -d)
+dump=$1 live=$2 wanted=${WANTED:-s.store_id = 7} scratch=by_hand_$$ files=$(mktemp -d)
 export PGOPTIONS='-c client_min_messages=warning'
 trap 'dropdb --if-exists -f "$scratch"; rm -rf "$files"' EXIT
 tables=(shoppers purchases purchase_lines settlements visits)
@@ -16,17 +17,17 @@ pg_restore --section=pre-data -O -x -d "$scratch" "$dump"
 pg_restore --section=data -j2 "${tables[@]/#/--table=}" -d "$scratch" "$dump"
 stage load
 
-wanted() { # TABLE: the rows of it that hang on store 7's shoppers
+rows_of() { # TABLE: the rows of it that hang on the wanted shoppers
   case $1 in
-    shoppers) echo "select s.* from shoppers s where s.store_id = 7" ;;
-    purchases) echo "select p.* from purchases p join shoppers s on s.id = p.shopper_id where s.store_id = 7" ;;
-    purchase_lines) echo "select l.* from purchase_lines l join purchases p on p.id = l.purchase_id join shoppers s on s.id = p.shopper_id where s.store_id = 7" ;;
-    settlements) echo "select t.* from settlements t join purchases p on p.id = t.purchase_id join shoppers s on s.id = p.shopper_id where s.store_id = 7" ;;
-    visits) echo "select v.id, v.shopper_id from visits v join shoppers s on s.id = v.shopper_id where s.store_id = 7" ;;
+    shoppers) echo "select s.* from shoppers s where $wanted" ;;
+    purchases) echo "select p.* from purchases p join shoppers s on s.id = p.shopper_id where $wanted" ;;
+    purchase_lines) echo "select l.* from purchase_lines l join purchases p on p.id = l.purchase_id join shoppers s on s.id = p.shopper_id where $wanted" ;;
+    settlements) echo "select t.* from settlements t join purchases p on p.id = t.purchase_id join shoppers s on s.id = p.shopper_id where $wanted" ;;
+    visits) echo "select v.id, v.shopper_id from visits v join shoppers s on s.id = v.shopper_id where $wanted" ;;
   esac
 }
 copies=()
-for table in "${tables[@]}"; do copies+=(-c "\\copy ($(wanted "$table")) to '$files/$table' (format binary)"); done
+for table in "${tables[@]}"; do copies+=(-c "\\copy ($(rows_of "$table")) to '$files/$table' (format binary)"); done
 psql -qXd "$scratch" -v ON_ERROR_STOP=1 "${copies[@]}"
 stage extract
 
