@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cores = std::thread::available_parallelism()?.get();
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..cores).map(|_| scope.spawn(|| read(&backup, &left))).collect();
-        readers.into_iter().try_for_each(|reader| reader.join().unwrap_or_else(|_| Err("a thread died".into())))
+        readers
+            .into_iter()
+            .try_for_each(|reader| reader.join().unwrap_or_else(|_| Err("a thread died".into())))
     })?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! that each can be run alone, looked at, repeated and resumed. Only here are stages called.
 
 mod convoys;
+mod discover;
 mod doctor;
 mod error;
 mod layout;
@@ -32,7 +33,7 @@ pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
 use crate::backup::Backup;
 use crate::cancel::CancelToken;
-use crate::compare::{self, CompareInput, CompareOptions, Comparison};
+use crate::compare::{CompareOptions, Comparison};
 use crate::env::Env;
 use crate::pg::{ConnectSettings, PgError, ReadSession, SessionOptions};
 use crate::progress::SharedProgress;
@@ -76,7 +77,8 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
     let live = connect_live(&options.live, context).await?.identity().await?;
-    let opened = stages::open(options)?;
+    let mut opened = stages::open(options)?;
+    (opened.recipe, opened.notes) = discover::narrow(options, &opened.backup, context).await?;
     let extracted = stages::extract(&opened, options, Some(&live), context).await?;
     let session = connect_live(&options.live, context).await?;
     let layout = opened.layout.clone();
@@ -121,13 +123,21 @@ pub async fn compare(
     options: &CompareOptions,
     context: &Context,
 ) -> Result<Comparison, Error> {
-    let input = CompareInput {
-        backup: Arc::new(Backup::open(backup)?),
-        live,
-        progress: &context.progress,
-        cancel: &context.cancel,
-    };
-    Ok(compare::run(&input, options).await?)
+    discover::compare(&Arc::new(Backup::open(backup)?), live, options, context).await
+}
+
+/// Plans the recovery of what a comparison found: rows that live lacks are lost, those that differ are reported. `None`
+/// when there is nothing of the sort. `options` says everything but which rows.
+pub async fn recover_found(
+    found: &Comparison,
+    mut options: RecoverOptions,
+    context: &Context,
+) -> Result<Option<PlanSummary>, Error> {
+    options.recipe.recover = discover::entries(found);
+    if options.recipe.recover.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(recover(&options, context).await?))
 }
 
 /// From verdicts to batches; asks no database.

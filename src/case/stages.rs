@@ -28,8 +28,11 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A case that this run has to itself, and the backup that it is made from.
 pub(super) struct Opened {
-    backup: Arc<Backup>,
+    pub(super) backup: Arc<Backup>,
     pub(super) layout: Layout,
+    /// The recipe as rows are chosen by it, and what was found out for that.
+    pub(super) recipe: Recipe,
+    pub(super) notes: Vec<String>,
     _lock: CaseLock,
 }
 
@@ -39,7 +42,7 @@ pub(super) fn open(options: &RecoverOptions) -> Result<Opened, Error> {
     let backup = Arc::new(Backup::open(&options.backup)?);
     let layout = Layout::at(&options.case_dir);
     let lock = layout.open_for(&options.recipe.to_toml()?)?;
-    Ok(Opened { backup, layout, _lock: lock })
+    Ok(Opened { backup, layout, recipe: options.recipe.clone(), notes: Vec::new(), _lock: lock })
 }
 
 /// Ends a thread that is told so by a token when whoever waits for it goes away.
@@ -84,14 +87,15 @@ pub(super) async fn extract(
     let how = ExtractOptions { format: options.staging, time_limit: options.time_limit };
     let staging = layout.staging();
     let extracted = tokio::select! {
-        done = extract::run(&scratch, &options.recipe, &staging, &how, &progress) => done,
+        done = extract::run(&scratch, &opened.recipe, &staging, &how, &progress) => done,
         () = context.cancel.cancelled() => Err(crate::scratch::RestoreError::Cancelled.into()),
     };
     let loaded = clock.spent();
     let chosen = start.elapsed().saturating_sub(prepared + loaded);
     let removed = scratch.remove().await;
-    let extracted = extracted?;
+    let mut extracted = extracted?;
     removed?;
+    extracted.notes.extend(opened.notes.iter().cloned());
     let sha256 = tokio::select! {
         sha256 = digest => sha256.map_err(CaseError::Thread)??,
         () = context.cancel.cancelled() => return Err(BackupError::Cancelled.into()),

@@ -307,19 +307,19 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The backup: a file or directory of pg_dump
-    #[arg(long, value_name = "BACKUP", value_hint = ValueHint::AnyPath)]
-    pub backup: PathBuf,
+    #[command(flatten)]
+    pub source: SourceArgs,
     #[command(flatten)]
     pub live: LiveArgs,
     /// A table to compare; may be given more than once [default: every table of the backup]
     #[arg(long = "table", value_name = "SCHEMA.TABLE")]
     pub tables: Vec<String>,
+    /// Make a case of what is missing: choose those rows, hold them against live and plan their recovery
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub case: Option<PathBuf>,
     /// Rows of each sort whose keys are named
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub samples: u16,
-    #[command(flatten)]
-    pub memory: MemoryArgs,
 }
 
 #[derive(Debug, Args)]

@@ -26,16 +26,16 @@ const NO_BATCHES: u32 = 1000;
 /// Options of `recover`.
 pub fn recover(args: &RecoverArgs, env: &Env, output: &Output) -> Result<RecoverOptions, Failure> {
     let rows = args.batch.batch_rows;
-    options(&args.recipe, &args.source, &args.live, &args.case.case, rows, env, output)
+    options(recipe(&args.recipe)?, &args.source, &args.live, &args.case.case, rows, env, output)
 }
 
 /// Options of `extract`: those of `recover` but the batches.
 pub fn extract(args: &ExtractArgs, env: &Env, output: &Output) -> Result<RecoverOptions, Failure> {
-    options(&args.recipe, &args.source, &args.live, &args.case.case, NO_BATCHES, env, output)
+    options(recipe(&args.recipe)?, &args.source, &args.live, &args.case.case, NO_BATCHES, env, output)
 }
 
 fn options(
-    what: &RecipeArgs,
+    mut recipe: Recipe,
     source: &SourceArgs,
     live: &LiveArgs,
     case: &Path,
@@ -43,7 +43,6 @@ fn options(
     env: &Env,
     output: &Output,
 ) -> Result<RecoverOptions, Failure> {
-    let mut recipe = recipe(what)?;
     let backup = backup(source.backup.as_deref(), &mut recipe)?;
     let live = recipe_live(live, &mut recipe, env, output)?;
     let scratch =
@@ -99,23 +98,24 @@ pub fn table_name(name: &str) -> Result<TableName, Failure> {
     })
 }
 
-/// Where `compare` looks for live, and what it compares.
+/// What `compare` compares, and what is done when it makes a case.
 pub fn compare(
     args: &CompareArgs,
     env: &Env,
     output: &Output,
-) -> Result<(ConnectSettings, CompareOptions), Failure> {
+) -> Result<(CompareOptions, RecoverOptions), Failure> {
     let tables = args.tables.iter().map(|name| table_name(name)).collect::<Result<_, _>>()?;
-    let origin = if args.live.live.is_some() { "--live" } else { "PG* variables and defaults" };
-    let live = resolve(args.live.live.as_deref(), origin, env, output)?;
-    output.note(&format!("live: {} (from {origin})", live.describe()));
-    let options = CompareOptions {
+    let case = args.case.as_deref().unwrap_or(Path::new("case"));
+    let rows = NO_BATCHES;
+    let recover = options(Recipe::of(Vec::new()), &args.source, &args.live, case, rows, env, output)?;
+    let compare = CompareOptions {
         tables,
-        memory_bytes: bytes(&args.memory),
+        memory_bytes: bytes(&args.source.loading.memory),
         samples: usize::from(args.samples),
+        most_keys: 0,
         show_values: output.shows_values(),
     };
-    Ok((live, options))
+    Ok((compare, recover))
 }
 
 fn bytes(memory: &MemoryArgs) -> usize {

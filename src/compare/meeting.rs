@@ -35,7 +35,7 @@ impl Meeting {
     pub(super) fn new(key: Key, compared: &[Compared], table: &TableName, options: &CompareOptions) -> Self {
         Self {
             pending: Pending::new(key.clone(), options.memory_bytes),
-            tally: Tally::new(options.samples),
+            tally: Tally::new(options.samples, options.most_keys),
             table: table.clone(),
             compared: compared.to_vec(),
             key,

@@ -32,6 +32,7 @@ use crate::ident::{Ident, TableName};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
 use crate::progress::{SharedProgress, Step};
 use crate::recipe::nearest;
+use crate::value::BaseType;
 
 /// What is compared and how.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct CompareOptions {
     pub memory_bytes: usize,
     /// Rows of each sort that are named.
     pub samples: usize,
+    /// Most keys of missing and of changed rows to be kept for each table; beyond that none are.
+    pub most_keys: usize,
     /// May values of rows be told, beside keys?
     pub show_values: bool,
 }
@@ -89,6 +92,10 @@ pub struct TableComparison {
     pub samples: Samples,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Keys of missing and changed rows: raw COPY fields joined by tabs, sorted; `None` where there are too many, or no
+    /// key.
+    #[serde(skip)]
+    pub keys: Option<Vec<Box<[u8]>>>,
 }
 
 /// Where things are and who may stop us.
@@ -224,6 +231,22 @@ impl<'a> Job<'a> {
         Ok(Self { table, parts, columns, compared: kinds, key, not_compared, notes })
     }
 
+    /// Can a list of the key's texts name rows? A single column is compared by its type; several as text, so only where
+    /// equal values have equal texts on every server.
+    fn names_rows(&self) -> bool {
+        use BaseType::{Bool, Date, Int2, Int4, Int8, Text, Timestamp, TimestampTz, Uuid, Varchar};
+        let plain = |name: &Ident| {
+            self.table.column(name).is_some_and(|column| {
+                column.deterministic
+                    && matches!(
+                        column.base_type,
+                        Bool | Date | Int2 | Int4 | Int8 | Text | Timestamp | TimestampTz | Uuid | Varchar
+                    )
+            })
+        };
+        self.key.len() == 1 || !self.key.is_empty() && self.key.iter().all(plain)
+    }
+
     /// Where the key's columns stand among those compared.
     fn row_key(&self) -> Key {
         let place = |name: &Ident| self.columns.iter().position(|column| column == name);
@@ -263,13 +286,15 @@ impl<'a> Job<'a> {
             live.task.await??;
         }
         outcome?;
-        meeting.finish(input, encoding).await.map(|(tally, asked)| {
+        meeting.finish(input, encoding).await.map(|(mut tally, asked)| {
+            let keys = tally.take_keys().filter(|_| self.names_rows());
             let mut notes = self.notes;
             notes.extend(asked);
             TableComparison {
                 table: self.table.name.clone(),
                 backup_rows,
                 live_rows,
+                keys,
                 missing: tally.missing,
                 changed: tally.changed,
                 new: tally.new,

@@ -94,11 +94,16 @@ pub(super) struct Tally {
     pub(super) missing_keys: Smallest<()>,
     pub(super) changed_keys: Smallest<Fields>,
     pub(super) new_keys: Smallest<()>,
+    most_keys: usize,
+    /// Keys of rows that a recovery would look at.
+    wanted: Option<Vec<Box<[u8]>>>,
 }
 
 impl Tally {
-    pub(super) fn new(samples: usize) -> Self {
+    pub(super) fn new(samples: usize, most_keys: usize) -> Self {
         Self {
+            most_keys,
+            wanted: Some(Vec::new()),
             missing: 0,
             changed: 0,
             new: 0,
@@ -112,12 +117,29 @@ impl Tally {
     /// A row on both sides that differs in these columns.
     pub(super) fn change(&mut self, key: &[u8], columns: &BTreeSet<usize>, backup: &[&[u8]], live: &[&[u8]]) {
         self.changed += 1;
+        self.want(key);
         for column in columns {
             *self.columns.entry(*column).or_default() += 1;
         }
         let field = |row: &[&[u8]], at: usize| Box::from(row.get(at).copied().unwrap_or_default());
         self.changed_keys
             .offer(key, || columns.iter().map(|&at| (at, field(backup, at), field(live, at))).collect());
+    }
+
+    fn want(&mut self, key: &[u8]) {
+        if self.wanted.as_ref().is_some_and(|keys| keys.len() >= self.most_keys) {
+            self.wanted = None;
+        }
+        if let Some(keys) = &mut self.wanted {
+            keys.push(key.into());
+        }
+    }
+
+    /// The keys, sorted, unless they were too many.
+    pub(super) fn take_keys(&mut self) -> Option<Vec<Box<[u8]>>> {
+        let mut keys = self.wanted.take()?;
+        keys.sort();
+        Some(keys)
     }
 
     /// A row on one side only.
@@ -128,7 +150,11 @@ impl Tally {
         };
         *count += 1;
         if !matches!(key, Key::Row) {
-            keys.offer(&key.of(row), || ());
+            let key = key.of(row);
+            keys.offer(&key, || ());
+            if side == Side::Backup {
+                self.want(&key);
+            }
         }
     }
 

@@ -228,7 +228,9 @@ async fn choose(
     let key = resolve::key_of(recipe, entry.table)?;
     selection::prove_key(scratch.session(), entry.table, &key).await?;
     let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
-    if hits == 0 {
+    // A comparison that found nothing to recover says so in this way; there is nothing to wonder about.
+    let asks_for_nothing = entry.recover.selection == Selection::Where("false".to_owned());
+    if hits == 0 && !asks_for_nothing {
         // The message says how many rows there are and how new they are, of all of them.
         let why = "nothing matches; its rows are counted";
         scratch.load(&entry.table.name, Choice::All, why).await?;

@@ -21,9 +21,8 @@ pub(super) fn entry(
     foreign_to_kind(entry, place)?;
     let told = backup.after.is_some() || matches!(entry.selection, Selection::Replay(_));
     match entry.kind {
-        Kind::Deleted => deleted(entry, place),
         Kind::Corrupted if entry.damaged.is_none() && !told => Err(missing_damaged(entry, place)),
-        Kind::Corrupted => Ok(()),
+        Kind::Deleted | Kind::Corrupted => Ok(()),
         Kind::Misrouted => misrouted(entry, place, told),
     }
 }
@@ -34,18 +33,6 @@ fn missing(place: &Place, what: String, advice: &str) -> RecipeError {
 
 fn contradiction(place: &Place, what: String, advice: &str) -> RecipeError {
     RecipeError::Contradiction { place: place.clone(), what, advice: advice.to_owned() }
-}
-
-fn deleted(entry: &Recover, place: &Place) -> Result<(), RecipeError> {
-    if entry.selection != Selection::Everything {
-        return Ok(());
-    }
-    let what = format!("nothing says which rows of {} were deleted", entry.table);
-    Err(missing(
-        place,
-        what,
-        "Add where = \"…\" (or where_file, query, replay); where = \"true\" means every row that is missing in live.",
-    ))
 }
 
 fn missing_damaged(entry: &Recover, place: &Place) -> RecipeError {

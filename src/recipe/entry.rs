@@ -108,7 +108,7 @@ pub enum Selection {
     Query(String),
     /// Rows that the guilty statement touches when it is run again in scratch.
     Replay(String),
-    /// Every row; only where other keys tell what is damaged.
+    /// Every row: `where` was left out. `recover` narrows it to the rows that a comparison finds missing or different.
     Everything,
 }
 

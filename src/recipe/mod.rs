@@ -65,14 +65,19 @@ impl Recipe {
         let entry = Recover::new(table, kind, Selection::Where(condition.to_owned()));
         let backup = BackupSource::default();
         check::entry(&entry, &backup, &|_| Place::Flags)?;
-        Ok(Self {
-            backup,
+        Ok(Self::of(vec![entry]))
+    }
+
+    /// These entries, and every default.
+    pub fn of(recover: Vec<Recover>) -> Self {
+        Self {
+            backup: BackupSource::default(),
             live: LiveSource::default(),
-            recover: vec![entry],
+            recover,
             foreign_keys: Vec::new(),
             policy: Policy::default(),
             columns: BTreeMap::new(),
-        })
+        }
     }
 
     /// The recipe as run: every default written out, passwords left out, a `where_file` in place.

@@ -165,7 +165,6 @@ const MISTAKES: &[&str] = &[
     "[[recover]]\ntable = \"a.b.c\"",
     "[[recover]]\ntable = 3",
     "[[recover]]\ntable = \"t\"\nkind = \"delete\"",
-    "[[recover]]\ntable = \"t\"",
     "[[recover]]\ntable = \"t\"\nwhere = \"a\"\nquery = \"b\"",
     "[[recover]]\ntable = \"t\"\nwhere = \"a = 1; DROP TABLE x\"",
     "[[recover]]\ntable = \"t\"\nwhere = \"true\"\ndamaged = \"true\"",
@@ -211,8 +210,6 @@ fn every_mistake_has_its_words() {
           hint: Write a string. Nothing was touched.
         error[recipe-wrong-value]: recipe:3: kind is "delete", not "deleted" or "corrupted" or "misrouted"
           hint: Did you mean "deleted"? Nothing was touched.
-        error[recipe-missing-key]: recipe:2: nothing says which rows of public.t were deleted
-          hint: Add where = "…" (or where_file, query, replay); where = "true" means every row that is missing in live. Nothing was touched.
         error[recipe-contradiction]: recipe:4: a [[recover]] names both where and query
           hint: Keep one of them, or write two entries for the table. Nothing was touched.
         error[predicate-semicolon]: recipe:3: where: the SQL text contains a semicolon

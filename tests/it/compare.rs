@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Rowback, TempDir, TestDb, run};
+use super::support::{Rescue, Rowback, TempDir, TestDb, run};
 
 /// Every sort of table that can be compared, with values whose text depends on the session.
 const SHOP: &str = "
@@ -232,4 +232,73 @@ fn bad_input_is_named() {
     let url = shop.live.url_as("compare_blind");
     let said = rowback.run(["compare", "--quiet", "--backup", shop.dump.to_str().unwrap(), "--live", &url]);
     assert_eq!(said.code, Some(3), "{}", said.stderr);
+}
+
+/// What is missing must come back, what differs or is new must stay; `composite` has a key of two columns.
+const TWO_TABLES: &str = "
+create table accounts (id int primary key, name text);
+create table composite (tenant int, code text, account int references accounts on delete cascade, v text, primary key (tenant, code));
+insert into accounts select g, 'account ' || g from generate_series(1, 2000) as g;
+insert into composite select g % 9, E'c\t' || g, g % 100 + 1, 'v' from generate_series(1, 1000) as g;";
+
+fn two_tables() -> (TestDb<'static>, std::path::PathBuf, TestDb<'static>, TestDb<'static>) {
+    let backup = TestDb::with("two", TWO_TABLES);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, wanted) = (backup.copy("live"), backup.copy("wanted"));
+    let later = "update accounts set name = 'renamed' where id = 1500; insert into accounts values (3000, 'new'); update composite set v = 'w' where code = E'c\t2'";
+    live.psql("delete from accounts where id in (7, 8, 1999); delete from composite where tenant = 3 and account < 20;");
+    live.psql(later);
+    wanted.psql(later);
+    (backup, dump, live, wanted)
+}
+
+#[test]
+fn a_case_of_a_comparison_brings_back_what_is_missing() {
+    let (_backup, dump, live, wanted) = two_tables();
+    let rescue = Rescue::new(&live, &dump);
+    let (path, url) = (dump.to_str().unwrap().to_owned(), live.url());
+    let damaged = live.digest();
+    let args = ["compare", "--json", "--backup", &path, "--live", &url, "--case", "case"];
+    let found = rescue.rowback().run(args).expect_code(1).json();
+    damaged.assert_same(&live.digest(), "nothing is written");
+    assert_eq!(counts(&found), ["public.accounts 2000 1998 3 1 1", "public.composite 1000 961 39 1 0"]);
+    assert_eq!(found["plan"]["verdicts"]["public.accounts"], json!({"lost": 3, "changed": 1}));
+    assert_eq!(found["plan"]["verdicts"]["public.composite"], json!({"lost": 39, "changed": 1}));
+    let _applied = rescue.apply().expect_code(0);
+    wanted.digest().assert_same(&live.digest(), "after the recovery");
+    let again = ["compare", "--json", "--backup", &path, "--live", &url, "--table", "composite"];
+    assert_eq!(
+        counts(&rescue.rowback().run(again).expect_code(0).json()),
+        ["public.composite 1000 1000 0 1 0"]
+    );
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo takes back what apply did");
+}
+
+#[test]
+fn a_recipe_may_leave_where_out() {
+    let (_backup, dump, live, wanted) = two_tables();
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"accounts\"\n[[recover]]\ntable = \"composite\"\n";
+    let planned = rescue.recover_with(recipe, &["--explain"]).expect_code(1);
+    assert!(
+        planned.stdout.contains("each of the 3 rows that live lacks counts as lost"),
+        "{}",
+        planned.stdout
+    );
+    let _applied = rescue.apply().expect_code(0);
+    wanted.digest().assert_same(&live.digest(), "after the recovery");
+}
+
+#[test]
+fn where_nothing_is_missing_nothing_is_planned() {
+    let (backup, dump, _live, _wanted) = two_tables();
+    let rescue = Rescue::new(&backup, &dump);
+    let planned = rescue.recover_with("[[recover]]\ntable = \"accounts\"\n", &[]).expect_code(0);
+    assert!(planned.stdout.contains("Plan: 0 to insert"), "{}", planned.stdout);
+    let (path, url) = (dump.to_str().unwrap().to_owned(), backup.url());
+    let args = ["compare", "--backup", &path, "--live", &url, "--case", "other"];
+    let said = rescue.rowback().run(args).expect_code(0);
+    assert!(said.stdout.contains("there is no case to make"), "{}", said.stdout);
+    assert!(!rescue.directory().join("other").exists(), "no case without a reason");
 }

@@ -1,0 +1,128 @@
+//! Recipes that leave `where` out: the rows that live lacks or holds differently are found by comparing whole tables, and
+//! only those are asked of the backup. What is written is decided by the diff, which reads the rows themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Context, Error, RecoverOptions};
+use crate::backup::Backup;
+use crate::compare::{self, CompareInput, CompareOptions, Comparison, TableComparison};
+use crate::ident::{Ident, TableName};
+use crate::pg::ConnectSettings;
+use crate::recipe::{Kind, Recipe, Recover, Selection};
+use crate::sql::literal::literal;
+use crate::value::copy_text::{fields, unescape};
+
+/// Keys beyond which a table is read whole; a list of them is part of a statement.
+pub(super) const MOST_KEYS: usize = 100_000;
+
+/// The recipe with every `where` that was left out filled in, and what a person should know about it.
+pub(super) async fn narrow(
+    options: &RecoverOptions,
+    backup: &Arc<Backup>,
+    context: &Context,
+) -> Result<(Recipe, Vec<String>), Error> {
+    let tables: Vec<TableName> = options
+        .recipe
+        .recover
+        .iter()
+        .filter(|entry| is_open(entry))
+        .map(|entry| entry.table.clone())
+        .collect();
+    let held = |table: &TableName| backup.contents().tables.contains_key(table);
+    if tables.is_empty() || !tables.iter().all(held) {
+        // A table without rows of its own in the backup (a partitioned one, or a wrong name) is extraction's to judge.
+        return Ok((options.recipe.clone(), Vec::new()));
+    }
+    let compared = CompareOptions {
+        tables,
+        memory_bytes: options.scratch.loading.memory_bytes,
+        samples: 0,
+        most_keys: MOST_KEYS,
+        show_values: false,
+    };
+    let found = compare(backup, &options.live, &compared, context).await?;
+    Ok(fill_in(&options.recipe, &found))
+}
+
+/// Runs a comparison.
+pub(super) async fn compare(
+    backup: &Arc<Backup>,
+    live: &ConnectSettings,
+    options: &CompareOptions,
+    context: &Context,
+) -> Result<Comparison, Error> {
+    let (progress, cancel) = (&context.progress, &context.cancel);
+    let input = CompareInput { backup: backup.clone(), live, progress, cancel };
+    Ok(compare::run(&input, options).await?)
+}
+
+/// Does the entry ask for every row of its table in the backup?
+fn is_open(entry: &Recover) -> bool {
+    entry.selection == Selection::Everything && !entry.is_found_in_live() && entry.misrouted_to.is_none()
+}
+
+/// The recipe with what the comparison found.
+fn fill_in(recipe: &Recipe, found: &Comparison) -> (Recipe, Vec<String>) {
+    let by_name: BTreeMap<_, _> = found.tables.iter().map(|one| (&one.table, one)).collect();
+    let mut recipe = recipe.clone();
+    let mut notes = Vec::new();
+    for entry in recipe.recover.iter_mut().filter(|entry| is_open(entry)) {
+        if let Some(table) = by_name.get(&entry.table) {
+            notes.extend(note(entry, table));
+            entry.selection = selection(table).unwrap_or(Selection::Everything);
+        }
+    }
+    (recipe, notes)
+}
+
+/// What nobody has said, and what therefore counts as lost.
+fn note(entry: &Recover, table: &TableComparison) -> Option<String> {
+    (entry.kind == Kind::Deleted && table.missing > 0).then(|| {
+        format!(
+            "no condition for {}: each of the {} rows that live lacks counts as lost, also those that were deleted on purpose",
+            entry.table, table.missing
+        )
+    })
+}
+
+/// The keys as a condition; a key of several columns as a query. `None` where there are too many, or there is none.
+fn selection(table: &TableComparison) -> Option<Selection> {
+    let keys = table.keys.as_ref()?;
+    let value = |field: &[u8]| literal(&String::from_utf8_lossy(&unescape(field)));
+    if keys.is_empty() {
+        return Some(Selection::Where("false".to_owned()));
+    }
+    if let [column] = table.key.as_slice() {
+        let values: Vec<String> = keys.iter().map(|key| value(key)).collect();
+        return Some(Selection::Where(format!("{} in ({})", column.quoted(), values.join(", "))));
+    }
+    let names: Vec<String> = table.key.iter().map(Ident::quoted).collect();
+    let rows: Vec<String> = keys
+        .iter()
+        .map(|key| format!("({})", fields(key).map(value).collect::<Vec<_>>().join(", ")))
+        .collect();
+    // Comparing with the table's own columns gives the values their types.
+    let equal: Vec<String> =
+        (1..=names.len()).map(|at| format!("wanted.k{at}::text = t.{}::text", names[at - 1])).collect();
+    let (columns, picked): (Vec<String>, Vec<String>) =
+        names.iter().enumerate().map(|(at, name)| (format!("k{}", at + 1), format!("t.{name}"))).unzip();
+    Some(Selection::Query(format!(
+        "select {} from {} as t join (values {}) as wanted ({}) on {}",
+        picked.join(", "),
+        table.table.quoted(),
+        rows.join(", "),
+        columns.join(", "),
+        equal.join(" and ")
+    )))
+}
+
+/// A recipe that recovers what a comparison found missing.
+pub(super) fn entries(found: &Comparison) -> Vec<Recover> {
+    found
+        .tables
+        .iter()
+        .filter(|table| table.missing + table.changed > 0)
+        .map(|table| Recover::new(table.table.clone(), Kind::Deleted, Selection::Everything))
+        .collect()
+}
