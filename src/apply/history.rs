@@ -101,6 +101,8 @@ pub(super) struct BatchHistory {
     pub(super) ours: Ours,
     /// Values that triggers made of rows of ours, by position of the part.
     pub(super) stored: BTreeMap<usize, BTreeMap<RowKey, String>>,
+    /// Rows that triggers of a later batch left with other values, by position of the part.
+    pub(super) moved: BTreeSet<(usize, RowKey)>,
 }
 
 impl BatchHistory {
@@ -156,6 +158,7 @@ impl BatchHistory {
         }
         self.written = written;
         self.taken.clear();
+        self.moved.clear();
         self.held_since = 0;
     }
 
@@ -223,8 +226,9 @@ impl History {
             // The latest transaction that touched a row says how undo must find it.
             Event::Committed | Event::Undone => {
                 for row in self.moved.remove(&number).unwrap_or_default() {
-                    let stored = &mut self.batches.entry(row.batch).or_default().stored;
-                    stored.entry(row.part).or_default().insert(row.key, row.row);
+                    let batch = self.batches.entry(row.batch).or_default();
+                    batch.moved.insert((row.part, row.key.clone()));
+                    batch.stored.entry(row.part).or_default().insert(row.key, row.row);
                 }
             }
         }

@@ -37,7 +37,7 @@ pub(super) async fn write(
         .execute(
             WHAT,
             "create temporary table rowback_rows on commit drop as select r.*, pg_catalog.row_number() over () as rowback_n \
-             from pg_temp.\"rowback_1\" as r",
+             from pg_temp.\"rowback_1\" as r where r.rowback_held is null",
         )
         .await?;
     let rows = session.text_rows(WHAT, "select pg_catalog.count(*) from pg_temp.rowback_rows").await?;
@@ -111,7 +111,7 @@ async fn one_group(
 fn refill(part: &Part, condition: &str) -> String {
     let columns = staged_columns(part);
     format!(
-        "delete from pg_temp.\"rowback_1\"; insert into pg_temp.\"rowback_1\" ({columns}) \
+        "delete from pg_temp.\"rowback_1\" where rowback_held is null; insert into pg_temp.\"rowback_1\" ({columns}) \
          select {columns} from pg_temp.rowback_rows where {condition} order by rowback_n"
     )
 }

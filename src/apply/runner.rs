@@ -375,10 +375,9 @@ impl<'a> Runner<'a> {
 
     /// The next batch makes temporary tables of the same names.
     async fn conclude_trial(&mut self, job: &Job<'_>, event: &Event) -> Result<Conclusion, ApplyError> {
-        let names = (1..=job.batch.parts.len()).flat_map(|at| {
-            [format!("rowback_{at}"), format!("rowback_done_{at}")]
-                .map(|name| format!("pg_temp.{}", Ident::new(name).quoted()))
-        });
+        let made = job.steps.iter().flat_map(|step| step.sql.split("create temporary table \"").skip(1));
+        let names = made.filter_map(|text| text.split_once('"'));
+        let names = names.map(|(name, _)| format!("pg_temp.{}", Ident::new(name).quoted()));
         let names = names.collect::<Vec<_>>().join(", ");
         if !names.is_empty() {
             self.session.execute("clearing up", &format!("drop table {names}")).await?;

@@ -13,9 +13,9 @@ use crate::plan::{FORMAT, Plan, sha256_hex};
 /// What the plan is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Staging and diff must be those that the plan was made from.
+    /// Staging and diff must be those that the plan was made from, batches and undo files those that were reviewed.
     Apply,
-    /// Only the undo files matter.
+    /// Only the undo files matter; what apply wrote can be taken back whatever became of the rest.
     Undo,
 }
 
@@ -34,10 +34,12 @@ impl SealedCase {
             case.check_sources()?;
         }
         for batch in &case.plan.batches {
-            match (purpose, &batch.undo_file, &batch.undo_sha256) {
-                (Purpose::Apply, ..) => drop(case.script(&batch.file, &batch.sha256)?),
-                (Purpose::Undo, Some(file), Some(sha256)) => drop(case.script(file, sha256)?),
-                (Purpose::Undo, ..) => {}
+            if purpose == Purpose::Apply {
+                drop(case.script(&batch.file, &batch.sha256)?);
+            }
+            // Before anything is written as well: what could not be taken back afterwards must not be applied.
+            if let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) {
+                drop(case.script(file, sha256)?);
             }
         }
         Ok(case)

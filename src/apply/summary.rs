@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RowKey;
-use super::history::{History, Standing};
+use super::history::{BatchHistory, History, Standing};
 use crate::ident::TableName;
 
 /// Why a staged row did not end as staged.
@@ -14,11 +14,13 @@ pub enum Outcome {
     Present,
     /// Live holds other values under this key, or changed them since the plan: left alone.
     Kept,
+    /// Not written: its parent in live is not the one it belongs to, or is not there.
+    HeldBack,
     /// Not inserted, and not there: another unique constraint or a trigger stands in the way.
     Blocked,
     /// Written, and gone again before the commit: a trigger took it away.
     Swallowed,
-    /// Written, but a trigger stored other values than the staged ones.
+    /// Written, but a trigger, or a column's type, left other values than the staged ones.
     Altered,
     /// The row to be repaired is not there any more.
     Missing,
@@ -35,6 +37,7 @@ impl Outcome {
         Some(match word {
             "present" => Self::Present,
             "kept" => Self::Kept,
+            "held_back" => Self::HeldBack,
             "blocked" => Self::Blocked,
             "swallowed" => Self::Swallowed,
             "altered" => Self::Altered,
@@ -49,9 +52,12 @@ impl Outcome {
         match self {
             Self::Present => "was already there, equal",
             Self::Kept => "live holds other values, left alone",
+            Self::HeldBack => "held back: its parent in live is another one, or is not there",
             Self::Blocked => "not inserted: another unique constraint or a trigger stands in the way",
             Self::Swallowed => "written, then removed again by a trigger",
-            Self::Altered => "written, but a trigger changed the values",
+            Self::Altered => {
+                "written, but live holds other values: a trigger, or the column's type, changed them"
+            }
             Self::Missing => "the row to repair is not there any more",
             Self::Excluded => "not written: exclude_keys names it by now, or what it hangs on",
         }
@@ -191,8 +197,22 @@ pub(super) fn leftovers(history: &History) -> Vec<Leftover> {
                 outcome: exception.outcome,
             }));
         }
+        found.extend(moved_rows(batch, history));
     }
     found
+}
+
+/// Rows that a later batch's triggers left with other values, as far as they are not listed for something else.
+fn moved_rows(number: u32, history: &BatchHistory) -> impl Iterator<Item = Leftover> + '_ {
+    history.moved.iter().filter_map(move |(part, key)| {
+        let record = history.written.get(*part)?;
+        let known = record
+            .exceptions
+            .iter()
+            .any(|exception| exception.key == *key && exception.outcome != Outcome::Present);
+        let (table, key) = (record.table.clone(), key.clone());
+        (!known).then_some(Leftover { batch: number, table, key, outcome: Outcome::Altered })
+    })
 }
 
 /// Rows that undo left alone, of several attempts by the last one.

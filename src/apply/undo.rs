@@ -15,7 +15,7 @@ use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
-use crate::plan::{Action, Batch, Part};
+use crate::plan::{Action, Batch, OVERRULED, PUT_BACK, Part};
 use crate::progress::{self, SharedProgress};
 
 /// What the person says about this run.
@@ -136,6 +136,10 @@ fn announce(
             cause: format!("a row of {} was reported", row.table),
         })?;
         let held = Held { key: row.key, reason: row.word };
+        if held.reason == PUT_BACK || held.reason == OVERRULED {
+            // Counted by the statement, and nevertheless not as it was.
+            taken[at].rows = taken[at].rows.saturating_sub(1);
+        }
         if !was_taken_back(&batch.parts[at], &held, before) {
             taken[at].held.push(held);
         }

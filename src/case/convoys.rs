@@ -78,7 +78,7 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
     if rows > 0 { emit(maker, &wagons, parts) } else { Ok(()) }
 }
 
-fn emit(maker: &mut Maker<'_>, wagons: &[Wagon<'_>], parts: Parts) -> Result<(), Error> {
+fn emit<'a>(maker: &mut Maker<'a>, wagons: &[Wagon<'a>], parts: Parts) -> Result<(), Error> {
     let parts = parts.into_iter().map(|((number, columns), (rows, count))| BatchTable {
         table: wagons[number].table,
         action: Action::Update,
@@ -86,6 +86,7 @@ fn emit(maker: &mut Maker<'_>, wagons: &[Wagon<'_>], parts: Parts) -> Result<(),
         columns,
         rows,
         count,
+        guards: Vec::new(),
     });
     maker.emit(parts.collect())
 }

@@ -6,6 +6,7 @@ mod discover;
 mod doctor;
 mod error;
 mod layout;
+mod parents;
 mod planning;
 mod reporting;
 mod showing;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::layout::Layout;
+use super::parents::{Identities, Parents};
 use super::{CaseError, Error, convoys, sources, totals};
 use crate::catalog::graph::parents_first;
 use crate::catalog::{ForeignKey, Table};
@@ -36,7 +37,12 @@ struct Target<'a> {
 }
 
 /// Makes all batches and the plan. Clears what an earlier plan left.
-pub(super) fn make(layout: &Layout, diffed: &Diffed, batch_rows: u32, checks: Checks) -> Result<Plan, Error> {
+pub(super) fn make(
+    layout: &Layout,
+    diffed: &Diffed,
+    batch_rows: u32,
+    mut checks: Checks,
+) -> Result<Plan, Error> {
     for directory in ["batches", "undo"] {
         layout.clear_directory(&layout.root().join(directory))?;
     }
@@ -45,6 +51,7 @@ pub(super) fn make(layout: &Layout, diffed: &Diffed, batch_rows: u32, checks: Ch
         diffed,
         most: batch_rows.max(1) as usize,
         triggers: checks.triggers,
+        parents: Parents::new(layout, diffed, std::mem::take(&mut checks.identities)),
         batches: Vec::new(),
     };
     let targets: BTreeMap<TableName, Target<'_>> = diffed
@@ -79,6 +86,8 @@ pub(super) struct Checks {
     pub diff_sha256: String,
     /// What is done about triggers.
     pub triggers: Triggers,
+    /// The recipe's `identity`.
+    pub identities: Identities,
     /// Notes of earlier stages.
     pub notes: Vec<String>,
 }
@@ -116,6 +125,7 @@ pub(super) struct Maker<'a> {
     /// Rows of a batch.
     pub(super) most: usize,
     pub(super) triggers: Triggers,
+    parents: Parents<'a>,
     batches: Vec<Batch>,
 }
 
@@ -215,7 +225,10 @@ impl<'a> Maker<'a> {
     }
 
     /// Writes the next batch and its undo file.
-    pub(super) fn emit(&mut self, parts: Vec<BatchTable<'_>>) -> Result<(), Error> {
+    pub(super) fn emit(&mut self, mut parts: Vec<BatchTable<'a>>) -> Result<(), Error> {
+        for part in &mut parts {
+            part.guards = self.parents.guards(part)?;
+        }
         let number = self.next_number();
         let names: Vec<String> = parts.iter().map(|part| part.table.name.to_string()).collect();
         let action = parts.first().map_or("insert", |part| part.action.word());
@@ -322,7 +335,15 @@ fn part<'t>(
     count: usize,
 ) -> BatchTable<'t> {
     let count = u64::try_from(count).unwrap_or(u64::MAX);
-    BatchTable { table: target.table, action, key: target.key.clone(), columns, rows, count }
+    BatchTable {
+        table: target.table,
+        action,
+        key: target.key.clone(),
+        columns,
+        rows,
+        count,
+        guards: Vec::new(),
+    }
 }
 
 /// Who needs whom among the kept rows, by the foreign keys between their tables.

@@ -241,8 +241,14 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
     if rows > recipe.policy.max_rows {
         return Err(CaseError::TooLarge { rows, most: recipe.policy.max_rows }.into());
     }
-    let checks =
-        Checks { staging_sha256, diff_sha256, triggers: recipe.policy.triggers, notes: extracted.notes };
+    let given = recipe.recover.iter().rev().filter(|entry| !entry.identity.is_empty());
+    let checks = Checks {
+        staging_sha256,
+        diff_sha256,
+        triggers: recipe.policy.triggers,
+        identities: given.map(|entry| (entry.table.clone(), entry.identity.clone())).collect(),
+        notes: extracted.notes,
+    };
     let plan = planning::make(layout, &diffed, batch_rows, checks)?;
     layout.write_json(&layout.plan(), &plan)?;
     super::reporting::refresh(layout)?;

@@ -3,7 +3,7 @@
 
 use super::drift::Fit;
 use super::lookup::{StagedRow, key_of};
-use crate::catalog::ForeignKey;
+use crate::catalog::{Column, ForeignKey};
 use crate::ident::Ident;
 use crate::value::BaseType;
 use crate::value::copy_text::is_null;
@@ -152,7 +152,7 @@ impl IdentityRule {
 }
 
 /// Values that nobody hands out twice by counting.
-fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
+pub fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
     !is_enum
         && matches!(
             base_type,
@@ -160,13 +160,17 @@ fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
         )
 }
 
+/// Does the column tell when its row was made?
+pub fn is_creation_time(column: &Column) -> bool {
+    matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)
+        && CREATED.contains(&column.name.as_str().to_lowercase().as_str())
+}
+
 fn created_columns(fit: &Fit<'_>) -> Vec<usize> {
-    let timed = |base_type| matches!(base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz);
-    let is_created = |name: &str| CREATED.contains(&name.to_lowercase().as_str());
     fit.columns
         .iter()
         .enumerate()
-        .filter(|(_, column)| timed(column.live.base_type) && is_created(column.live.name.as_str()))
+        .filter(|(_, column)| is_creation_time(column.live))
         .map(|(at, _)| at)
         .collect()
 }

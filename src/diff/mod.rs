@@ -24,6 +24,7 @@ mod verdict;
 mod verify_parents;
 
 pub use error::DiffError;
+pub use identity::{is_creation_time, speaks_for_itself};
 pub use rows::{DiffReader, DiffRow};
 pub use travel::{ConvoyFiles, ConvoyTable};
 pub use verdict::{Evidence, RowAction, Verdict};

@@ -2,21 +2,23 @@
 
 mod firing;
 mod order;
+mod parents;
 pub mod recall;
 pub mod script;
 mod sequence;
 mod sql;
 mod tombstones;
 mod triggers;
+mod undo;
 
 pub use firing::{Firing, needs_and_risks};
 pub use order::{RowOrder, pack};
+pub use parents::{ParentGuard, Tells};
 pub use sequence::SequenceMove;
-pub use sql::{
-    BatchTable, batch_script, batch_script_with, row_key_json, sequence_script, undo_script, undo_script_with,
-};
+pub use sql::{BatchTable, batch_script, batch_script_with, row_key_json, sequence_script};
 pub use tombstones::{Reference, TombstoneFile, Tombstones};
 pub use triggers::triggers_that_fire;
+pub use undo::{NOT_TAKEN, OVERRULED, PUT_BACK, undo_script, undo_script_with};
 
 use std::collections::BTreeMap;
 

@@ -2,9 +2,9 @@
 //! update by the old values, an undo by the values that apply wrote. Names go through `Ident`, values through COPY.
 
 use super::script::{CopyBlock, Step, StepKind, render};
-use super::{Action, Firing, SequenceMove};
-use crate::catalog::{ForeignKey, Identity, Table, UniqueKey, column_list, quoted_list};
-use crate::ident::{Ident, TableName};
+use super::{Action, Firing, ParentGuard, SequenceMove, parents};
+use crate::catalog::{Identity, Table, UniqueKey, column_list, quoted_list};
+use crate::ident::Ident;
 use crate::recipe::Triggers;
 use crate::sql::literal::literal;
 
@@ -23,6 +23,8 @@ pub struct BatchTable<'a> {
     pub rows: Vec<u8>,
     /// Number of rows.
     pub count: u64,
+    /// The parents that these rows are hung on.
+    pub guards: Vec<ParentGuard<'a>>,
 }
 
 /// Settings that make text mean the same here as where it was read. The time zone and the search path stay as the
@@ -58,6 +60,8 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     for (at, part) in tables.iter().enumerate() {
         steps.push(stage(at + 1, part, Purpose::Apply));
     }
+    steps.extend(tables.iter().enumerate().flat_map(|(at, part)| parents::stages(at + 1, part)));
+    steps.extend(parents::hold(tables));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| write_cte(at + 1, part)).collect();
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");
@@ -73,39 +77,6 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
         steps.push(Step::sql(StepKind::Settle, settled.join("\n")));
     }
     let reports: Vec<String> = tables.iter().enumerate().map(|(at, part)| report(at + 1, part)).collect();
-    steps.push(Step::sql(StepKind::Report, format!("{}\norder by 1, 2;", reports.join("\nunion all\n"))));
-    steps.push(Step::sql(StepKind::Commit, "commit;"));
-    render(&title, &steps)
-}
-
-/// An undo file: takes back what the batch wrote, but leaves rows alone that changed since or that others refer to.
-/// `foreign_keys` are those of live.
-pub fn undo_script(number: u32, tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Vec<u8> {
-    undo_script_with(number, tables, Firing { foreign_keys, ..Firing::AS_EVER })
-}
-
-/// An undo file that treats triggers as the recipe says.
-pub fn undo_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'_>) -> Vec<u8> {
-    let mut title = vec![format!("rowback undo {number:04}, format {}", super::FORMAT)];
-    title.extend(tables.iter().map(|part| describe(part, "take back")));
-    title.push(
-        "Rows that changed since, or that others refer to, stay and are listed by the last result.".into(),
-    );
-    title.push("`rowback undo` also knows which rows apply really wrote; run by hand, this takes back every equal row.".into());
-    let mut steps = opening(&firing.before(tables));
-    for (at, part) in tables.iter().enumerate() {
-        steps.push(stage(at + 1, part, Purpose::Undo));
-    }
-    steps.push(Step::sql(StepKind::Hold, hold(tables, firing.foreign_keys)));
-    let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| undo_cte(at + 1, part)).collect();
-    let counts = tables
-        .iter()
-        .enumerate()
-        .map(|(at, part)| format!("(select pg_catalog.count(*) from w{}) as {}", at + 1, label(part)));
-    let counts = counts.collect::<Vec<_>>().join(", ");
-    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
-    let reports: Vec<String> =
-        tables.iter().enumerate().map(|(at, part)| undo_report(at + 1, part)).collect();
     steps.push(Step::sql(StepKind::Report, format!("{}\norder by 1, 2;", reports.join("\nunion all\n"))));
     steps.push(Step::sql(StepKind::Commit, "commit;"));
     render(&title, &steps)
@@ -137,11 +108,14 @@ fn sequence_sql(advance: &SequenceMove) -> String {
     )
 }
 
-fn opening(more: &str) -> Vec<Step> {
-    vec![Step::sql(StepKind::Begin, "begin;"), Step::sql(StepKind::Settings, format!("{SETTINGS}{more}"))]
+pub(super) fn opening(more: &str) -> Vec<Step> {
+    vec![
+        Step::sql(StepKind::Begin, "begin isolation level read committed;"),
+        Step::sql(StepKind::Settings, format!("{SETTINGS}{more}")),
+    ]
 }
 
-fn describe(part: &BatchTable<'_>, word: &str) -> String {
+pub(super) fn describe(part: &BatchTable<'_>, word: &str) -> String {
     let columns = match part.action {
         Action::Insert => String::new(),
         Action::Update => format!(" ({})", column_list(&part.columns)),
@@ -149,12 +123,12 @@ fn describe(part: &BatchTable<'_>, word: &str) -> String {
     format!("{}: {word} {} rows{columns}", part.table.name, part.count).replace(['\n', '\r'], " ")
 }
 
-fn label(part: &BatchTable<'_>) -> String {
+pub(super) fn label(part: &BatchTable<'_>) -> String {
     Ident::new(part.table.name.to_string()).quoted()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     Apply,
     Undo,
 }
@@ -176,27 +150,30 @@ pub(super) fn temporary_columns(key: &[Ident], columns: &[Ident], action: Action
     }
 }
 
-fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> Step {
+pub(super) fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> Step {
     let columns = temporary_columns(&part.key, &part.columns, part.action);
     let selected: Vec<String> = columns.iter().map(|(name, source)| format!("{source} as {name}")).collect();
-    let held = if purpose == Purpose::Undo { ", null::pg_catalog.text as rowback_held" } else { "" };
     let from = part.table.from_sql();
-    let mut sql = format!(
-        "create temporary table \"rowback_{number}\" on commit drop as select {}{held} from {from} where false;",
-        selected.join(", ")
+    let typed = match purpose {
+        Purpose::Apply => typed_columns(part),
+        Purpose::Undo => None,
+    };
+    let shape = typed.map_or_else(
+        || {
+            format!(
+                "on commit drop as select {}, null::pg_catalog.text as rowback_held from {from} where false;",
+                selected.join(", ")
+            )
+        },
+        |typed| format!("({typed}, rowback_held pg_catalog.text) on commit drop;"),
     );
-    if purpose == Purpose::Apply {
-        let keys: Vec<String> = part
-            .key
-            .iter()
-            .enumerate()
-            .map(|(at, name)| format!("{} as k{}", name.quoted(), at + 1))
-            .collect();
-        sql.push_str(&format!(
-            "\ncreate temporary table \"rowback_done_{number}\" on commit drop as select {} from {from} where false;",
-            keys.join(", ")
-        ));
-    }
+    let mut sql = format!("create temporary table \"rowback_{number}\" {shape}");
+    let keys = part.key.iter().enumerate();
+    let keys: Vec<String> = keys.map(|(at, name)| format!("{} as k{}", name.quoted(), at + 1)).collect();
+    sql.push_str(&format!(
+        "\ncreate temporary table \"rowback_done_{number}\" on commit drop as select {} from {from} where false;",
+        keys.join(", ")
+    ));
     let names: Vec<String> = columns.into_iter().map(|(name, _)| name).collect();
     let copy = CopyBlock {
         sql: format!("copy pg_temp.\"rowback_{number}\" ({}) from stdin", names.join(", ")),
@@ -205,8 +182,30 @@ fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> Step {
     Step { kind: StepKind::Stage, sql, copy: Some(copy) }
 }
 
+/// The columns of the temporary table with the types that live had when the plan was made: a column whose type has become
+/// narrower since must not round a value before it is compared.
+fn typed_columns(part: &BatchTable<'_>) -> Option<String> {
+    let type_of = |name: &Ident| part.table.column(name).map(|column| column.type_name.as_str());
+    let typed = match part.action {
+        Action::Insert => part
+            .columns
+            .iter()
+            .map(|name| Some(format!("{} {}", name.quoted(), type_of(name)?)))
+            .collect::<Option<Vec<_>>>(),
+        Action::Update => {
+            let prefixed = [("k", &part.key), ("n", &part.columns), ("s", &part.columns)];
+            let all = prefixed.into_iter().flat_map(|(prefix, names)| {
+                let numbered = names.iter().enumerate();
+                numbered.map(move |(at, name)| Some(format!("{prefix}{} {}", at + 1, type_of(name)?)))
+            });
+            all.collect()
+        }
+    };
+    typed.map(|typed| typed.join(", "))
+}
+
 /// `l.key = r.key`, with the names that the temporary table uses.
-fn same_key(part: &BatchTable<'_>) -> String {
+pub(super) fn same_key(part: &BatchTable<'_>) -> String {
     let pairs = part.key.iter().enumerate().map(|(at, name)| match part.action {
         Action::Insert => format!("l.{0} = r.{0}", name.quoted()),
         Action::Update => format!("l.{} = r.k{}", name.quoted(), at + 1),
@@ -215,7 +214,7 @@ fn same_key(part: &BatchTable<'_>) -> String {
 }
 
 /// Are the written columns in live what was staged? By text, because not every type has an equality.
-fn as_staged(part: &BatchTable<'_>) -> String {
+pub(super) fn as_staged(part: &BatchTable<'_>) -> String {
     let pairs = part.columns.iter().enumerate().map(|(at, name)| {
         let staged = match part.action {
             Action::Insert => name.quoted(),
@@ -227,7 +226,7 @@ fn as_staged(part: &BatchTable<'_>) -> String {
 }
 
 /// Are the columns of an update still what was seen?
-fn as_seen(part: &BatchTable<'_>) -> String {
+pub(super) fn as_seen(part: &BatchTable<'_>) -> String {
     let pairs = part.columns.iter().enumerate();
     pairs
         .map(|(at, name)| format!("l.{}::text is not distinct from r.s{}::text", name.quoted(), at + 1))
@@ -249,6 +248,9 @@ fn unless_there(part: &BatchTable<'_>) -> String {
     };
     let deferrable = || keys.iter().filter(|key| key.deferrable);
     let mut conditions = Vec::new();
+    if !part.guards.is_empty() {
+        conditions.push("r.rowback_held is null".to_owned());
+    }
     if deferrable().next().is_some() || !keys.iter().any(arbitrates) {
         conditions.push(absent(&part.key));
     }
@@ -288,7 +290,7 @@ fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
                 .enumerate()
                 .map(|(at, name)| format!("{} = r.n{}", name.quoted(), at + 1));
             format!(
-                "update {} as l set {}\n  from pg_temp.\"rowback_{number}\" as r\n  where {} and {}\n  returning {keys}",
+                "update {} as l set {}\n  from pg_temp.\"rowback_{number}\" as r\n  where r.rowback_held is null and {} and {}\n  returning {keys}",
                 part.table.from_sql(),
                 sets.collect::<Vec<_>>().join(", "),
                 same_key(part),
@@ -345,11 +347,10 @@ fn count_column(number: usize, part: &BatchTable<'_>) -> String {
 }
 
 /// The key as JSON text, the way reports and the journal name a row.
-fn key_json(part: &BatchTable<'_>) -> String {
+pub(super) fn key_json(part: &BatchTable<'_>) -> String {
     format!("{}::text", row_key_json(&part.key, part.action))
 }
 
-/// The key of a row `r` of a temporary table as a `jsonb` object, every value as text.
 /// The key of a staged row `r` as JSON, in the form that reports and the journal name rows by.
 pub fn row_key_json(key: &[Ident], action: Action) -> String {
     let pairs = key.iter().enumerate().map(|(at, name)| {
@@ -373,13 +374,14 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
         })
         .collect();
     let same = as_staged(part);
-    let absent = match part.action {
-        Action::Insert => "'blocked'",
-        Action::Update => "'missing'",
+    let held = |word: &str| format!("case when r.rowback_held is null then '{word}' else 'held_back' end");
+    let (absent, differs) = match part.action {
+        Action::Insert => (held("blocked"), "'kept'".to_owned()),
+        Action::Update => ("'missing'".to_owned(), held("kept")),
     };
     format!(
         "select {} as \"table\", {} as \"key\",\n  case when l.tableoid is null then case when d.k1 is null then {absent} else 'swallowed' end\n       \
-         when {same} then 'present'\n       when d.k1 is null then 'kept' else 'altered' end as \"outcome\"\n\
+         when {same} then 'present'\n       when d.k1 is null then {differs} else 'altered' end as \"outcome\"\n\
          from pg_temp.\"rowback_{number}\" as r\nleft join {} as l on {}\nleft join pg_temp.\"rowback_done_{number}\" as d on {}\n\
          where d.k1 is null or l.tableoid is null or not ({same})",
         literal(&part.table.name.to_string()),
@@ -387,100 +389,5 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
         part.table.from_sql(),
         same_key(part),
         done_key.join(" and ")
-    )
-}
-
-/// Marks what must stay: rows that are gone, changed since, or referred to by rows that stay.
-fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
-    let mut first = Vec::new();
-    let mut looped = Vec::new();
-    for (at, part) in tables.iter().enumerate() {
-        let temporary = format!("pg_temp.\"rowback_{}\"", at + 1);
-        let (from, key) = (part.table.from_sql(), same_key(part));
-        first.push(format!(
-            "  update {temporary} as r set rowback_held = 'gone' where not exists (select from {from} as l where {key});"
-        ));
-        first.push(format!(
-            "  update {temporary} as r set rowback_held = 'changed since' where rowback_held is null and exists \
-             (select from {from} as l where {key} and not ({}));",
-            as_staged(part)
-        ));
-        if part.action == Action::Insert {
-            let referring = foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.parent == part.table.name);
-            for fk in referring {
-                looped
-                    .extend(fk.carriers.iter().map(|carrier| hold_referred(&temporary, fk, carrier, tables)));
-            }
-        }
-    }
-    let body = if looped.is_empty() {
-        String::new()
-    } else {
-        format!("  loop\n    total := 0;\n{}\n    exit when total = 0;\n  end loop;\n", looped.join("\n"))
-    };
-    format!(
-        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint;\nbegin\n{}\n{body}end\n$rowback$;",
-        first.join("\n")
-    )
-}
-
-/// `carrier` is the child, or the partition of it on which the server enforces the key: rows elsewhere do not refer.
-fn hold_referred(temporary: &str, fk: &ForeignKey, carrier: &TableName, tables: &[BatchTable<'_>]) -> String {
-    let refers: Vec<String> = fk
-        .columns
-        .iter()
-        .map(|(child, parent)| format!("c.{} = r.{}", child.quoted(), parent.quoted()))
-        .collect();
-    let leaving = tables
-        .iter()
-        .enumerate()
-        .filter(|(_, part)| part.table.name == fk.child && part.action == Action::Insert);
-    let leaving: Vec<String> = leaving
-        .map(|(at, part)| {
-            let same: Vec<String> = part.key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
-            format!(
-                " and not exists (select from pg_temp.\"rowback_{}\" as k where k.rowback_held is null and {})",
-                at + 1,
-                same.join(" and ")
-            )
-        })
-        .collect();
-    format!(
-        "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
-         get diagnostics moved = row_count;\n    total := total + moved;",
-        literal(&format!("still referred to by {}", fk.child)),
-        carrier.quoted(),
-        refers.join(" and "),
-        leaving.concat()
-    )
-}
-
-fn undo_cte(number: usize, part: &BatchTable<'_>) -> String {
-    let (from, key, same) = (part.table.from_sql(), same_key(part), as_staged(part));
-    let temporary = format!("pg_temp.\"rowback_{number}\" as r");
-    match part.action {
-        Action::Insert => format!(
-            "w{number} as (delete from {from} as l using {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning 1)"
-        ),
-        Action::Update => {
-            let sets = part
-                .columns
-                .iter()
-                .enumerate()
-                .map(|(at, name)| format!("{} = r.s{}", name.quoted(), at + 1));
-            format!(
-                "w{number} as (update {from} as l set {}\n  from {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning 1)",
-                sets.collect::<Vec<_>>().join(", ")
-            )
-        }
-    }
-}
-
-fn undo_report(number: usize, part: &BatchTable<'_>) -> String {
-    format!(
-        "select {} as \"table\", {} as \"key\", r.rowback_held as \"outcome\" from pg_temp.\"rowback_{number}\" as r \
-         where r.rowback_held is not null",
-        literal(&part.table.name.to_string()),
-        key_json(part)
     )
 }

@@ -139,6 +139,7 @@ fn batch_table<'a>(catalog: &'a Catalog, rows: &Rows) -> BatchTable<'a> {
         columns: rows.columns.clone(),
         rows: text.into_bytes(),
         count: u64::try_from(rows.text.len()).unwrap(),
+        guards: Vec::new(),
     }
 }
 

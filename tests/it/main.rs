@@ -9,6 +9,7 @@
 #![allow(clippy::too_many_lines, reason = "a test reads from top to bottom")]
 
 mod apply;
+mod apply_races;
 mod architecture;
 mod backup;
 mod cli_bad_input;
@@ -48,3 +49,4 @@ mod staging_files;
 mod support;
 mod support_self;
 mod tombstones_apply;
+mod undo_races;

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses the part it needs")]
 
 mod binary;
+mod colleague;
 mod database;
 mod digest;
 mod rescue;
@@ -14,6 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use binary::{Output, Rowback, Running};
+pub use colleague::{Colleague, wait_until_rowback_waits};
 pub use database::TestDb;
 pub use digest::Digest;
 pub use rescue::Rescue;

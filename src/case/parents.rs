@@ -1,0 +1,244 @@
+//! Which entity each parent is, for the guards of the batches: read from staging and diff when the first child asks. Kept
+//! in memory are, of each table that others refer to, the keys and the few values that tell entities apart.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::layout::Layout;
+use super::{Error, sources};
+use crate::catalog::{Column, ForeignKey, Table};
+use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_time, speaks_for_itself};
+use crate::ident::{Ident, TableName};
+use crate::plan::{Action, BatchTable, ParentGuard, Tells};
+use crate::value::BaseType;
+use crate::value::copy_text::{NULL, fields, is_null, push_field};
+
+/// The recipe's `identity`, by table.
+pub(super) type Identities = BTreeMap<TableName, Vec<Ident>>;
+
+/// A table and the columns of it that are referred to.
+type Referred = (TableName, Vec<Ident>);
+
+/// What is known of parents.
+pub(super) struct Parents<'a> {
+    layout: &'a Layout,
+    diffed: &'a Diffed,
+    identities: Identities,
+    known: BTreeMap<Referred, Known>,
+}
+
+/// The rows of one table as parents: by the columns referred to, the columns that tell; COPY text without newline.
+#[derive(Default)]
+struct Known {
+    tells: Tells,
+    rows: HashMap<Box<[u8]>, Box<[u8]>>,
+}
+
+impl<'a> Parents<'a> {
+    /// Nothing is read yet.
+    pub(super) fn new(layout: &'a Layout, diffed: &'a Diffed, identities: Identities) -> Self {
+        Self { layout, diffed, identities, known: BTreeMap::new() }
+    }
+
+    /// The guards of a part. A reference under a condition and one that the part does not write are left out.
+    pub(super) fn guards(&mut self, part: &BatchTable<'a>) -> Result<Vec<ParentGuard<'a>>, Error> {
+        let mut guards = Vec::new();
+        let diffed = self.diffed;
+        for fk in diffed.catalog.parents_of(&part.table.name).filter(|fk| fk.when().is_none()) {
+            let writes =
+                part.action == Action::Insert || fk.child_columns().any(|name| part.columns.contains(name));
+            let Some(own) = ParentGuard::references(part, fk).filter(|_| writes) else { continue };
+            let Some(parent) = diffed.catalog.tables.get(&fk.parent) else { continue };
+            let Some(known) = self.known(fk, parent)? else { continue };
+            let rows = known.needed_by(&part.rows, &own);
+            if !rows.is_empty() {
+                guards.push(ParentGuard { fk, parent, tells: known.tells.clone(), rows });
+            }
+        }
+        Ok(guards)
+    }
+
+    /// `None` for a table of which nothing is staged.
+    fn known(&mut self, fk: &ForeignKey, parent: &Table) -> Result<Option<&Known>, Error> {
+        let referred = (fk.parent.clone(), fk.parent_columns().cloned().collect::<Vec<_>>());
+        if !self.known.contains_key(&referred) {
+            let Some(table) = self.diffed.tables.iter().find(|table| table.table == fk.parent) else {
+                return Ok(None);
+            };
+            let given = self.identities.get(&fk.parent).map_or(&[][..], Vec::as_slice);
+            let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&fk.parent).collect();
+            let known = Known { tells: tells(parent, table, given, &upward), rows: HashMap::new() };
+            let known = known.read(self.layout, table, &referred.1)?;
+            self.known.insert(referred.clone(), known);
+        }
+        Ok(self.known.get(&referred))
+    }
+}
+
+impl Known {
+    fn read(mut self, layout: &Layout, table: &DiffedTable, referred: &[Ident]) -> Result<Self, Error> {
+        let inserts = table.actions.get(&RowAction::Insert).is_some_and(|rows| *rows > 0);
+        let position = |name: &Ident| table.columns.iter().position(|column| column.as_ref() == Some(name));
+        let positions = referred.iter().map(|name| Some((name, position(name)?))).collect::<Option<Vec<_>>>();
+        let Some(positions) = positions.filter(|_| inserts || !self.tells.any_of.is_empty()) else {
+            return Ok(self);
+        };
+        let telling = self.tells.columns.clone();
+        let telling: Option<Vec<_>> = telling.iter().map(|name| Some((name, position(name)?))).collect();
+        let Some(telling) = telling else { return Ok(self) };
+        let mut rows = sources::TableRows::open(layout, table)?;
+        while let Some((staged, diff)) = rows.next_row()? {
+            let raw: Vec<&[u8]> = fields(&staged).collect();
+            let seen = Seen { raw: &raw, diff: &diff };
+            if let (true, Some(key)) =
+                (self.vouches(&seen, &positions, &telling), seen.joined(&positions, false))
+            {
+                let values = seen.joined(&telling, true).unwrap_or_default();
+                self.rows.insert(key, values);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Can a child rely on the row, and does anything tell which entity it is? A lost row is told by all its values when
+    /// need be, a row of live only by what is made for it: anything else of it may be edited meanwhile.
+    fn vouches(&self, seen: &Seen<'_>, referred: &[(&Ident, usize)], telling: &[(&Ident, usize)]) -> bool {
+        let moves = |(name, _): &(&Ident, usize)| seen.diff.columns.contains(name);
+        let has_values = |group: &Vec<usize>| {
+            group.iter().filter_map(|at| telling.get(*at)).all(|(name, at)| !is_null(&seen.value(name, *at)))
+        };
+        match seen.diff.action {
+            RowAction::Insert => true,
+            RowAction::Repoint => false,
+            RowAction::Update => {
+                !referred.iter().any(moves)
+                    && !telling.iter().any(moves)
+                    && self.tells.any_of.iter().any(has_values)
+            }
+            RowAction::None => {
+                matches!(seen.diff.verdict, Verdict::Same | Verdict::Changed)
+                    && self.tells.any_of.iter().any(has_values)
+            }
+        }
+    }
+
+    /// The rows of the parents that these children refer to, in order, each with its newline.
+    fn needed_by(&self, children: &[u8], own: &[usize]) -> Vec<u8> {
+        let lines = children.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let keys: BTreeSet<Box<[u8]>> = lines
+            .filter_map(|line| {
+                let raw: Vec<&[u8]> = fields(line).collect();
+                let key = own.iter().map(|&at| raw.get(at).copied().filter(|field| !is_null(field)));
+                key.collect::<Option<Vec<_>>>().map(|key| key.join(&b'\t').into())
+            })
+            .collect();
+        let mut rows = Vec::new();
+        for (key, values) in keys.iter().filter_map(|key| Some((key, self.rows.get(key)?))) {
+            rows.extend_from_slice(key);
+            if !self.tells.columns.is_empty() {
+                rows.push(b'\t');
+                rows.extend_from_slice(values);
+            }
+            rows.push(b'\n');
+        }
+        rows
+    }
+}
+
+/// A staged row and what became of it.
+struct Seen<'r> {
+    raw: &'r [&'r [u8]],
+    diff: &'r DiffRow,
+}
+
+impl Seen<'_> {
+    /// The raw field as it will be in live, for a lost row, or as the diff saw it there.
+    fn value(&self, name: &Ident, at: usize) -> Vec<u8> {
+        let told = if self.diff.action == RowAction::Insert {
+            Some(&self.diff.backup)
+        } else {
+            self.diff.live.as_ref()
+        };
+        match told.and_then(|values| values.get(name.as_str())).filter(|_| self.diff.columns.contains(name)) {
+            Some(told) => {
+                let mut field = Vec::new();
+                push_field(&mut field, true, Value::as_str(told).map(str::as_bytes));
+                field
+            }
+            None => self.raw.get(at).copied().unwrap_or(NULL).to_vec(),
+        }
+    }
+
+    /// Several fields; `None` when one is null and may not be.
+    fn joined(&self, columns: &[(&Ident, usize)], nulls: bool) -> Option<Box<[u8]>> {
+        let values: Vec<Vec<u8>> = columns.iter().map(|(name, at)| self.value(name, *at)).collect();
+        (nulls || !values.iter().any(|value| is_null(value))).then(|| values.join(&b'\t').into())
+    }
+}
+
+/// What tells rows of this table apart, by the diff's rule: the recipe's identity, a key that nobody hands out twice,
+/// unique values, the time of creation. A lost row without any of them must agree in its texts, and one without texts in
+/// everything: numbers and times are what triggers move.
+fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&ForeignKey]) -> Tells {
+    let is_staged = |name: &Ident| diffed.columns.iter().flatten().any(|column| column == name);
+    let key: Vec<&Ident> =
+        diffed.staged.table.key.iter().filter_map(|at| diffed.columns.get(*at)?.as_ref()).collect();
+    let of_parent = |name: &Ident| upward.iter().any(|fk| fk.child_columns().any(|column| column == name));
+    let speaks = |name: &Ident| {
+        let column = table.column(name);
+        column.is_some_and(|column| {
+            !column.deterministic || speaks_for_itself(column.base_type, column.is_enum)
+        })
+    };
+    let mut found = Tells::default();
+    if !given.is_empty() && given.iter().all(is_staged) {
+        found.columns = given.to_vec();
+        found.otherwise = (0..given.len()).collect();
+        found.any_of = vec![found.otherwise.clone()];
+        return found;
+    }
+    let composite = key.len() > 1 && key.iter().any(|name| of_parent(name));
+    if composite || key.iter().any(|name| speaks(name) && !of_parent(name)) {
+        return found;
+    }
+    let stored = |name: &Ident| is_staged(name) && table.column(name).is_some_and(|column| !column.generated);
+    let uniques = table.keys.iter().filter(|unique| {
+        unique.is_plain()
+            && !unique.exclusion
+            && !key.iter().all(|name| unique.columns.contains(name))
+            && unique.columns.iter().all(stored)
+    });
+    let mut groups: Vec<Vec<Ident>> = uniques.map(|unique| unique.columns.clone()).collect();
+    let others =
+        || table.columns.iter().filter(|column| stored(&column.name) && !key.contains(&&column.name));
+    groups.extend(others().filter(|column| is_creation_time(column)).map(|column| vec![column.name.clone()]));
+    let required = |column: &&Column| column.not_null && of_parent(&column.name);
+    let mut rest: Vec<&Column> = others().filter(|column| !moves_often(column) || required(column)).collect();
+    if rest.is_empty() {
+        rest = others().collect();
+    }
+    let mut place = |name: &Ident| {
+        let known = found.columns.iter().position(|column| column == name);
+        known.unwrap_or_else(|| {
+            found.columns.push(name.clone());
+            found.columns.len() - 1
+        })
+    };
+    let any_of = groups.iter().map(|group| group.iter().map(&mut place).collect()).collect();
+    let otherwise = rest.into_iter().map(|column| place(&column.name)).collect();
+    Tells { any_of, otherwise, ..found }
+}
+
+/// Numbers and times: counters, totals, the time of the last change.
+fn moves_often(column: &Column) -> bool {
+    !matches!(
+        column.base_type,
+        BaseType::Text
+            | BaseType::Varchar
+            | BaseType::Bpchar
+            | BaseType::Name
+            | BaseType::Uuid
+            | BaseType::Bytea
+    )
+}

@@ -1,0 +1,225 @@
+//! Guards on parents: a row is only hung on the parent that the plan saw. A batch carries, for each parent that its rows
+//! need, the values that tell which entity it is; a row whose parent is another one by now, or is not there, is held
+//! back together with what hangs on it in the same batch. Pure.
+
+use super::script::{CopyBlock, Step, StepKind};
+use super::{Action, BatchTable};
+use crate::catalog::{ForeignKey, Table};
+use crate::ident::Ident;
+use crate::sql::literal::literal;
+
+/// The parents of a batch's rows by one reference.
+#[derive(Debug, Clone)]
+pub struct ParentGuard<'a> {
+    /// The reference.
+    pub fk: &'a ForeignKey,
+    /// The parent's table in live.
+    pub parent: &'a Table,
+    /// What tells one entity from another.
+    pub tells: Tells,
+    /// COPY text, each row with its newline: the columns referred to, then those of `tells`.
+    pub rows: Vec<u8>,
+}
+
+/// What tells one entity from another under the same key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tells {
+    /// The columns that speak.
+    pub columns: Vec<Ident>,
+    /// Positions in `columns`: any of these groups that has its values says by itself that it is the same entity.
+    pub any_of: Vec<Vec<usize>>,
+    /// Positions in `columns` that must all agree where no group has its values.
+    pub otherwise: Vec<usize>,
+}
+
+impl Tells {
+    /// Is the live row `p` the entity of the guard's row `g`?
+    fn same_sql(&self) -> String {
+        let pair = |at: &usize, operator: &str| {
+            let name = self.columns.get(*at).map(Ident::quoted).unwrap_or_default();
+            format!("p.{name}::text {operator} g.e{}::text", at + 1)
+        };
+        let agree: Vec<String> = self.otherwise.iter().map(|at| pair(at, "is not distinct from")).collect();
+        let otherwise = if agree.is_empty() { "true".to_owned() } else { agree.join(" and ") };
+        if self.any_of.is_empty() {
+            return otherwise;
+        }
+        let known = self.any_of.iter().map(|group| {
+            let set: Vec<String> = group.iter().map(|at| format!("g.e{} is not null", at + 1)).collect();
+            format!("({})", set.join(" and "))
+        });
+        let equal = self.any_of.iter().map(|group| {
+            let pairs: Vec<String> = group.iter().map(|at| pair(at, "=")).collect();
+            format!("coalesce({}, false)", pairs.join(" and "))
+        });
+        format!(
+            "case when {} then {} else {otherwise} end",
+            known.collect::<Vec<_>>().join(" or "),
+            equal.collect::<Vec<_>>().join(" or ")
+        )
+    }
+}
+
+impl ParentGuard<'_> {
+    /// The child's columns as the batch's temporary table `r` has them; `None` when it has not all of them.
+    pub fn references(part: &BatchTable<'_>, fk: &ForeignKey) -> Option<Vec<usize>> {
+        let keys = if part.action == Action::Insert { 0 } else { part.key.len() };
+        fk.child_columns()
+            .map(|name| {
+                let written = part.columns.iter().position(|column| column == name).map(|at| at + keys);
+                let in_key = || part.key.iter().position(|column| column == name).filter(|_| keys > 0);
+                written.or_else(in_key)
+            })
+            .collect()
+    }
+
+    /// `left.column = g.f1 and …`; a declared reference may join different types.
+    fn pairs(&self, left: &[String]) -> String {
+        let cast = if self.fk.is_enforced() { "" } else { "::text" };
+        let pairs = left.iter().enumerate().map(|(at, left)| format!("{left}{cast} = g.f{}{cast}", at + 1));
+        pairs.collect::<Vec<_>>().join(" and ")
+    }
+
+    fn parent_columns(&self, alias: &str) -> Vec<String> {
+        self.fk.parent_columns().map(|name| format!("{alias}.{}", name.quoted())).collect()
+    }
+}
+
+/// The temporary tables of the guards of part `number`, with their rows.
+pub(super) fn stages(number: usize, part: &BatchTable<'_>) -> Vec<Step> {
+    part.guards.iter().enumerate().map(|(at, guard)| stage(&name(number, at), guard)).collect()
+}
+
+fn name(number: usize, at: usize) -> String {
+    format!("\"rowback_parent_{number}_{}\"", at + 1)
+}
+
+fn stage(name: &str, guard: &ParentGuard<'_>) -> Step {
+    let referred = guard.fk.parent_columns().enumerate();
+    let mut columns: Vec<(String, String)> =
+        referred.map(|(at, column)| (column.quoted(), format!("f{}", at + 1))).collect();
+    let telling = guard.tells.columns.iter().enumerate();
+    columns.extend(telling.map(|(at, column)| (column.quoted(), format!("e{}", at + 1))));
+    let selected: Vec<String> = columns.iter().map(|(from, name)| format!("{from} as {name}")).collect();
+    let names: Vec<String> = columns.into_iter().map(|(_, name)| name).collect();
+    let sql = format!(
+        "create temporary table {name} on commit drop as select {} from {} where false;",
+        selected.join(", "),
+        guard.parent.from_sql()
+    );
+    let copy = CopyBlock {
+        sql: format!("copy pg_temp.{name} ({}) from stdin", names.join(", ")),
+        rows: guard.rows.clone(),
+    };
+    Step { kind: StepKind::Stage, sql, copy: Some(copy) }
+}
+
+/// Marks the rows that must not be written. The parents are locked against going first, as far as the role may: without
+/// the right to update them the foreign key's own check still sees to it that some parent is there.
+pub(super) fn hold(tables: &[BatchTable<'_>]) -> Option<Step> {
+    let (mut locks, mut marks, mut together) = (Vec::new(), Vec::new(), false);
+    for (number, part) in tables.iter().enumerate() {
+        for (at, guard) in part.guards.iter().enumerate() {
+            let guards = format!("pg_temp.{}", name(number + 1, at));
+            locks.push(lock(&guards, guard));
+            let beside = beside(tables, guard);
+            together |= !beside.is_empty();
+            marks.push(mark(number + 1, part, &guards, guard, &beside)?);
+        }
+    }
+    if marks.is_empty() {
+        return None;
+    }
+    let marks = marks.join("\n");
+    let body = if together {
+        format!("  loop\n    total := 0;\n{marks}\n    exit when total = 0;\n  end loop;")
+    } else {
+        marks
+    };
+    let sql = format!(
+        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint := 0;\nbegin\n{}\n{body}\nend\n$rowback$;",
+        locks.join("\n")
+    );
+    Some(Step::sql(StepKind::Hold, sql))
+}
+
+fn lock(guards: &str, guard: &ParentGuard<'_>) -> String {
+    format!(
+        "  if pg_catalog.has_any_column_privilege({}, 'UPDATE') then\n    \
+         perform 1 from {guards} as g join {} as p on {} for key share of p;\n  end if;",
+        literal(&guard.parent.name.quoted()),
+        guard.parent.from_sql(),
+        guard.pairs(&guard.parent_columns("p"))
+    )
+}
+
+/// Conditions that the parent comes with the same statement.
+fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>) -> Vec<String> {
+    let parents = tables.iter().enumerate().filter(|(_, part)| {
+        part.action == Action::Insert
+            && part.table.name == guard.parent.name
+            && guard.fk.parent_columns().all(|name| part.columns.contains(name))
+    });
+    let pairs = guard.pairs(&guard.parent_columns("q"));
+    parents
+        .map(|(at, _)| {
+            format!(
+                "exists (select from pg_temp.\"rowback_{}\" as q where q.rowback_held is null and {pairs})",
+                at + 1
+            )
+        })
+        .collect()
+}
+
+fn mark(
+    number: usize,
+    part: &BatchTable<'_>,
+    guards: &str,
+    guard: &ParentGuard<'_>,
+    beside: &[String],
+) -> Option<String> {
+    let own = ParentGuard::references(part, guard.fk)?;
+    let own: Vec<String> = own
+        .into_iter()
+        .map(|at| match part.action {
+            Action::Insert => part.columns.get(at).map(|name| format!("r.{}", name.quoted())),
+            Action::Update if at < part.key.len() => Some(format!("r.k{}", at + 1)),
+            Action::Update => Some(format!("r.n{}", at + 1 - part.key.len())),
+        })
+        .collect::<Option<_>>()?;
+    let (from, pairs) = (guard.parent.from_sql(), guard.pairs(&guard.parent_columns("p")));
+    let comes = if beside.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\n      and not (({}) and not exists (select from {from} as p where {pairs}))",
+            beside.join(" or ")
+        )
+    };
+    Some(format!(
+        "    update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {guards} as g\n      \
+         where r.rowback_held is null and {}\n      \
+         and not exists (select from {from} as p where {pairs} and ({})){comes};\n    \
+         get diagnostics moved = row_count;\n    total := total + moved;",
+        literal(&guard.fk.name),
+        guard.pairs(&own),
+        guard.tells.same_sql()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_group_that_has_its_values_decides_and_else_all_the_rest_must_agree() {
+        let columns = ["email", "created_at", "name"].map(Ident::new).to_vec();
+        let tells = Tells { columns, any_of: vec![vec![0], vec![1]], otherwise: vec![2] };
+        assert_eq!(
+            tells.same_sql(),
+            "case when (g.e1 is not null) or (g.e2 is not null) then coalesce(p.\"email\"::text = g.e1::text, false) or \
+             coalesce(p.\"created_at\"::text = g.e2::text, false) else p.\"name\"::text is not distinct from g.e3::text end"
+        );
+        assert_eq!(Tells::default().same_sql(), "true");
+    }
+}

@@ -1,0 +1,235 @@
+//! The SQL of undo files: takes back what a batch wrote and leaves alone what changed since. Rows are locked before anybody
+//! asks about them, so that what others commit while undo waits is seen; what did not come off is named. Pure.
+
+use super::script::{Step, StepKind, render};
+use super::sql::{Purpose, as_seen, as_staged, describe, key_json, label, opening, same_key, stage};
+use super::{Action, BatchTable, Firing};
+use crate::catalog::ForeignKey;
+use crate::ident::{Ident, TableName};
+use crate::sql::literal::literal;
+
+/// The statement of the undo did not touch the row.
+pub const NOT_TAKEN: &str = "a trigger stands in the way";
+
+/// The row was deleted and is there again.
+pub const PUT_BACK: &str = "removed, then put back by a trigger";
+
+/// The former values were written, and are not what is stored.
+pub const OVERRULED: &str = "set back, but a trigger changed the values";
+
+/// An undo file: takes back what the batch wrote, but leaves rows alone that changed since or that others refer to.
+/// `foreign_keys` are those of live.
+pub fn undo_script(number: u32, tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Vec<u8> {
+    undo_script_with(number, tables, Firing { foreign_keys, ..Firing::AS_EVER })
+}
+
+/// An undo file that treats triggers as the recipe says.
+pub fn undo_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'_>) -> Vec<u8> {
+    let mut title = vec![format!("rowback undo {number:04}, format {}", super::FORMAT)];
+    title.extend(tables.iter().map(|part| describe(part, "take back")));
+    title.push(
+        "Rows that changed since, or that others refer to, stay and are listed by the last result.".into(),
+    );
+    title.push("`rowback undo` also knows which rows apply really wrote; run by hand, this takes back every equal row.".into());
+    let mut steps = opening(&firing.before(tables));
+    for (at, part) in tables.iter().enumerate() {
+        steps.push(stage(at + 1, part, Purpose::Undo));
+    }
+    steps.push(Step::sql(StepKind::Hold, hold(tables, firing.foreign_keys)));
+    let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| undo_cte(at + 1, part)).collect();
+    let counts = tables
+        .iter()
+        .enumerate()
+        .map(|(at, part)| format!("(select pg_catalog.count(*) from d{}) as {}", at + 1, label(part)));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
+    if let Some(awake) = firing.after(tables, true) {
+        steps.push(Step::sql(StepKind::Hold, awake));
+    }
+    let looks: Vec<String> = tables.iter().enumerate().map(|(at, part)| look_after(at + 1, part)).collect();
+    steps.push(Step::sql(StepKind::Hold, looks.join("\n")));
+    let reports: Vec<String> =
+        tables.iter().enumerate().map(|(at, part)| undo_report(at + 1, part)).collect();
+    steps.push(Step::sql(StepKind::Report, format!("{}\norder by 1, 2;", reports.join("\nunion all\n"))));
+    steps.push(Step::sql(StepKind::Commit, "commit;"));
+    render(&title, &steps)
+}
+
+/// Marks what must stay: rows that are gone, changed since, or referred to by rows that stay. Every row is locked first, so
+/// that nobody can change it or come to refer to it any more; a statement inside `do` sees what was committed before it
+/// began, and so what others did while the locks were waited for.
+fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
+    let mut first: Vec<String> = tables.iter().enumerate().map(|(at, part)| lock(at + 1, part)).collect();
+    let mut looped = Vec::new();
+    for (at, part) in tables.iter().enumerate() {
+        let temporary = format!("pg_temp.\"rowback_{}\"", at + 1);
+        first.push(format!(
+            "  update {temporary} as r set rowback_held = 'changed since' where rowback_held is null and exists \
+             (select from {} as l where {} and not ({}));",
+            part.table.from_sql(),
+            same_key(part),
+            as_staged(part)
+        ));
+        if part.action == Action::Insert {
+            let referring: Vec<&ForeignKey> =
+                foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.parent == part.table.name).collect();
+            for fk in &referring {
+                looped
+                    .extend(fk.carriers.iter().map(|carrier| hold_referred(&temporary, fk, carrier, tables)));
+            }
+            first.push(hold_referred_by_new(&temporary, &part.table.name, &referring));
+        }
+    }
+    let body = if looped.is_empty() {
+        String::new()
+    } else {
+        format!("  loop\n    total := 0;\n{}\n    exit when total = 0;\n  end loop;\n", looped.join("\n"))
+    };
+    format!(
+        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint;\n  fk record;\nbegin\n{}\n{body}end\n$rowback$;",
+        first.join("\n")
+    )
+}
+
+/// `carrier` is the child, or the partition of it on which the server enforces the key: rows elsewhere do not refer.
+fn hold_referred(temporary: &str, fk: &ForeignKey, carrier: &TableName, tables: &[BatchTable<'_>]) -> String {
+    let refers: Vec<String> = fk
+        .columns
+        .iter()
+        .map(|(child, parent)| format!("c.{} = r.{}", child.quoted(), parent.quoted()))
+        .collect();
+    let leaving = tables
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| part.table.name == fk.child && part.action == Action::Insert);
+    let leaving: Vec<String> = leaving
+        .map(|(at, part)| {
+            let same: Vec<String> = part.key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
+            format!(
+                " and not exists (select from pg_temp.\"rowback_{}\" as k where k.rowback_held is null and {})",
+                at + 1,
+                same.join(" and ")
+            )
+        })
+        .collect();
+    format!(
+        "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
+         get diagnostics moved = row_count;\n    total := total + moved;",
+        literal(&format!("still referred to by {}", fk.child)),
+        carrier.quoted(),
+        refers.join(" and "),
+        leaving.concat()
+    )
+}
+
+/// A row that cannot be locked is not there.
+fn lock(number: usize, part: &BatchTable<'_>) -> String {
+    let staged = |at: usize, name: &Ident| match part.action {
+        Action::Insert => format!("r.{}", name.quoted()),
+        Action::Update => format!("r.k{}", at + 1),
+    };
+    let keys = part.key.iter().enumerate();
+    let keys: Vec<String> = keys.map(|(at, name)| format!("{} as k{}", staged(at, name), at + 1)).collect();
+    let same = part.key.iter().enumerate();
+    let same: Vec<String> =
+        same.map(|(at, name)| format!("locked.k{} = {}", at + 1, staged(at, name))).collect();
+    format!(
+        "  with locked as materialized (\n    select {} from pg_temp.\"rowback_{number}\" as r join {} as l on {} for update of l\n  )\n  \
+         update pg_temp.\"rowback_{number}\" as r set rowback_held = 'gone' where not exists (select from locked where {});",
+        keys.join(", "),
+        part.table.from_sql(),
+        same_key(part),
+        same.join(" and ")
+    )
+}
+
+/// Foreign keys that live has got since the plan was made: whoever refers by one of them keeps the row in its place.
+fn hold_referred_by_new(temporary: &str, parent: &TableName, known: &[&ForeignKey]) -> String {
+    let carriers = known.iter().flat_map(|fk| fk.carriers.iter().map(|carrier| (carrier, &fk.name)));
+    let known: Vec<String> = carriers
+        .map(|(carrier, name)| {
+            format!(
+                "\n      and not (k.conname = {} and k.conrelid = coalesce(pg_catalog.to_regclass({}), 0::oid))",
+                literal(name),
+                literal(&carrier.quoted())
+            )
+        })
+        .collect();
+    format!(
+        "  for fk in select k.conrelid::pg_catalog.regclass as child, pg_catalog.string_agg(pg_catalog.format('c.%I = r.%I', \
+         a.attname, p.attname), ' and ') as refers\n      from pg_catalog.pg_constraint as k\n      \
+         cross join rows from (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) as u(child, parent)\n      \
+         join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attnum = u.child\n      \
+         join pg_catalog.pg_attribute as p on p.attrelid = k.confrelid and p.attnum = u.parent\n      \
+         where k.contype = 'f' and k.conparentid = 0 and k.confrelid = {}::pg_catalog.regclass{}\n      group by k.oid, k.conrelid\n  loop\n    \
+         execute pg_catalog.format('update {temporary} as r set rowback_held = %L where rowback_held is null and exists \
+         (select from %s as c where %s)', 'still referred to by ' || fk.child, fk.child, fk.refers);\n  end loop;",
+        literal(&parent.quoted()),
+        known.concat()
+    )
+}
+
+fn undo_cte(number: usize, part: &BatchTable<'_>) -> String {
+    let (from, key, same) = (part.table.from_sql(), same_key(part), as_staged(part));
+    let keys = part.key.iter().enumerate();
+    let keys: Vec<String> = keys.map(|(at, name)| format!("l.{} as k{}", name.quoted(), at + 1)).collect();
+    let keys = keys.join(", ");
+    let temporary = format!("pg_temp.\"rowback_{number}\" as r");
+    let write = match part.action {
+        Action::Insert => format!(
+            "delete from {from} as l using {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning {keys}"
+        ),
+        Action::Update => {
+            let sets = part.columns.iter().enumerate();
+            let sets = sets.map(|(at, name)| format!("{} = r.s{}", name.quoted(), at + 1));
+            format!(
+                "update {from} as l set {}\n  from {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning {keys}",
+                sets.collect::<Vec<_>>().join(", ")
+            )
+        }
+    };
+    let names: Vec<String> = (1..=part.key.len()).map(|at| format!("k{at}")).collect();
+    format!(
+        "w{number} as ({write}),\nd{number} as (insert into pg_temp.\"rowback_done_{number}\" select {} from w{number} returning 1)",
+        names.join(", ")
+    )
+}
+
+/// What came back is held against what was to be taken back: a trigger may have said no, or have its own way.
+fn look_after(number: usize, part: &BatchTable<'_>) -> String {
+    let staged = |at: usize, name: &Ident| match part.action {
+        Action::Insert => format!("r.{}", name.quoted()),
+        Action::Update => format!("r.k{}", at + 1),
+    };
+    let done = part.key.iter().enumerate();
+    let done: Vec<String> = done.map(|(at, name)| format!("d.k{} = {}", at + 1, staged(at, name))).collect();
+    let done =
+        format!("exists (select from pg_temp.\"rowback_done_{number}\" as d where {})", done.join(" and "));
+    let (from, key) = (part.table.from_sql(), same_key(part));
+    let (stays, overruled) = match part.action {
+        Action::Insert => {
+            let there = format!("exists (select from {from} as l where {key})");
+            (
+                format!("not {done} and {there}"),
+                format!("'{PUT_BACK}' where rowback_held is null and {there}"),
+            )
+        }
+        Action::Update => {
+            let as_before = format!("exists (select from {from} as l where {key} and {})", as_seen(part));
+            (format!("not {done}"), format!("'{OVERRULED}' where rowback_held is null and not {as_before}"))
+        }
+    };
+    format!(
+        "update pg_temp.\"rowback_{number}\" as r set rowback_held = '{NOT_TAKEN}' where rowback_held is null and {stays};\n\
+         update pg_temp.\"rowback_{number}\" as r set rowback_held = {overruled};"
+    )
+}
+
+fn undo_report(number: usize, part: &BatchTable<'_>) -> String {
+    format!(
+        "select {} as \"table\", {} as \"key\", r.rowback_held as \"outcome\" from pg_temp.\"rowback_{number}\" as r \
+         where r.rowback_held is not null",
+        literal(&part.table.name.to_string()),
+        key_json(part)
+    )
+}

@@ -1,0 +1,239 @@
+//! `apply` while others work, or have worked since the plan: what it says is what it did.
+
+use super::support::{Rescue, TestDb};
+
+const RECIPE: &str = "[[recover]]\ntable = \"public.cu\"\nwhere = \"true\"\n";
+
+#[test]
+fn an_undo_file_that_was_edited_is_noticed_before_anything_is_written() {
+    let backup =
+        TestDb::with("undo_edited", "create table cu (id int primary key); insert into cu values (1)");
+    let live = backup.copy("undo_edited_live");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    live.psql("delete from cu");
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    let undo = rescue.case().join("undo/0001-public.cu-insert.sql");
+    let text = std::fs::read_to_string(&undo).unwrap();
+    std::fs::write(&undo, format!("{text}-- looked at\n")).unwrap();
+    let refused = rescue.apply().expect_code(4);
+    assert!(
+        refused.stderr.contains("error[batch-edited]") && refused.stderr.contains("undo/0001"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(live.value("select count(*) from cu"), "0");
+    std::fs::write(&undo, text).unwrap();
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.value("select count(*) from cu"), "1");
+}
+
+#[test]
+fn a_second_apply_does_not_vouch_for_rows_that_it_did_not_look_at() {
+    let backup = TestDb::with("again", "create table cu (id int primary key); insert into cu values (1)");
+    let live = backup.copy("again_live");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    live.psql("delete from cu");
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    let first = rescue.apply().expect_code(0);
+    assert!(first.stdout.contains("; every row ended as staged."), "{}", first.stdout);
+    live.psql("delete from cu");
+    let second = rescue.apply().expect_code(0);
+    assert!(!second.stdout.contains("every row ended as staged"), "{}", second.stdout);
+    assert!(
+        second.stdout.contains(
+            "(an earlier run had done everything); what became of the rows since was not looked at."
+        ),
+        "{}",
+        second.stdout
+    );
+}
+
+#[test]
+fn a_row_that_a_later_batch_moved_for_good_is_listed() {
+    let shop = "
+        create table cu (id int primary key, n int, touched int not null default 0);
+        create table od (id int primary key, cu int not null references cu on delete cascade);
+        insert into cu values (1, 1), (2, 0);
+        insert into od values (1, 1);
+        create function counts() returns trigger language plpgsql as $$ begin
+            update cu set n = n + 1 where id = new.cu; return null; end $$;
+        create trigger counts after insert on od for each row execute function counts();
+        create function touch() returns trigger language plpgsql as $$ begin
+            new.touched := old.touched + 1; return new; end $$;
+        create trigger touch before update on cu for each row execute function touch();";
+    let backup = TestDb::with("moved", shop);
+    let live = backup.copy("moved_live");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    live.psql("delete from cu");
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    let applied = rescue.apply().expect_code(1);
+    assert_eq!(
+        live.value("select string_agg(id || ':' || n || ':' || (touched > 0), ' ' order by id) from cu"),
+        "1:1:true 2:0:false"
+    );
+    assert!(
+        applied.stdout.contains("public.cu (id = 1): written, but live holds other values"),
+        "{}",
+        applied.stdout
+    );
+    assert!(
+        !applied.stdout.contains("id = 2") && !applied.stdout.contains("every row"),
+        "{}",
+        applied.stdout
+    );
+    let verified = rescue.verify().expect_code(1);
+    assert!(
+        verified.stdout.contains("public.cu (id = 1): live differs in touched (written"),
+        "{}",
+        verified.stdout
+    );
+    let _undone = rescue.undo().expect_code(0);
+    assert_eq!(live.value("select count(*) from cu"), "0");
+}
+
+/// Bob, what hangs on him, and what hangs on that; a review that only lost its link.
+const BOB: &str = "
+    create table cu (id serial primary key, name text, created timestamptz, phone text);
+    create table od (id int primary key, cu int references cu on delete cascade, what text);
+    create table item (id int primary key, od int references od on delete cascade);
+    create table rv (id int primary key, cu int references cu on delete set null);
+    insert into cu values (1, 'ann', '2025-01-01', '1'), (2, 'bob', '2025-01-02', '2');
+    insert into od values (1, 2, 'hat'), (2, 1, 'coat');
+    insert into item values (1, 1), (2, 2);
+    insert into rv values (1, 2), (2, 1);";
+
+/// What the tables hold, one word a row.
+fn state(live: &TestDb<'_>) -> String {
+    live.value(
+        "select string_agg(row, ' ' order by row) from (
+            select 'cu' || id || '=' || name as row from cu union all select 'od' || id || '>' || cu from od
+            union all select 'item' || id || '>' || od from item
+            union all select 'rv' || id || '>' || coalesce(cu::text, 'null') from rv) as t",
+    )
+}
+
+/// Recovered up to its plan; then `meanwhile` happens.
+fn planned<'db>(backup: &TestDb<'_>, live: &'db TestDb<'db>, accident: &str, meanwhile: &str) -> Rescue<'db> {
+    let rescue = Rescue::new(live, &backup.dump(&["-Fc"]));
+    live.psql(accident);
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    live.psql(meanwhile);
+    rescue
+}
+
+/// The batches by plain psql, in order.
+fn by_psql(rescue: &Rescue<'_>, database: &TestDb<'_>) {
+    let entries = std::fs::read_dir(rescue.case().join("batches")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 2, "{files:?}");
+    for file in files {
+        let mut psql = database.server().program("psql", database.name());
+        super::support::run(psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file));
+    }
+}
+
+#[test]
+fn nothing_is_hung_on_somebody_who_got_the_key_since_the_plan() {
+    let backup = TestDb::with("mallory", BOB);
+    let live = backup.copy("mallory_live");
+    let rescue =
+        planned(&backup, &live, "delete from cu", "insert into cu values (2, 'mallory', '2026-11-20', '2')");
+    let by_hand = live.copy("mallory_psql");
+    let tried = rescue
+        .rowback()
+        .run(["apply", "case", "--live", &live.url(), "--confirm", live.name(), "--dry-run"])
+        .expect_code(1);
+    let applied = rescue.apply().expect_code(1);
+    let wanted = "cu1=ann cu2=mallory item2>2 od2>1 rv1>null rv2>1";
+    assert_eq!(state(&live), wanted);
+    for line in [
+        "public.cu (id = 2): live holds other values, left alone",
+        "public.od (id = 1): held back: its parent in live is another one, or is not there",
+        "public.item (id = 1): held back",
+        "public.rv (id = 1): held back",
+        "4 rows left for a human",
+    ] {
+        assert!(
+            applied.stdout.contains(line) && tried.stdout.contains(line),
+            "{line}:\n{}{}",
+            applied.stdout,
+            tried.stdout
+        );
+    }
+    let verified = rescue.verify().expect_code(1);
+    assert!(verified.stdout.contains("public.od (id = 1): not in live (held back"), "{}", verified.stdout);
+    by_psql(&rescue, &by_hand);
+    assert_eq!(state(&by_hand), wanted, "psql is as careful");
+    let _undone = rescue.undo().expect_code(0);
+    assert_eq!(state(&live), "cu2=mallory rv1>null rv2>null");
+}
+
+#[test]
+fn what_hangs_on_a_parent_that_somebody_else_brought_back_comes_back() {
+    // The twin: the same person by what tells persons apart, though with another telephone.
+    let backup = TestDb::with("brought", BOB);
+    let live = backup.copy("brought_live");
+    let rescue =
+        planned(&backup, &live, "delete from cu", "insert into cu values (2, 'bob', '2025-01-02', '3')");
+    let by_hand = live.copy("brought_psql");
+    let applied = rescue.apply().expect_code(1);
+    let wanted = "cu1=ann cu2=bob item1>1 item2>2 od1>2 od2>1 rv1>2 rv2>1";
+    assert_eq!(state(&live), wanted);
+    assert!(applied.stdout.contains("1 row left for a human"), "{}", applied.stdout);
+    by_psql(&rescue, &by_hand);
+    assert_eq!(state(&by_hand), wanted);
+}
+
+#[test]
+fn nothing_is_hung_on_a_parent_that_was_there_and_was_replaced_since() {
+    let backup = TestDb::with("replaced", BOB);
+    let live = backup.copy("replaced_live");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    live.psql("delete from od");
+    let recipe = "[[recover]]\ntable = \"public.od\"\nwhere = \"true\"\n";
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    live.psql("delete from cu where id = 2; insert into cu values (2, 'mallory', '2026-11-20', '2')");
+    let applied = rescue.apply().expect_code(1);
+    assert_eq!(state(&live), "cu1=ann cu2=mallory item2>2 od2>1 rv1>null rv2>1");
+    assert!(applied.stdout.contains("public.od (id = 1): held back"), "{}", applied.stdout);
+    assert!(applied.stdout.contains("public.item (id = 1): held back"), "{}", applied.stdout);
+}
+
+#[test]
+fn without_times_and_unique_values_the_texts_tell_and_circles_are_held_as_one() {
+    let shop = "
+        create table cu (id int primary key, name text, n int, up int references cu on delete cascade);
+        insert into cu values (1, 'root', 0, null), (2, 'bob', 0, 1), (3, 'leaf', 0, 2), (4, 'twig', 0, 3), (5, 'other', 0, 1);";
+    let backup = TestDb::with("texts", shop);
+    let live = backup.copy("texts_live");
+    let rescue = planned(&backup, &live, "delete from cu", "insert into cu values (2, 'mallory', 0, null)");
+    let applied = rescue.apply().expect_code(1);
+    assert_eq!(live.value("select string_agg(name, ' ' order by id) from cu"), "root mallory other");
+    assert!(
+        applied.stdout.contains("public.cu (id = 3): held back")
+            && applied.stdout.contains("public.cu (id = 4): held back"),
+        "{}",
+        applied.stdout
+    );
+    assert!(applied.stdout.contains("3 rows left for a human"), "{}", applied.stdout);
+}
+
+#[test]
+fn a_column_that_became_narrower_since_the_plan_rounds_nothing_in_silence() {
+    let backup = TestDb::with(
+        "narrow",
+        "create table cu (id int primary key, amt numeric(10,4)); insert into cu values (1, 0.3333), (2, 0.5)",
+    );
+    let live = backup.copy("narrow_live");
+    let rescue = planned(&backup, &live, "delete from cu", "alter table cu alter amt type numeric(10,1)");
+    let applied = rescue.apply().expect_code(1);
+    assert!(
+        applied.stdout.contains("public.cu (id = 1): written, but live holds other values"),
+        "{}",
+        applied.stdout
+    );
+    assert!(!applied.stdout.contains("every row ended as staged"), "{}", applied.stdout);
+    let _undone = rescue.undo().expect_code(0);
+    assert_eq!(live.value("select count(*) from cu"), "0");
+}
