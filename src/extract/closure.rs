@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chosen::{CHARGED, Chosen, join_condition, number};
-use super::{ExtractError, Following, keys};
+use super::{ExtractError, Following, cyclic, keys};
 use crate::catalog::graph::{Component, parents_first};
 use crate::catalog::{ForeignKey, quoted_list};
 use crate::ident::TableName;
@@ -100,8 +100,7 @@ fn reachable_down(roots: &BTreeSet<TableName>, followed: &[(u16, &ForeignKey)]) 
     found
 }
 
-/// What can be a child. A table that refers to itself, or to a table that refers back, is loaded whole: its wanted
-/// keys are only known once its rows are there.
+/// What can be a child, if there is a parent at all.
 async fn children_wanted(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
@@ -114,20 +113,23 @@ async fn children_wanted(
     for (_, fk) in incoming {
         wanted |= chosen.count(&fk.parent, family).await? > 0;
     }
+    if !wanted {
+        return Ok(Vec::new());
+    }
+    if component.cyclic {
+        return cyclic::wanted(chosen, scratch, component, incoming, family, memory).await;
+    }
     let mut requests = Vec::new();
-    for table in component.tables.iter().filter(|_| wanted) {
+    for table in &component.tables {
         let own: Vec<&ForeignKey> =
             incoming.iter().filter(|(_, fk)| &fk.child == table).map(|(_, fk)| *fk).collect();
-        requests.push(if component.cyclic {
-            Request::new(table, Choice::All, "it refers to itself, directly or through others")
-        } else {
-            children_of(chosen, scratch, table, &own, family, memory).await?
-        });
+        requests.push(children_of(chosen, scratch, table, &own, family, memory).await?);
     }
     Ok(requests)
 }
 
-async fn children_of(
+/// The rows of `table` that refer to chosen rows of `family`.
+pub(super) async fn children_of(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     table: &TableName,

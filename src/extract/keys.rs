@@ -76,6 +76,12 @@ pub(super) fn sort(
     Ok(if sorts == [true] { KeySort::Whole } else { KeySort::Text })
 }
 
+/// Are all columns of the reference uuids?
+pub(super) fn are_uuids(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
+    let is_uuid = |column: Option<&Column>| column.is_some_and(|column| column.base_type == BaseType::Uuid);
+    fk.columns.iter().all(|(left, right)| is_uuid(child.column(left)) && is_uuid(parent.column(right)))
+}
+
 fn is_whole(column: &Column) -> bool {
     matches!(column.base_type, BaseType::Int2 | BaseType::Int4 | BaseType::Int8)
 }

@@ -3,6 +3,7 @@
 
 mod chosen;
 mod closure;
+mod cyclic;
 mod edges;
 mod error;
 mod export;

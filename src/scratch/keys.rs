@@ -56,6 +56,25 @@ impl KeySet {
         }
     }
 
+    /// Adds an integer or a uuid as [`packed_key`](super::filter::packed_key) packs it.
+    pub fn insert_packed(&mut self, key: u128) {
+        match &mut self.keys {
+            Keys::Whole(numbers) => {
+                // Packed from an i64, so the upper half is empty.
+                if let Ok(number) = u64::try_from(key) {
+                    numbers.insert(number.cast_signed());
+                }
+            }
+            Keys::Text(texts) => {
+                let hex = format!("{key:032x}");
+                let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+                let text = groups.join("-").into_bytes().into_boxed_slice();
+                self.bytes += text.len();
+                texts.insert(text);
+            }
+        }
+    }
+
     /// May this key be among them? A field that no server writes so may be any value.
     pub fn may_contain(&self, fields: &[&[u8]], buffer: &mut Vec<u8>) -> bool {
         if fields.iter().any(|field| is_null(field)) {
@@ -172,6 +191,27 @@ mod tests {
         ] {
             assert_eq!(has(&set, &fields), wanted, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn packed_keys_come_back() {
+        use crate::scratch::filter::packed_key;
+        for (sort, texts) in [
+            (KeySort::Whole, vec!["0", "-1", "-9223372036854775808", "9223372036854775807"]),
+            (
+                KeySort::Text,
+                vec!["00000000-0000-0000-0000-00000000000a", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"],
+            ),
+        ] {
+            let mut set = KeySet::new(sort);
+            for text in &texts {
+                assert!(!has(&set, &[text]), "{text}");
+                set.insert_packed(packed_key(text.as_bytes()).unwrap().unwrap());
+                assert!(has(&set, &[text]), "{text}");
+            }
+            assert_eq!(set.len(), texts.len());
+        }
+        assert_eq!((packed_key(b"\\N"), packed_key(b"07"), packed_key(b"x")), (Some(None), None, None));
     }
 
     #[test]

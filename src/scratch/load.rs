@@ -164,7 +164,7 @@ impl Scratch {
         Ok(())
     }
 
-    fn streams_of(&self, table: &TableName) -> Result<Vec<rows::Stream>, RestoreError> {
+    pub(super) fn streams_of(&self, table: &TableName) -> Result<Vec<rows::Stream>, RestoreError> {
         let found = self.catalog.tables.get(table).ok_or_else(|| self.why_missing(table))?;
         let names = std::iter::once(table).chain(self.catalog.partitions_of(table));
         rows::streams(&self.backup, names, found.partitioned.then_some(table))

@@ -1,5 +1,6 @@
 //! The throw-away database: made, loaded with what is needed of the backup, removed.
 
+pub mod chains;
 pub mod choice;
 pub mod cluster;
 mod error;

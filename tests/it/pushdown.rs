@@ -153,6 +153,12 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     public.event: (job) in 9 keys 18/3000 (children by event_job_fkey)
     public.note: (job) in 9 keys 18/3000 (children by note_job_fkey)
     "#);
+    let below = "[[recover]]\ntable = \"person\"\nwhere = \"id = 4\"\nchildren = [\"public.person\"]\n[policy]\nparents = \"none\"";
+    insta::assert_snapshot!(told(below, Loading::default()).await, @r#"
+    public.person: "id" = 4 1/400 (predicate)
+    public.person: only its references 0/400 (it refers to itself, directly or through others; nothing is loaded by this pass)
+    public.person: (boss) in 12 keys 11/400 (children by person_boss_fkey, followed to their end)
+    "#);
     let poor = Loading { memory_bytes: 64, ..Loading::default() };
     insta::assert_snapshot!(told(plain, poor).await, @r#"
     public.job: "state" = a text and "id" < 40 13/2000 (predicate; left to PostgreSQL: md5((job.state)::text) <> 'x'::text)

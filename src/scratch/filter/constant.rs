@@ -276,6 +276,20 @@ pub fn whole_number(text: &[u8]) -> Option<i64> {
     if negative { Some(magnitude) } else { magnitude.checked_neg() }
 }
 
+/// An integer or a uuid in sixteen bytes; `Some(None)` for NULL, `None` when the field is not as a server prints one.
+/// Only keys of one column's type may be compared with each other.
+pub fn packed_key(field: &[u8]) -> Option<Option<u128>> {
+    if is_null(field) {
+        return Some(None);
+    }
+    if let Some(number) = whole_number(field) {
+        return Some(Some(u128::from(number.cast_unsigned())));
+    }
+    let digits = || field.iter().filter(|byte| **byte != b'-');
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map_or(0, u128::from);
+    is_uuid(field).then(|| Some(digits().fold(0, |number, byte| number << 4 | digit(byte))))
+}
+
 fn truth(text: &[u8]) -> Option<bool> {
     match text {
         b"t" => Some(true),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use self::constant::Meaning;
 use self::outcomes::Outcomes;
+pub use constant::packed_key;
 pub(super) use constant::{is_canonical, whole_number};
 pub(super) use row::{Lines, SLOTS};
 
