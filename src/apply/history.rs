@@ -281,6 +281,7 @@ mod tests {
             outcome,
             ours: false,
             stored: (outcome == Outcome::Altered).then(|| format!("{id}\tstored")),
+            because: None,
         });
         let part =
             PartRecord { table: table(), action: Action::Insert, rows: 5, exceptions: exceptions.collect() };

@@ -1,5 +1,5 @@
-//! A batch that a row spoils: the rows are written in ever smaller groups, each behind a savepoint, until the ones that
-//! live refuses are alone. They are left out and named; all others are written.
+//! A batch that a row spoils: the rows are tried in ever smaller groups, each behind a savepoint, until the ones that
+//! live refuses are alone. They are left out and named; all others are written, in one statement if live lets them.
 
 use std::collections::VecDeque;
 
@@ -10,6 +10,29 @@ use crate::plan::{Part, row_key_json};
 use super::RowKey;
 
 const WHAT: &str = "finding the rows that live refuses";
+
+/// How the rows of a batch are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writing {
+    /// In one statement.
+    Together,
+    /// In one statement, but for those that are refused when they are tried by themselves. What the trial did, triggers
+    /// included, is gone before the statement, which then counts as any other.
+    WithoutRefused,
+    /// As they were tried.
+    RowByRow,
+}
+
+impl Writing {
+    /// What is tried when live refuses rows.
+    pub(super) fn next(self) -> Option<Self> {
+        match self {
+            Self::Together => Some(Self::WithoutRefused),
+            Self::WithoutRefused => Some(Self::RowByRow),
+            Self::RowByRow => None,
+        }
+    }
+}
 
 /// A row that live refuses, and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +55,7 @@ pub(super) async fn write(
     session: &WriteSession,
     part: &Part,
     write_sql: &str,
+    writing: Writing,
 ) -> Result<(u64, Vec<Refused>), PgError> {
     session
         .execute(
@@ -42,6 +66,36 @@ pub(super) async fn write(
         .await?;
     let rows = session.text_rows(WHAT, "select pg_catalog.count(*) from pg_temp.rowback_rows").await?;
     let count: u64 = single(&rows).unwrap_or(0);
+    session.execute(WHAT, "savepoint rowback_trial").await?;
+    let (mut written, refused) = try_all(session, part, write_sql, count).await?;
+    if let Some(error) = refuses_everything(count, &refused) {
+        return Err(error);
+    }
+    let named = name(session, part, &refused).await?;
+    if writing == Writing::WithoutRefused {
+        let left: Vec<String> = refused.iter().map(|(row, _)| row.to_string()).collect();
+        let rest = if left.is_empty() {
+            "true".to_owned()
+        } else {
+            format!("rowback_n not in ({})", left.join(", "))
+        };
+        let back = "rollback to savepoint rowback_trial; release savepoint rowback_trial";
+        session.execute(WHAT, &format!("{back}; {}", refill(part, &rest))).await?;
+        let rows = session.text_rows(WHAT, write_sql).await?;
+        session.execute(WHAT, "set constraints all immediate").await?;
+        written = single(&rows).unwrap_or(0);
+    }
+    session.execute(WHAT, &format!("{}; drop table pg_temp.rowback_rows", refill(part, "true"))).await?;
+    Ok((written, named))
+}
+
+/// Group by group; returns how many rows were written, and the numbers of those refused.
+async fn try_all(
+    session: &WriteSession,
+    part: &Part,
+    write_sql: &str,
+    count: u64,
+) -> Result<(u64, Vec<(u64, DbFacts)>), PgError> {
     let (mut written, mut waiting) = (0, vec![(1, count)]);
     let mut refused: Vec<(u64, DbFacts)> = Vec::new();
     // A row may need another one of its batch: what was refused is tried again as long as that helps.
@@ -66,12 +120,7 @@ pub(super) async fn write(
         }
         waiting = refused.iter().map(|(row, _)| (*row, *row)).collect();
     }
-    if let Some(error) = refuses_everything(count, &refused) {
-        return Err(error);
-    }
-    let named = name(session, part, &refused).await?;
-    session.execute(WHAT, &format!("{}; drop table pg_temp.rowback_rows", refill(part, "true"))).await?;
-    Ok((written, named))
+    Ok((written, refused))
 }
 
 /// A trigger that raises for each of many rows speaks of something else than the rows (a freeze, a maintenance window):

@@ -98,6 +98,9 @@ pub struct Exception {
     /// For `altered`: the row of the undo's stage with the values that are stored, COPY text without newline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<String>,
+    /// For `refused`: what the server said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// What undo took back of one table in one batch.
@@ -240,6 +243,7 @@ mod tests {
                     outcome: Outcome::Kept,
                     ours: false,
                     stored: None,
+                    because: None,
                 }],
             }],
             moved: Vec::new(),

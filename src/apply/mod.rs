@@ -172,7 +172,10 @@ fn announce(
         .collect();
     for row in performed.reported {
         let what = || format!("running batch {}", batch.number);
-        let outcome = Outcome::parse(&row.word).ok_or_else(|| PgError::Answer {
+        let refused = performed.refused.iter().find(|refused| refused.key == row.key);
+        let refused = refused.filter(|_| row.word == "blocked" || row.word == "kept");
+        let word = refused.map_or(row.word.as_str(), |_| "refused");
+        let outcome = Outcome::parse(word).ok_or_else(|| PgError::Answer {
             what: what(),
             cause: format!("unknown outcome {:?}", row.word),
         })?;
@@ -183,7 +186,9 @@ fn announce(
         let stored = performed.stored.get(at).and_then(|stored| stored.get(&row.key)).cloned();
         let record = written.get_mut(at).into_iter();
         record.for_each(|record| {
-            let exception = Exception { key: row.key.clone(), outcome, ours: false, stored: stored.clone() };
+            let because = refused.map(|refused| refused.message.clone());
+            let (key, stored) = (row.key.clone(), stored.clone());
+            let exception = Exception { key, outcome, ours: false, stored, because };
             record.exceptions.push(exception);
         });
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
-use super::isolate;
+use super::isolate::{self, Writing};
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
 use super::moved::{self, Moves, Updates};
 use super::ours::Recovered;
@@ -181,7 +181,7 @@ impl<'a> Runner<'a> {
     /// Runs a batch to its commit (or, in a dry run, as far as that).
     pub(super) async fn run(&mut self, job: &Job<'_>, record: Record) -> Result<(), ApplyError> {
         let mut failed = 0;
-        let mut isolating = false;
+        let mut isolating = Writing::Together;
         loop {
             if self.around.cancel.is_cancelled() {
                 return Err(ApplyError::Cancelled { place: Box::new(self.place(job)) });
@@ -196,11 +196,12 @@ impl<'a> Runner<'a> {
                     (error, seen)
                 }
             };
-            if self.may_isolate(job) && !isolating && isolate::is_about_rows(&error) {
-                isolating = true;
+            let next = isolating.next().filter(|_| self.may_isolate(job) && isolate::is_about_rows(&error));
+            if let Some(next) = next {
+                isolating = next;
                 let why = error.db().map_or_else(|| error.to_string(), |db| db.message.clone());
                 let number = job.batch.number;
-                self.around.progress.note(&format!("batch {number} is written row by row: {why}"));
+                self.around.progress.note(&format!("batch {number} is tried row by row: {why}"));
                 continue;
             }
             failed += 1;
@@ -216,7 +217,7 @@ impl<'a> Runner<'a> {
     async fn attempt(
         &mut self,
         job: &Job<'_>,
-        isolating: bool,
+        isolating: Writing,
     ) -> Result<(Performed, String), (PgError, Seen)> {
         let (cancel, limits) = (&self.around.cancel, self.around.limits);
         let unseen = |error| (error, Seen::default());
@@ -243,13 +244,14 @@ impl<'a> Runner<'a> {
                         word: word(),
                     }));
                 }
-                // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
-                if !isolating {
-                    performed.moves = self.set_back(job, &performed, &before).await.map_err(unseen)?;
-                }
-                for row in &performed.refused {
+                if isolating == Writing::RowByRow {
+                    // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
                     let number = job.batch.number;
-                    self.notes.push(format!("batch {number}: live refused {}: {}", row.key, row.message));
+                    self.notes.push(format!(
+                        "batch {number} could only be written row by row: what triggers moved beside its rows was not set back"
+                    ));
+                } else {
+                    performed.moves = self.set_back(job, &performed, &before).await.map_err(unseen)?;
                 }
                 Ok((performed, xid))
             }
@@ -297,7 +299,8 @@ impl<'a> Runner<'a> {
         self.reader = Some(reader);
         let found = found?;
         for note in &found.notes {
-            let note = format!("batch {}: {note}", job.batch.number);
+            let doing = if self.task == Task::Undo { "taking back batch" } else { "batch" };
+            let note = format!("{doing} {}: {note}", job.batch.number);
             if !self.notes.contains(&note) {
                 self.notes.push(note);
             }

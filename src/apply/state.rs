@@ -1,13 +1,15 @@
 //! Where a case stands, read from its files alone: for verify and the report. Asks no server, takes no lock.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::history::{History, Standing};
 use super::journal::Journal;
-use super::summary::{held_rows, leftovers};
-use super::{ApplyError, HeldRow, Leftover};
+use super::summary::{held_rows, leftovers, of_others};
+use super::{ApplyError, HeldRow, Leftover, RowKey};
+use crate::ident::TableName;
 use crate::plan::Plan;
 
 /// What the journal says about a plan.
@@ -25,6 +27,9 @@ pub struct AppliedState {
     pub leftovers: Vec<Leftover>,
     /// Rows that undo left alone.
     pub held: Vec<HeldRow>,
+    /// Planned rows that apply found in live, or did not write: whatever live holds of them is not for undo.
+    #[serde(skip)]
+    pub of_others: BTreeSet<(TableName, RowKey)>,
     /// When the journal was last written, RFC 3339 in UTC.
     pub last: Option<String>,
 }
@@ -42,8 +47,14 @@ impl AppliedState {
             in_doubt: number(history.all().filter(|(_, batch)| batch.pending.is_some()).count()),
             leftovers: leftovers(&history),
             held: held_rows(&history),
+            of_others: of_others(&history),
             last: journal.lines().last().map(|line| line.at.clone()),
         })
+    }
+
+    /// Is this planned row somebody else's, or was it never written?
+    pub fn is_of_others(&self, table: &TableName, key: &RowKey) -> bool {
+        self.of_others.contains(&(table.clone(), key.clone()))
     }
 
     /// Was everything that was applied taken back again?

@@ -1,9 +1,12 @@
 //! What apply and undo tell at their end. Plain data; keys are named, other values never.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::RowKey;
 use super::history::{BatchHistory, History, Standing};
+use super::row_key::RowName;
 use crate::ident::TableName;
 
 /// Why a staged row did not end as staged.
@@ -16,6 +19,8 @@ pub enum Outcome {
     Kept,
     /// Not written: its parent in live is not the one it belongs to, or is not there.
     HeldBack,
+    /// Not written: live refused the row when it was written by itself.
+    Refused,
     /// Not inserted, and not there: another unique constraint or a trigger stands in the way.
     Blocked,
     /// Written, and gone again before the commit: a trigger took it away.
@@ -38,6 +43,7 @@ impl Outcome {
             "present" => Self::Present,
             "kept" => Self::Kept,
             "held_back" => Self::HeldBack,
+            "refused" => Self::Refused,
             "blocked" => Self::Blocked,
             "swallowed" => Self::Swallowed,
             "altered" => Self::Altered,
@@ -53,6 +59,7 @@ impl Outcome {
             Self::Present => "was already there, equal",
             Self::Kept => "live holds other values, left alone",
             Self::HeldBack => "held back: its parent in live is another one, or is not there",
+            Self::Refused => "live refused it",
             Self::Blocked => "not inserted: another unique constraint or a trigger stands in the way",
             Self::Swallowed => "written, then removed again by a trigger",
             Self::Altered => {
@@ -80,6 +87,19 @@ pub struct Leftover {
     pub key: RowKey,
     /// What became of it.
     pub outcome: Outcome,
+    /// What the server said, where it refused the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+impl Leftover {
+    /// What became of it and why, in words for a person.
+    pub fn reason(&self) -> String {
+        match &self.because {
+            Some(because) => format!("{}: {because}", self.outcome.meaning()),
+            None => self.outcome.meaning().to_owned(),
+        }
+    }
 }
 
 /// Rows written to one table.
@@ -195,6 +215,7 @@ pub(super) fn leftovers(history: &History) -> Vec<Leftover> {
                 table: part.table.clone(),
                 key: exception.key.clone(),
                 outcome: exception.outcome,
+                because: exception.because.clone(),
             }));
         }
         found.extend(moved_rows(batch, history));
@@ -211,8 +232,18 @@ fn moved_rows(number: u32, history: &BatchHistory) -> impl Iterator<Item = Lefto
             .iter()
             .any(|exception| exception.key == *key && exception.outcome != Outcome::Present);
         let (table, key) = (record.table.clone(), key.clone());
-        (!known).then_some(Leftover { batch: number, table, key, outcome: Outcome::Altered })
+        (!known).then_some(Leftover { batch: number, table, key, outcome: Outcome::Altered, because: None })
     })
+}
+
+/// Rows that the last transaction of apply did not write, nor an earlier one.
+pub(super) fn of_others(history: &History) -> BTreeSet<RowName> {
+    let parts = history.all().flat_map(|(_, batch)| &batch.written);
+    let others = parts.flat_map(|part| {
+        let exceptions = part.exceptions.iter().filter(|row| !row.ours && !row.outcome.wrote());
+        exceptions.map(|row| (part.table.clone(), row.key.clone()))
+    });
+    others.collect()
 }
 
 /// Rows that undo left alone, of several attempts by the last one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::isolate::{self, Refused};
+use super::isolate::{self, Refused, Writing};
 use super::moved::Moves;
 use super::row_key::json_array;
 use super::{Limits, RowKey};
@@ -30,8 +30,8 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 pub(super) struct Transaction<'a> {
     session: &'a WriteSession,
     cancel: &'a CancelToken,
-    /// Write row by row, so that one that live refuses does not spoil the others.
-    isolating: bool,
+    /// How rows are written, so that one that live refuses does not spoil the others.
+    isolating: Writing,
     /// Number of the transaction, for `txid_status`.
     pub(super) xid: String,
     /// Process on the server.
@@ -69,7 +69,7 @@ impl<'a> Transaction<'a> {
         session: &'a WriteSession,
         cancel: &'a CancelToken,
         limits: &Limits,
-        isolating: bool,
+        isolating: Writing,
     ) -> Result<Self, PgError> {
         const WHAT: &str = "asking for the number of the transaction";
         session.execute("setting up the transaction", &limits.transaction_settings()).await?;
@@ -105,9 +105,10 @@ impl<'a> Transaction<'a> {
                         self.copy_in(what, copy).await?;
                     }
                 }
-                StepKind::Write if self.isolating && parts.len() == 1 => {
-                    let (rows, refused) =
-                        self.watched(isolate::write(self.session, &parts[0], &step.sql)).await?;
+                StepKind::Write if self.isolating != Writing::Together && parts.len() == 1 => {
+                    let (rows, refused) = self
+                        .watched(isolate::write(self.session, &parts[0], &step.sql, self.isolating))
+                        .await?;
                     performed.counts = vec![rows];
                     performed.refused = refused;
                 }

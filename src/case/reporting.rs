@@ -229,7 +229,7 @@ fn problems(certificate: Option<&Certificate>, applied: &AppliedState) -> Vec<St
             let leftovers = applied.leftovers.iter();
             let held = applied.held.iter();
             leftovers
-                .map(|row| format!("{} ({}): {}", row.table, row.key, row.outcome.meaning()))
+                .map(|row| format!("{} ({}): {}", row.table, row.key, row.reason()))
                 .chain(held.map(|row| format!("{} ({}): undo left it: {}", row.table, row.key, row.reason)))
                 .collect()
         },

@@ -153,7 +153,7 @@ fn outcomes(layout: &Layout, table: &TableName) -> Result<Outcomes, Error> {
     let plan: Plan = layout.read_json(&layout.plan(), "plan")?;
     let applied = AppliedState::read(layout.root(), &plan)?;
     let left = applied.leftovers.into_iter().filter(|row| &row.table == table);
-    let mut found: Outcomes = left.map(|row| (row.key.0, row.outcome.meaning().to_owned())).collect();
+    let mut found: Outcomes = left.map(|row| (row.key.0.clone(), row.reason())).collect();
     let held = applied.held.into_iter().filter(|row| &row.table == table);
     found.extend(held.map(|row| (row.key.0, format!("undo left it: {}", row.reason))));
     Ok(found)

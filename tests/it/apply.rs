@@ -78,9 +78,12 @@ async fn a_row_that_live_refuses_does_not_spoil_the_others() {
     let accident = case.live.digest();
     let summary = case.apply().await.unwrap();
     assert_eq!(summary.tables, [count("customers", 28, 0, 0)]);
-    let row = |id: u32| ("public.customers".to_owned(), format!("id = {id}"), Outcome::Blocked);
+    let row = |id: u32| ("public.customers".to_owned(), format!("id = {id}"), Outcome::Refused);
     assert_eq!(left(&summary), [row(3), row(7)]);
-    assert_eq!(summary.notes, ["batch 1: live refused id = 3: no 3", "batch 1: live refused id = 7: no 7"]);
+    let reasons: Vec<String> = summary.leftovers.iter().map(rowback::apply::Leftover::reason).collect();
+    assert_eq!(reasons, ["live refused it: no 3", "live refused it: no 7"]);
+    let again = case.apply().await.unwrap();
+    assert_eq!(again.leftovers, summary.leftovers, "a later run still knows why");
     let undone = case.undo().await.unwrap();
     assert_eq!(undone.removed, 28);
     accident.assert_same(&case.live.digest(), "after the undo");

@@ -237,3 +237,49 @@ fn a_column_that_became_narrower_since_the_plan_rounds_nothing_in_silence() {
     let _undone = rescue.undo().expect_code(0);
     assert_eq!(live.value("select count(*) from cu"), "0");
 }
+
+#[test]
+fn one_refused_row_does_not_make_counters_of_the_others_run_away() {
+    let shop = "
+        create table cu (id int primary key, name text, n int);
+        create table od (id int primary key, cu int references cu on delete cascade, x int references cu);
+        insert into cu select n, 'c' || n, 3 from generate_series(1, 6) n;
+        insert into od select n, 1 + n % 6, case n when 8 then 4 end from generate_series(1, 18) n;
+        create function counts() returns trigger language plpgsql as $$ begin
+            update cu set n = n + 1 where id = new.cu; return null; end $$;
+        create trigger counts after insert on od for each row execute function counts();";
+    let backup = TestDb::with("counters", shop);
+    let live = backup.copy("counters_live");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    live.psql("delete from cu where id <= 3");
+    let recipe = "[[recover]]\ntable = \"public.cu\"\nwhere = \"id <= 3\"\n";
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    live.psql("delete from cu where id = 4");
+    let before = live.digest();
+    let applied = rescue.apply().expect_code(1);
+    assert_eq!(
+        live.value("select string_agg(id || ':' || n, ' ' order by id) from cu"),
+        "1:3 2:3 3:3 5:3 6:3"
+    );
+    let why = "public.od (id = 8): live refused it: insert or update on table \"od\" violates foreign key constraint \"od_x_fkey\"";
+    assert!(
+        applied.stdout.contains(why) && applied.stdout.contains("1 row left for a human"),
+        "{}",
+        applied.stdout
+    );
+    let verified = rescue.verify().expect_code(1);
+    assert!(
+        verified.stdout.contains("public.od (id = 8): not in live (live refused it: insert or update"),
+        "{}",
+        verified.stdout
+    );
+    assert!(
+        verified.stdout.contains("NOT verified: not everything that was planned is in live."),
+        "{}",
+        verified.stdout
+    );
+    let again = rescue.apply().expect_code(1);
+    assert!(again.stdout.contains(why), "{}", again.stdout);
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "after undo");
+}

@@ -164,3 +164,36 @@ fn triggers_that_slept_while_undo_ran_are_awake_afterwards() {
     live.psql("insert into cu values (9); delete from cu");
     assert_eq!(live.rows("log"), ["9"], "and awake again");
 }
+
+#[test]
+fn verify_after_undo_speaks_of_rows_that_apply_wrote() {
+    let backup = TestDb::with("undo_verify", SHOP);
+    let live = backup.copy("undo_verify_live");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    live.psql("delete from cu");
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    live.psql("insert into cu values (1, 'c1', 1), (2, 'other', 2)");
+    let _applied = rescue.apply().expect_code(1);
+    let _undone = rescue.undo().expect_code(0);
+    assert_eq!(live.rows("cu"), ["1\tc1\t1", "2\tother\t2"], "nobody's but those who put them there");
+    let verified = rescue.verify().expect_code(0);
+    assert!(verified.stdout.contains("Verified: the recovery is taken back."), "{}", verified.stdout);
+    assert!(
+        verified.stdout.contains("as before") && !verified.stdout.contains("present and equal"),
+        "{}",
+        verified.stdout
+    );
+    // The twin: a row that apply had written is there again.
+    live.psql("insert into cu values (3, 'c3', 3)");
+    let verified = rescue.verify().expect_code(1);
+    assert!(
+        verified.stdout.contains("public.cu (id = 3): in live although it was taken back"),
+        "{}",
+        verified.stdout
+    );
+    assert!(
+        verified.stdout.contains("NOT verified: not everything that was recovered is taken back."),
+        "{}",
+        verified.stdout
+    );
+}

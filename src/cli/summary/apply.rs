@@ -98,7 +98,7 @@ pub fn undo(undone: &UndoSummary, output: &Output) -> String {
 }
 
 fn leftover_line(row: &Leftover) -> String {
-    format!("{} ({}): {}", row.table, row.key, row.outcome.meaning())
+    format!("{} ({}): {}", row.table, row.key, row.reason())
 }
 
 fn held_line(row: &HeldRow) -> String {
@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn leftovers_are_listed_but_not_for_ever() {
-        let leftover = |id| Leftover { batch: 1, table: orders(), key: key(id), outcome: Outcome::Kept };
+        let leftover =
+            |id| Leftover { batch: 1, table: orders(), key: key(id), outcome: Outcome::Kept, because: None };
         let some = ApplySummary { leftovers: (1..=22).map(leftover).collect(), ..applied() };
         let text = apply(&some, Path::new("case"), &plain());
         assert!(text.contains("  public.orders (id = 20): live holds other values, left alone\n"), "{text}");

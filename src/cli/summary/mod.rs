@@ -36,7 +36,8 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
         .filter(|(_, (planned, _))| *planned > 0)
         .map(|(name, (planned, equal))| vec![name.to_string(), grouped(*planned), grouped(*equal)])
         .collect();
-    let header = [("table", Align::Left), ("planned", Align::Right), ("present and equal", Align::Right)];
+    let wanted = if verified.taken_back { "as before" } else { "present and equal" };
+    let header = [("table", Align::Left), ("planned", Align::Right), (wanted, Align::Right)];
     let mut text = table(&header, &rows);
     push_list(&mut text, "Left for a human:", &verified.unexplained);
     let left_out: Vec<String> = verified
@@ -45,7 +46,7 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
         .filter(|(verdict, count)| **count > 0 && verdict.as_str() != "same")
         .map(|(verdict, count)| format!("{} {verdict}", grouped(*count)))
         .collect();
-    if !left_out.is_empty() {
+    if !left_out.is_empty() && !verified.taken_back {
         text.push_str(&format!("\nLeft out by the plan: {}.\n", left_out.join(", ")));
     }
     push_notes(&mut text, &verified.notes, output);
@@ -56,8 +57,10 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
         output.paint(Paint::Green, "Verified: the recovery is taken back.")
     } else if verified.unexplained.is_empty() {
         output.paint(Paint::Green, "Verified: everything that was planned is in live.")
+    } else if verified.taken_back {
+        output.paint(Paint::Yellow, "NOT verified: not everything that was recovered is taken back.")
     } else {
-        output.paint(Paint::Yellow, "Verified, but not everything that was planned is in live.")
+        output.paint(Paint::Yellow, "NOT verified: not everything that was planned is in live.")
     };
     let certificate = case.join("certificate.json");
     text.push_str(&format!("{line}\nThe certificate is {}.\n", certificate.display()));
@@ -152,7 +155,7 @@ mod tests {
 
         note: 1 of 2 batches are applied.
 
-        Verified, but not everything that was planned is in live.
+        NOT verified: not everything that was planned is in live.
         The certificate is case/certificate.json.
         "#);
     }
