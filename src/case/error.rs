@@ -78,6 +78,22 @@ pub enum CaseError {
         /// The table or column.
         name: String,
     },
+    /// The backup taken after the accident is older than the one taken before.
+    #[error("the backup named as `after` is older than the one to recover from")]
+    AfterIsOlder {
+        /// When the first was taken.
+        before: String,
+        /// When the second was taken.
+        after: String,
+    },
+    /// The two backups are of different databases.
+    #[error("the backup named as `after` is of another database")]
+    AfterOfAnother {
+        /// Database and server of the first.
+        before: String,
+        /// Database and server of the second.
+        after: String,
+    },
     /// A feature of the recipe that this version does not have.
     #[error("this version of rowback does not do {what}")]
     NotInThisVersion {
@@ -115,6 +131,8 @@ impl Explain for CaseError {
             Self::Stale => "diff-stale",
             Self::TooLarge { .. } => "plan-too-large",
             Self::OddName { .. } => "odd-name",
+            Self::AfterIsOlder { .. } => "after-is-older",
+            Self::AfterOfAnother { .. } => "after-of-another-database",
             Self::NotInThisVersion { .. } => "not-in-this-version",
             Self::TableNotNamed { .. } => "table-not-named",
             Self::TableNotInCase { .. } => "table-not-in-case",
@@ -143,6 +161,14 @@ impl Explain for CaseError {
             Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],
             Self::OddName { .. } => vec!["it contains a line break".into()],
             Self::Thread(source) => vec![source.to_string()],
+            Self::AfterIsOlder { before, after } => {
+                vec![format!(
+                    "taken at {after}, the one to recover from at {before}, by the clocks of the machines that dumped"
+                )]
+            }
+            Self::AfterOfAnother { before, after } => {
+                vec![format!("it is of {after}, the one to recover from of {before}")]
+            }
             Self::TableNotNamed { tables } => {
                 let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
                 vec![format!("the case has {}", names.join(", "))]
@@ -177,6 +203,12 @@ impl Explain for CaseError {
                 "If that is what you expect, write `max_rows = {rows}` under [policy] in the recipe; otherwise narrow the predicate. {nothing}"
             ),
             Self::OddName { .. } => format!("Leave the table out of the recovery. {nothing}"),
+            Self::AfterIsOlder { .. } => {
+                format!("`path` (or --backup) was taken before the accident, `after` after it; are they swapped? {nothing}")
+            }
+            Self::AfterOfAnother { .. } => {
+                format!("Name a backup of the same database, taken after the accident, or leave `after` out. {nothing}")
+            }
             Self::NotInThisVersion { .. } => format!("Leave it out of the recipe. {nothing}"),
             Self::TableNotNamed { .. } => format!("Add `--table SCHEMA.TABLE`. {nothing}"),
             Self::TableNotInCase { nearest, .. } => match nearest {

@@ -41,6 +41,9 @@ pub struct BackupIdentity {
     pub dbname: String,
     /// Tables in the backup.
     pub tables: Vec<String>,
+    /// The backup taken after the accident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Box<BackupIdentity>>,
 }
 
 impl BackupIdentity {
@@ -56,7 +59,14 @@ impl BackupIdentity {
             dumped_at: contents.dumped_at.clone(),
             dbname: contents.dbname.clone(),
             tables: contents.tables.keys().map(ToString::to_string).collect(),
+            after: None,
         }
+    }
+
+    /// With the backup taken after the accident.
+    #[must_use]
+    pub fn with_after(self, after: Option<Self>) -> Self {
+        Self { after: after.map(Box::new), ..self }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The case directory, and the stages one after the other: each reads what the stage before left and leaves its own, so
 //! that each can be run alone, looked at, repeated and resumed. Only here are stages called.
 
+mod bracket;
 mod convoys;
 mod discover;
 mod doctor;

@@ -161,6 +161,7 @@ fn reported_row(row: DiffRow, show_values: bool) -> ReportedRow {
     let values = |name: &Ident| BothValues {
         backup: text(&row.backup, name),
         live: row.live.as_ref().and_then(|live| text(live, name)),
+        after: row.after.as_ref().map(|after| text(after, name)),
     };
     let column =
         |name: &Ident| ReportedColumn { name: name.to_string(), values: show_values.then(|| values(name)) };

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::bracket;
 use super::layout::{BackupIdentity, Layout};
 use super::planning::{self, Checks};
 use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
@@ -17,7 +18,7 @@ use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ReadSession, ServerIdentity};
 use crate::plan::sha256_hex;
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Recipe, Selection};
+use crate::recipe::{BackupLocation, Recipe};
 use crate::scratch::Scratch;
 use crate::staging::{Manifest, StagingFormat};
 
@@ -29,6 +30,7 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// A case that this run has to itself, and the backup that it is made from.
 pub(super) struct Opened {
     pub(super) backup: Arc<Backup>,
+    after: Option<Arc<Backup>>,
     pub(super) layout: Layout,
     /// The recipe as rows are chosen by it, and what was found out for that.
     pub(super) recipe: Recipe,
@@ -40,9 +42,11 @@ pub(super) struct Opened {
 pub(super) fn open(options: &RecoverOptions) -> Result<Opened, Error> {
     refuse_what_is_missing(&options.recipe)?;
     let backup = Arc::new(Backup::open(&options.backup)?);
+    let after = bracket::open(&options.recipe, &backup)?;
     let layout = Layout::at(&options.case_dir);
     let lock = layout.open_for(&options.recipe.to_toml()?)?;
-    Ok(Opened { backup, layout, recipe: options.recipe.clone(), notes: Vec::new(), _lock: lock })
+    let recipe = options.recipe.clone();
+    Ok(Opened { backup, after, layout, recipe, notes: Vec::new(), _lock: lock })
 }
 
 /// Ends a thread that is told so by a token when whoever waits for it goes away.
@@ -61,15 +65,19 @@ pub(super) async fn extract(
     live: Option<&ServerIdentity>,
     context: &Context,
 ) -> Result<ExtractSummary, Error> {
-    let Opened { backup, layout, .. } = opened;
+    let Opened { backup, after, layout, .. } = opened;
     // The manifest first: should this run end here, staging must not look whole.
     layout.forget(&[layout.staging().join(MANIFEST), layout.backup()])?;
     layout.forget(&layout.results_of_staging())?;
     layout.clear_directory(&layout.staging())?;
     let stop = StopOnDrop(CancelToken::default());
     let digest = {
-        let (backup, progress, cancel) = (backup.clone(), context.progress.clone(), stop.0.clone());
-        tokio::task::spawn_blocking(move || backup.sha256(&*progress, &cancel))
+        let (backup, after) = (backup.clone(), after.clone());
+        let (progress, cancel) = (context.progress.clone(), stop.0.clone());
+        tokio::task::spawn_blocking(move || {
+            let digest = |backup: &Backup| backup.sha256(&*progress, &cancel);
+            Ok::<_, BackupError>((digest(&backup)?, after.as_deref().map(digest).transpose()?))
+        })
     };
     let clock = StepClock::new(context.progress.clone(), Step::Load);
     let progress: SharedProgress = clock.clone();
@@ -82,7 +90,8 @@ pub(super) async fn extract(
         progress.clone(),
         context.cancel.clone(),
     )
-    .await?;
+    .await?
+    .with_later(after.clone());
     let prepared = start.elapsed();
     let how = ExtractOptions { format: options.staging, time_limit: options.time_limit };
     let staging = layout.staging();
@@ -96,11 +105,15 @@ pub(super) async fn extract(
     let mut extracted = extracted?;
     removed?;
     extracted.notes.extend(opened.notes.iter().cloned());
-    let sha256 = tokio::select! {
+    let (sha256, after_sha256) = tokio::select! {
         sha256 = digest => sha256.map_err(CaseError::Thread)??,
         () = context.cancel.cancelled() => return Err(BackupError::Cancelled.into()),
     };
     let identity = BackupIdentity::of(&options.backup, backup.contents(), sha256);
+    let later = after.as_ref().zip(after_sha256).zip(options.recipe.backup.after.as_ref());
+    let identity = identity.with_after(later.map(|((after, sha256), from)| {
+        BackupIdentity::of(Path::new(&from.to_string()), after.contents(), sha256)
+    }));
     layout.write_json(&layout.backup(), &identity)?;
     store(layout, &extracted)?;
     Ok(ExtractSummary {
@@ -119,11 +132,12 @@ fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     if recipe.recover.iter().any(|entry| entry.misrouted_to.is_some()) {
         return refuse("misrouted_to");
     }
-    if recipe.recover.iter().any(|entry| matches!(entry.selection, Selection::Replay(_))) {
-        return refuse("replay");
+    let replays = recipe.recover.iter().any(|entry| recipe.replay_of(entry).is_some());
+    if replays && recipe.backup.after.is_some() {
+        return refuse("a replay beside a backup taken after the accident: both tell what it did, keep one");
     }
-    if recipe.backup.after.is_some() {
-        return refuse("a backup taken after the accident");
+    if matches!(recipe.backup.after, Some(BackupLocation::Url(_))) {
+        return refuse("a server as the backup taken after the accident");
     }
     if recipe.policy.recreate {
         return refuse("recreate = true");

@@ -2,6 +2,7 @@
 //! Pure.
 
 use super::DiffError;
+use super::aftermath::Teller;
 use super::drift::Fit;
 use crate::ident::Ident;
 use crate::recipe::{Kind, Recipe, Recover};
@@ -21,6 +22,8 @@ pub struct Charge<'a> {
     pub damaged: Option<&'a str>,
     /// Expression over live's row that gives the true owner; without one the backup's value is the truth.
     pub owner_from: Option<&'a str>,
+    /// Who tells what the accident made of its rows; then only what live still holds of that is damage.
+    pub teller: Option<Teller>,
     /// Are its rows looked for in live, and so in every row of the table?
     pub in_live: bool,
 }
@@ -57,8 +60,27 @@ fn charge<'a>(
         named: !named.is_empty(),
         damaged: entry.damaged.as_deref(),
         owner_from: entry.owner_from.as_deref(),
+        teller: teller_of(recipe, entry).filter(|_| !entry.is_found_in_live()),
         in_live: entry.is_found_in_live(),
     })
+}
+
+/// Who tells what the accident made of the rows of an entry.
+fn teller_of(recipe: &Recipe, entry: &Recover) -> Option<Teller> {
+    match recipe.replay_of(entry) {
+        Some(number) => Some(Teller::Replay(number)),
+        None => recipe.backup.after.as_ref().map(|_| Teller::Bracket),
+    }
+}
+
+/// Who tells which rows were deleted.
+pub fn tellers_of_deletions(recipe: &Recipe) -> Vec<Teller> {
+    let mut found: Vec<Teller> = recipe.backup.after.iter().map(|_| Teller::Bracket).collect();
+    let deleted = recipe.recover.iter().filter(|entry| entry.kind == Kind::Deleted);
+    found.extend(deleted.filter_map(|entry| recipe.replay_of(entry)).map(Teller::Replay));
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Where a column of the recipe is in live; it must be one that an update can set.

@@ -189,6 +189,7 @@ fn live_fit<'a>(table: &'a Table, moving: &BTreeSet<Ident>, recipe: &Recipe) -> 
         columns,
         key: Vec::new(),
         origin: None,
+        after: None,
         notes: Vec::new(),
         has_other_types: false,
     };

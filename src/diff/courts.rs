@@ -36,6 +36,7 @@ pub(super) async fn all<'a>(
             upwards,
             tombstones: tombstones.get(name),
             charges: charges::of(input.recipe, fit)?,
+            tellers: charges::tellers_of_deletions(input.recipe),
             leads_convoy: false,
             changed: input.recipe.policy.changed,
             recreated: input.recipe.policy.recreated,

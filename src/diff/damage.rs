@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DiffError;
+use super::aftermath::{Fate, Teller};
 use super::charges::Charge;
 use super::drift::Fit;
 use super::judge::Court;
 use super::lookup::{LiveRow, StagedRow, push_values};
 use super::origin::Origin;
+use super::verdict::Evidence;
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
 use crate::recipe::Kind;
@@ -26,6 +28,8 @@ pub struct Finding {
     pub kept: Vec<usize>,
     /// Why they are kept, where there is more to say.
     pub why_kept: Option<String>,
+    /// How it is known, where more than the recipe's condition says so.
+    pub evidence: Option<Evidence>,
     /// Columns that the recipe calls damaged by name: they say nothing about who a row is.
     pub named: Vec<usize>,
 }
@@ -75,6 +79,7 @@ pub async fn find(
         for (at, count) in counts {
             let finding = &mut found[at];
             finding.named.extend(charge.columns.iter().filter(|_| charge.named));
+            finding.evidence = finding.evidence.into_iter().chain(charge.teller.map(Teller::evidence)).min();
             let truths = match count {
                 Count::Damaged(truths) => truths,
                 Count::Kept(columns, why) => {
@@ -83,6 +88,10 @@ pub async fn find(
                     continue;
                 }
             };
+            // What the accident is known to have written says nothing about who a row is.
+            finding
+                .named
+                .extend(truths.iter().map(|(column, _)| *column).filter(|_| charge.teller.is_some()));
             finding.misrouted |= charge.kind == Kind::Misrouted;
             for (column, value) in truths {
                 let other = set_by.insert((at, column), charge);
@@ -128,15 +137,51 @@ async fn by_backup(
         let differs = charge.columns.iter().filter(|&&column| rows[at].fields[column] != live[column]);
         differs.map(|&column| (column, rows[at].fields[column].clone())).collect()
     };
-    let truths: BTreeMap<usize, Vec<Truth>> =
-        present.into_iter().map(|at| (at, untrue(at))).filter(|(_, truths)| !truths.is_empty()).collect();
+    let mut truths: BTreeMap<usize, Vec<Truth>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for at in present {
+        let Some(live) = &live[at] else { continue };
+        let (damaged, kept) = split(charge, rows[at], live, untrue(at));
+        found.extend(kept.map(|kept| (at, kept)));
+        if !damaged.is_empty() {
+            truths.insert(at, damaged);
+        }
+    }
     let asked: Vec<usize> = truths.keys().copied().collect();
     let damaged = damaged(session, fit, charge, rows, &asked).await?;
     let count = |(at, truths): (usize, Vec<Truth>)| {
         let columns = || truths.iter().map(|(column, _)| *column).collect();
         (at, if damaged.contains(&at) { Count::Damaged(truths) } else { Count::Kept(columns(), None) })
     };
-    Ok(truths.into_iter().map(count).collect())
+    found.extend(truths.into_iter().map(count));
+    Ok(found)
+}
+
+/// Parts the columns in which live does not hold the truth into those that the accident left so and those that somebody
+/// changed since. Where nothing tells, all of them may be damage.
+fn split(
+    charge: &Charge<'_>,
+    row: &StagedRow,
+    live: &[Box<[u8]>],
+    untrue: Vec<Truth>,
+) -> (Vec<Truth>, Option<Count>) {
+    let Some(teller) = charge.teller else { return (untrue, None) };
+    let fate = row.aftermath.by(teller);
+    let is_damage = |(column, _): &Truth| match fate {
+        Some(Fate::Stayed(changed)) => changed.get(column).is_some_and(|after| *after == live[*column]),
+        _ => false,
+    };
+    let (damaged, kept): (Vec<Truth>, Vec<Truth>) = untrue.into_iter().partition(is_damage);
+    if kept.is_empty() {
+        return (damaged, None);
+    }
+    let why = match fate {
+        Some(Fate::Stayed(_)) => "live does not hold what the accident left: it was changed since",
+        Some(Fate::Gone) => "the accident deleted it: it was made again since",
+        None => "nothing tells what the accident made of it",
+    };
+    let columns = kept.into_iter().map(|(column, _)| column).collect();
+    (damaged, Some(Count::Kept(columns, Some(why.to_owned()))))
 }
 
 /// The truth is what the path through live's rows gives.
@@ -159,7 +204,9 @@ async fn by_path(
             let why = "owner_from gives no owner for it".to_owned();
             found.push((at, Count::Kept(vec![column], Some(why))));
         } else if owner != live[column] {
-            found.push((at, Count::Damaged(vec![(column, owner)])));
+            let (damaged, kept) = split(charge, rows[at], live, vec![(column, owner)]);
+            found.extend(kept.map(|kept| (at, kept)));
+            found.extend((!damaged.is_empty()).then_some((at, Count::Damaged(damaged))));
         }
     }
     Ok(found)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::DiffError;
 use crate::catalog::{Column, Table};
-use crate::extract::ORIGIN_COLUMN;
+use crate::extract::{AFTER_COLUMN, ORIGIN_COLUMN};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{ColumnMap, nearest};
 use crate::staging::StagedTable;
@@ -20,6 +20,8 @@ pub struct Fit<'a> {
     pub key: Vec<usize>,
     /// Position in the staged row of the origin, where there is one.
     pub origin: Option<usize>,
+    /// Position in the staged row of what the accident made of it, where something tells.
+    pub after: Option<usize>,
     /// What a person should know about the difference in structure.
     pub notes: Vec<String>,
     /// Is a column's type another than in the backup?
@@ -64,6 +66,7 @@ pub fn fit<'a>(
         columns: Vec::new(),
         key: Vec::new(),
         origin: None,
+        after: None,
         notes: Vec::new(),
         has_other_types: false,
     };
@@ -72,6 +75,10 @@ pub fn fit<'a>(
     for (position, column) in staged.columns.iter().enumerate() {
         if column.name.as_str() == ORIGIN_COLUMN {
             found.origin = Some(position);
+            continue;
+        }
+        if column.name.as_str() == AFTER_COLUMN {
+            found.after = Some(position);
             continue;
         }
         if map.ignore.contains(&column.name) {

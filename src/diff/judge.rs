@@ -1,6 +1,7 @@
 //! One row, one verdict. Decides from the staged row, live's row of the same key and what is known of the parents; asks
 //! no server. Pure.
 
+use super::aftermath::{Fate, Teller};
 use super::blocked::Parents;
 use super::charges::Charge;
 use super::damage::Finding;
@@ -81,6 +82,8 @@ pub struct Court<'a> {
     pub tombstones: Option<&'a Tombstones>,
     /// What the recipe's entries say about damage in rows that are in live.
     pub charges: Vec<Charge<'a>>,
+    /// Who tells which rows the accident deleted, the strongest first.
+    pub tellers: Vec<Teller>,
     /// Do rows of other tables move with damaged ones of this?
     pub leads_convoy: bool,
     /// What is done with changed rows.
@@ -95,6 +98,30 @@ impl Court<'_> {
     /// The verdict, before live's constraints are asked about rows to insert. `refers` tells for each of `upwards`
     /// whether its condition holds for the row.
     pub fn judge(
+        &self,
+        row: &StagedRow,
+        live: Option<&[Box<[u8]>]>,
+        refers: &[bool],
+        parents: &Parents,
+        finding: Finding,
+    ) -> Judgement {
+        let charged = finding.evidence;
+        let judged = self.judge_by_origin(row, live, refers, parents, finding);
+        let proof = match judged.evidence {
+            Evidence::Needed => None,
+            _ => charged.or_else(|| self.told(row).map(|(teller, _)| teller.evidence())),
+        };
+        Judgement { evidence: proof.unwrap_or(judged.evidence), ..judged }
+    }
+
+    /// What became of the row in the accident, where something tells which rows it deleted; that it is gone counts most.
+    fn told<'r>(&self, row: &'r StagedRow) -> Option<(Teller, &'r Fate)> {
+        let mut all = self.tellers.iter().filter_map(|teller| Some((*teller, row.aftermath.by(*teller)?)));
+        let first = all.clone().next();
+        all.find(|(_, fate)| **fate == Fate::Gone).or(first)
+    }
+
+    fn judge_by_origin(
         &self,
         row: &StagedRow,
         live: Option<&[Box<[u8]>]>,
@@ -120,7 +147,21 @@ impl Court<'_> {
                 let reason = "an entry of kind \"deleted\" would bring it back".to_owned();
                 Judgement { blocks: true, reason, ..still(Verdict::Lost, evidence) }
             }
+            None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
+                let reason = "the accident left it: it was deleted afterwards".to_owned();
+                Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) }
+            }
             None => self.judge_absent(row, refers, parents, evidence),
+        }
+    }
+
+    /// Was the row still there after the accident? What another entry selects by its predicate is its own affair, whatever
+    /// a replay leaves.
+    fn outlived(&self, row: &StagedRow, origin: &Origin<'_>) -> bool {
+        match self.told(row) {
+            Some((Teller::Bracket, Fate::Stayed(_))) => true,
+            Some((Teller::Replay(_), Fate::Stayed(_))) => origin.entries.is_empty(),
+            _ => false,
         }
     }
 
@@ -352,15 +393,19 @@ impl Court<'_> {
         if self.links == Links::Leave {
             return cut;
         }
-        let cutting =
-            self.upwards.iter().zip(refers).filter(|(_, refers)| **refers).map(|(upward, _)| upward);
-        for upward in cutting {
+        let told = self.told(row).map(|(_, fate)| fate);
+        for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
             let Some(key) = row.key(&upward.columns) else { continue };
             // A reference that nobody enforces still names the row that was lost.
             let dangles = row.is_repointed(&upward.columns)
                 && upward.columns.iter().all(|at| live[*at] == *row.was.get(at).unwrap_or(&row.fields[*at]));
             if dangles {
                 cut.extend(upward.columns.iter().filter(|at| row.was.contains_key(at)));
+                continue;
+            }
+            if let Some(fate) = told {
+                cut.extend(cut_in_accident(row, live, fate, upward, parents));
+                continue;
             }
             if !upward.fk.cuts_link() {
                 continue;
@@ -376,6 +421,26 @@ impl Court<'_> {
         cut.dedup();
         cut
     }
+}
+
+/// Columns of a link that the accident emptied, whoever did it, and that live still holds as it left them.
+fn cut_in_accident(
+    row: &StagedRow,
+    live: &[Box<[u8]>],
+    fate: &Fate,
+    upward: &Upward<'_>,
+    parents: &Parents,
+) -> Vec<usize> {
+    let Fate::Stayed(changed) = fate else { return Vec::new() };
+    let found: Vec<usize> = upward
+        .columns
+        .iter()
+        .copied()
+        .filter(|at| changed.get(at).is_some_and(|after| *after == live[*at] && *after != row.fields[*at]))
+        .collect();
+    let as_left = upward.columns.iter().all(|at| found.contains(at) || row.fields[*at] == live[*at]);
+    let key = row.key(&upward.columns).filter(|_| as_left && !found.is_empty());
+    if key.is_some_and(|key| parents.is_recovered(upward.fk, &key)) { found } else { Vec::new() }
 }
 
 fn still(verdict: Verdict, evidence: Evidence) -> Judgement {

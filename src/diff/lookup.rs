@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::DiffError;
+use super::aftermath::Aftermath;
 use super::drift::Fit;
 use crate::catalog::Table;
 use crate::ident::Ident;
@@ -29,6 +30,8 @@ pub struct StagedRow {
     pub origin: String,
     /// What stood in the backup where `fields` now names another parent, by position.
     pub was: BTreeMap<usize, RawKey>,
+    /// What the accident made of it, where something tells.
+    pub aftermath: Aftermath,
 }
 
 impl StagedRow {
@@ -37,12 +40,14 @@ impl StagedRow {
         let all: Vec<&[u8]> = fields(row).collect();
         let field = |at: usize| all.get(at).copied().unwrap_or(b"\\N");
         let origin = fit.origin.map_or(String::new(), |at| text(field(at)).unwrap_or_default());
-        Self::of(fit.columns.iter().map(|column| field(column.staged).into()).collect(), origin)
+        let aftermath = fit.after.map_or_else(Aftermath::default, |at| Aftermath::parse(field(at), fit));
+        let fields = fit.columns.iter().map(|column| field(column.staged).into()).collect();
+        Self { aftermath, ..Self::of(fields, origin) }
     }
 
     /// A row as it is.
     pub fn of(fields: RawRow, origin: String) -> Self {
-        Self { fields, origin, was: BTreeMap::new() }
+        Self { fields, origin, was: BTreeMap::new(), aftermath: Aftermath::default() }
     }
 
     /// A row of which only the key is known: raw fields joined by tabs, in the order of the fit's key.

@@ -1,5 +1,6 @@
 //! Holds staging against live and gives each row one verdict. Only reads live, in one snapshot.
 
+mod aftermath;
 mod blocked;
 mod charges;
 mod conditions;
@@ -202,7 +203,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
         convoys.extend(convoy::of(court, &fits, &live, input.recipe)?.map(|convoy| (table.clone(), convoy)));
     }
     let scene = Scene { input, session, courts: &courts, convoys: &convoys };
-    let charged = courts.values().any(|court| !court.charges.is_empty());
+    let charged = courts.values().any(|court| !court.charges.is_empty() || !court.tellers.is_empty());
     let repoints = input.recipe.policy.recreated == Recreated::Repoint;
     let asks = |upward: &Upward<'_>| {
         if charged || repoints || upward.verify || upward.fk.cuts_link() {
@@ -406,6 +407,13 @@ async fn finish(
                 "{} rows of {table} that the recipe calls damaged are not in live: an entry of kind \"deleted\" would \
                  bring them back",
                 tally.gone
+            ));
+        }
+        if tally.beside > 0 {
+            diffed.notes.push(format!(
+                "{} rows of {table} that are set right keep values that differ from the backup and that the accident did not \
+                 leave (rowback_reason in the diff file)",
+                tally.beside
             ));
         }
         let repointed = tally.actions.get(&RowAction::Repoint).copied().unwrap_or(0);

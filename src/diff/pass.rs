@@ -44,6 +44,8 @@ pub struct Tally {
     pub highest: BTreeMap<Ident, i64>,
     /// Rows that are only looked at for damage and are not in live.
     pub gone: u64,
+    /// Damaged rows that keep other values that differ.
+    pub beside: u64,
     /// Lost parents that only others need.
     pub lost_parents: u64,
     /// Did the parents' book learn something about this table?
@@ -403,8 +405,10 @@ fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed:
     *tally.verdicts.entry(judgement.verdict).or_default() += 1;
     *tally.actions.entry(judgement.action).or_default() += 1;
     tally.lost_parents += u64::from(only_needed);
-    let only_charged = judgement.evidence == Evidence::Predicate && !judgement.comes_back;
-    tally.gone += u64::from(judgement.verdict == Verdict::Lost && only_charged);
+    let stays_out = judgement.action == RowAction::None && judgement.evidence != Evidence::Needed;
+    tally.gone += u64::from(judgement.verdict == Verdict::Lost && stays_out && !judgement.comes_back);
+    let repaired = matches!(judgement.verdict, Verdict::Damaged | Verdict::Misrouted);
+    tally.beside += u64::from(repaired && judgement.evidence.is_told() && !judgement.reason.is_empty());
     if judgement.verdict.is_conflict() && judgement.action != RowAction::None {
         *tally.by_policy.entry(judgement.verdict).or_default() += 1;
     }

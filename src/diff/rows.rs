@@ -19,7 +19,7 @@ use crate::staging::{
 use crate::value::BaseType;
 use crate::value::copy_text::{fields, push_field};
 
-const OWN_COLUMNS: [&str; 7] = [
+const OWN_COLUMNS: [&str; 8] = [
     "rowback_verdict",
     "rowback_action",
     "rowback_evidence",
@@ -27,6 +27,7 @@ const OWN_COLUMNS: [&str; 7] = [
     "rowback_columns",
     "rowback_backup",
     "rowback_live",
+    "rowback_after",
 ];
 
 /// Writes a diff file.
@@ -37,7 +38,7 @@ pub struct DiffWriter {
 
 impl DiffWriter {
     /// `<dir>/<schema>.<table>.parquet`: the key, then verdict, action, evidence, reason, the columns concerned, and the
-    /// backup's and live's values of them as JSON.
+    /// backup's and live's values of them as JSON, with those that the accident left where something tells.
     pub fn create(dir: &Path, fit: &Fit<'_>, format: StagingFormat) -> Result<Self, DiffError> {
         let table = diff_table(fit);
         Ok(Self { writer: StagingWriter::create(dir, format, &table, &BTreeSet::new())?, row: Vec::new() })
@@ -107,6 +108,11 @@ impl DiffWriter {
         for (column, value) in &judgement.truth {
             truth[*column].clone_from(value);
         }
+        let after = row.aftermath.shown().and_then(|fate| {
+            (0..row.fields.len())
+                .map(|at| fate.value(&row.fields, at).map(Box::from))
+                .collect::<Option<Vec<_>>>()
+        });
         let own = [
             Some(judgement.verdict.word().to_owned()),
             Some(judgement.action.word().to_owned()),
@@ -115,6 +121,7 @@ impl DiffWriter {
             Some(Value::from(names).to_string()),
             Some(values(&truth)),
             live.map(values),
+            after.map(|after| values(&after)),
         ];
         for value in &own {
             push_field(&mut self.row, false, value.as_deref().map(str::as_bytes));
@@ -169,6 +176,8 @@ pub struct DiffRow {
     pub backup: Map<String, Value>,
     /// Live's values of these columns; `None` when the row is not in live.
     pub live: Option<Map<String, Value>>,
+    /// What the accident left in these columns; `None` when nothing tells, or when it deleted the row.
+    pub after: Option<Map<String, Value>>,
 }
 
 /// Reads a diff file.
@@ -198,8 +207,8 @@ impl DiffReader {
 
     fn parse(&self, mut values: Vec<Option<String>>) -> Option<DiffRow> {
         let own = values.split_off(self.keys);
-        let [verdict, action, evidence, reason, columns, backup, live] =
-            <[Option<String>; 7]>::try_from(own).ok()?;
+        let [verdict, action, evidence, reason, columns, backup, live, after] =
+            <[Option<String>; 8]>::try_from(own).ok()?;
         let object = |text: String| serde_json::from_str::<Map<String, Value>>(&text).ok();
         Some(DiffRow {
             key: values.into_iter().map(Option::unwrap_or_default).collect(),
@@ -210,6 +219,10 @@ impl DiffReader {
             columns: serde_json::from_str(&columns?).ok()?,
             backup: object(backup?)?,
             live: match live {
+                Some(text) => Some(object(text)?),
+                None => None,
+            },
+            after: match after {
                 Some(text) => Some(object(text)?),
                 None => None,
             },

@@ -124,6 +124,10 @@ impl RowAction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
+    /// The statement that did it was run again in scratch, and took or changed it.
+    Replay,
+    /// A backup taken after the accident tells.
+    Bracket,
     /// It hangs on a row that was taken.
     Cascade,
     /// The operator's predicate says so.
@@ -133,9 +137,16 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// Does something tell what the accident left, beyond what the recipe says?
+    pub fn is_told(self) -> bool {
+        matches!(self, Self::Replay | Self::Bracket)
+    }
+
     /// As it is written in diff files and reports.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Replay => "replay",
+            Self::Bracket => "bracket",
             Self::Cascade => "cascade",
             Self::Predicate => "predicate",
             Self::Needed => "needed",

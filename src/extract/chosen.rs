@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExtractError;
+use super::aftermath::{BRACKET, told_name};
 use crate::catalog::{Catalog, ForeignKey, Table};
 use crate::ident::TableName;
 use crate::pg::ScratchSession;
+use crate::scratch::Scratch;
 use crate::sql::literal::literal;
 
 /// The family of rows that are only parents of chosen ones; real families count from 0.
@@ -44,11 +46,16 @@ pub(super) struct Chosen<'a> {
     pub session: &'a ScratchSession,
     pub catalog: &'a Catalog,
     made: BTreeSet<TableName>,
+    /// Tables of which something tells what the accident made of their rows.
+    pub told: BTreeSet<TableName>,
+    /// Is it a backup taken after the accident? Then only rows that were gone by then are followed to their children.
+    pub bracketed: bool,
 }
 
 impl<'a> Chosen<'a> {
     /// No rows yet.
-    pub async fn start(session: &'a ScratchSession, catalog: &'a Catalog) -> Result<Self, ExtractError> {
+    pub async fn start(scratch: &'a Scratch, catalog: &'a Catalog) -> Result<Self, ExtractError> {
+        let session = scratch.session();
         session
             .execute(
                 "preparing extraction",
@@ -67,7 +74,8 @@ impl<'a> Chosen<'a> {
             let insert = format!("insert into rowback.origins values {}", values.join(", "));
             session.execute("preparing extraction", &insert).await?;
         }
-        Ok(Self { session, catalog, made: BTreeSet::new() })
+        let bracketed = scratch.has_later();
+        Ok(Self { session, catalog, made: BTreeSet::new(), told: BTreeSet::new(), bracketed })
     }
 
     /// Tables that have chosen rows, or may have.
@@ -106,10 +114,19 @@ impl<'a> Chosen<'a> {
         let (parent_side, child_side) =
             (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
         let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
+        let gone = if self.bracketed && self.told.contains(&fk.parent) {
+            format!(
+                "join {} as a on a.rowback_tab = p.tableoid and a.rowback_place = p.ctid and a.rowback_teller = {BRACKET} \
+                 and a.rowback_gone\n",
+                told_name(parent)
+            )
+        } else {
+            String::new()
+        };
         let insert = format!(
             "insert into {child_side} (tab, place, family, origin)\n\
              select distinct c.rowback_tab, c.rowback_place, {family}::int2, {}\n\
-             from {} as c\njoin {} as p on {}\njoin {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid\n\
+             from {} as c\njoin {} as p on {}\njoin {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid\n{gone}\
              where h.family = {family} and h.n > {since}\non conflict do nothing",
             Reason::Child(at).number(),
             child_source(fk, child),

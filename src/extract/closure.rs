@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bracket::{self, Extent};
 use super::chosen::{CHARGED, Chosen, join_condition, number};
 use super::{ExtractError, Following, cyclic, keys};
 use crate::catalog::graph::{Component, parents_first};
 use crate::catalog::{ForeignKey, quoted_list};
 use crate::ident::TableName;
+use crate::recipe::Recipe;
 use crate::scratch::choice::{Choice, KeyMatch, Wish};
 use crate::scratch::{Request, Scratch};
 
@@ -18,6 +20,7 @@ pub(super) async fn descend(
     following: &Following,
     roots: &BTreeSet<TableName>,
     family: i16,
+    (recipe, notes): (&Recipe, &mut Vec<String>),
 ) -> Result<(), ExtractError> {
     let catalog = chosen.catalog;
     let followed: Vec<(u16, &ForeignKey)> =
@@ -40,29 +43,43 @@ pub(super) async fn descend(
         }
         scratch.load_all(requests).await?;
         for component in &side_by_side {
-            add_all_children(chosen, component, &incoming(component), family, &mut done).await?;
+            let incoming = incoming(component);
+            let tell = Teller { scratch, recipe, cyclic: component.cyclic };
+            add_all_children(chosen, &incoming, family, &mut done, (&tell, &mut *notes)).await?;
         }
     }
     Ok(())
 }
 
+/// What a backup taken after the accident needs to tell about parents.
+struct Teller<'a> {
+    scratch: &'a Scratch,
+    recipe: &'a Recipe,
+    cyclic: bool,
+}
+
 async fn add_all_children(
     chosen: &mut Chosen<'_>,
-    component: &Component,
     incoming: &[(u16, &ForeignKey)],
     family: i16,
     done: &mut BTreeMap<u16, i64>,
+    (teller, notes): (&Teller<'_>, &mut Vec<String>),
 ) -> Result<(), ExtractError> {
     loop {
         let mut added = 0;
         for (at, fk) in incoming {
+            if chosen.bracketed {
+                let extent = if teller.cyclic { Extent::Whole } else { Extent::Chosen };
+                let from = (teller.scratch, teller.recipe);
+                bracket::tell(chosen, from, &fk.parent, extent, notes).await?;
+            }
             let last = chosen.last_number(&fk.parent).await?;
             let since = done.insert(*at, last).unwrap_or(0);
             if last > since {
                 added += chosen.add_children(*at, fk, family, since).await?;
             }
         }
-        if added == 0 || !component.cyclic {
+        if added == 0 || !teller.cyclic {
             return Ok(());
         }
     }

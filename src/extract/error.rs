@@ -78,11 +78,31 @@ pub enum ExtractError {
         /// Number of nulls and of values that occur more than once.
         bad: u64,
     },
-    /// A feature of the recipe that this version does not have.
-    #[error("this version of rowback does not do {what}")]
-    NotInThisVersion {
-        /// The feature.
-        what: &'static str,
+    /// The backup taken after the accident lacks a column of the key.
+    #[error("the backup taken after the accident has no column \"{column}\" in \"{table}\"")]
+    LaterWithoutKey {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: Ident,
+    },
+    /// The statement of a replay failed, or ran for too long.
+    #[error("the replay for \"{table}\" {}", if matches!(**source, PgError::TimedOut { .. }) { "ran for too long" } else { "failed" })]
+    Replay {
+        /// The table of the entry.
+        table: TableName,
+        /// What PostgreSQL says.
+        source: Box<PgError>,
+    },
+    /// The statement of a replay ran and did nothing of the kind to the table.
+    #[error("the replay {did} no row of \"{table}\"")]
+    ReplayTouchesNothing {
+        /// The table of the entry.
+        table: TableName,
+        /// `deletes` or `changes`.
+        did: &'static str,
+        /// What it did instead, table by table.
+        instead: Vec<String>,
     },
     /// Scratch.
     #[error(transparent)]
@@ -150,7 +170,11 @@ impl Explain for ExtractError {
             Self::NothingMatches { .. } => "predicate-matches-nothing",
             Self::NoKey { .. } => "no-key",
             Self::KeyNotUnique { .. } => "key-not-unique",
-            Self::NotInThisVersion { .. } => "not-in-this-version",
+            Self::LaterWithoutKey { .. } => "after-without-key",
+            Self::Replay { source, .. } if matches!(**source, PgError::TimedOut { .. }) => "replay-timeout",
+            Self::Replay { source, .. } if ends_transaction(source) => "replay-ends-transaction",
+            Self::Replay { .. } => "replay-failed",
+            Self::ReplayTouchesNothing { .. } => "replay-touches-nothing",
             Self::Scratch(source) => source.code(),
             Self::Staging(source) => source.code(),
             Self::Pg(source) => source.code(),
@@ -160,7 +184,9 @@ impl Explain for ExtractError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoKey { .. } | Self::KeyNotUnique { .. } => Kind::Refused,
-            Self::NothingMatches { .. } => Kind::Input,
+            Self::NothingMatches { .. }
+            | Self::ReplayTouchesNothing { .. }
+            | Self::LaterWithoutKey { .. } => Kind::Input,
             Self::Scratch(source) => source.kind(),
             Self::Staging(source) => source.kind(),
             Self::Pg(source) => source.kind(),
@@ -194,7 +220,14 @@ impl Explain for ExtractError {
             Self::KeyNotUnique { bad, .. } => {
                 vec![format!("keys that are null or occur more than once in the backup: {bad}")]
             }
-            Self::NotInThisVersion { .. } => Vec::new(),
+            Self::LaterWithoutKey { .. } => vec!["rows are found by their key in both backups".into()],
+            Self::Replay { source, .. } => {
+                source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
+            }
+            Self::ReplayTouchesNothing { instead, .. } if instead.is_empty() => {
+                vec!["over the backup's rows it touches nothing at all".into()]
+            }
+            Self::ReplayTouchesNothing { instead, .. } => instead.clone(),
             Self::Scratch(source) => source.causes(),
             Self::Staging(source) => source.causes(),
             Self::Pg(source) => source.causes(),
@@ -203,6 +236,7 @@ impl Explain for ExtractError {
 
     fn hint(&self) -> String {
         let nothing = "Live was not changed.";
+        let rolled_back = "It ran in scratch, which is gone; live was not changed.";
         match self {
             Self::UnknownTable { nearest: Some(name), .. }
             | Self::UnknownColumn { nearest: Some(name), .. } => {
@@ -231,10 +265,33 @@ impl Explain for ExtractError {
                 "Name columns that are unique in the recipe: `key = [\"…\"]` under `[columns.\"{table}\"]`, or leave the table out with `children = [...]`. {nothing}"
             ),
             Self::KeyNotUnique { .. } => format!("Name other columns in `key = [...]`. {nothing}"),
-            Self::NotInThisVersion { .. } => format!("Leave it out of the recipe. {nothing}"),
+            Self::LaterWithoutKey { .. } => format!("Leave `after` out of [backup]. {nothing}"),
+            Self::Replay { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
+                format!(
+                    "Give it more time with `--time-limit`, or say what it did in a `where`. {rolled_back}"
+                )
+            }
+            Self::Replay { source, .. } if ends_transaction(source) => {
+                format!(
+                    "Leave BEGIN, COMMIT, ROLLBACK and SAVEPOINT out of it: a replay is one transaction, which is always rolled back. {rolled_back}"
+                )
+            }
+            Self::Replay { .. } => {
+                format!("Correct the statement, or say what it did in a `where`. {rolled_back}")
+            }
+            Self::ReplayTouchesNothing { .. } => format!(
+                "Is it the right statement and the right backup, and `table` the table that was hit first? {rolled_back}"
+            ),
             Self::Scratch(source) => source.hint(),
             Self::Staging(source) => source.hint(),
             Self::Pg(source) => source.hint(),
         }
     }
+}
+
+/// Did the statement try to end its own transaction? PostgreSQL refuses that inside of a function call.
+fn ends_transaction(error: &PgError) -> bool {
+    let refused = |message: &str| message.contains("transaction commands");
+    error.sqlstate() == Some("2D000")
+        || (error.sqlstate() == Some("0A000") && error.db().is_some_and(|db| refused(&db.message)))
 }

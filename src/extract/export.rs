@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::aftermath::{Joiner, told_name};
 use super::chosen::{Chosen, FIRST_FOLLOWED, number, side_name};
-use super::{ExtractError, KeyColumns, ORIGIN_COLUMN};
+use super::{AFTER_COLUMN, ExtractError, KeyColumns, ORIGIN_COLUMN};
 use crate::catalog::{Table, quoted_list};
 use crate::ident::Ident;
 use crate::progress::{SharedProgress, Step};
@@ -63,10 +64,12 @@ pub(super) async fn stage_table(
     (selecting, format): (Selecting, StagingFormat),
     progress: &SharedProgress,
 ) -> Result<StagedFile, ExtractError> {
-    let staged = staged_table(table, key);
+    let is_told = chosen.told.contains(&table.name);
+    let staged = staged_table(table, key, is_told);
+    let (told, join, then_by) = if is_told { told_sql(table) } else { Default::default() };
     let sql = format!(
-        "copy (select {}, concat_ws(' ', 'predicate ' || h.entries, g.origin) from {} as t join ({}) as h \
-         on h.tab = t.tableoid and h.place = t.ctid left join rowback.origins as g on g.id = h.followed order by {}) to stdout",
+        "copy (select {}, concat_ws(' ', 'predicate ' || h.entries, g.origin){told} from {} as t join ({}) as h \
+         on h.tab = t.tableoid and h.place = t.ctid left join rowback.origins as g on g.id = h.followed{join} order by {}{then_by}) to stdout",
         quoted_list("t.", table.column_names()),
         table.from_sql(),
         selecting.rows_sql(&side_name(table)),
@@ -77,20 +80,38 @@ pub(super) async fn stage_table(
         let mut writer = StagingWriter::create(staging, format, &staged, &text_columns)?;
         let mut rows = chosen.session.copy_out("reading chosen rows", &sql).await?;
         let mut told = 0;
+        let mut joiner = Joiner::new(table);
         while let Some(row) = rows.next_row().await? {
-            writer.write_row(&row)?;
+            if is_told {
+                joiner.push(&row).map_or(Ok(()), |row| writer.write_row(&row))?;
+            } else {
+                writer.write_row(&row)?;
+            }
             told += 1;
             if told == ROWS_PER_NEWS {
                 progress.advance(Step::Extract, told);
                 told = 0;
             }
         }
+        joiner.take().map_or(Ok(()), |row| writer.write_row(&row))?;
         progress.advance(Step::Extract, told);
         match writer.finish()? {
             Finished::Written(file) => return Ok(file),
             Finished::Demote(columns) => text_columns.extend(columns),
         }
     }
+}
+
+/// What is told about each row: more to select, where from, and the order in which one row's lines come.
+fn told_sql(table: &Table) -> (String, String, &'static str) {
+    (
+        format!(", a.rowback_teller, a.rowback_gone, {}", quoted_list("a.", table.column_names())),
+        format!(
+            " left join {} as a on a.rowback_tab = t.tableoid and a.rowback_place = t.ctid",
+            told_name(table)
+        ),
+        ", a.rowback_teller",
+    )
 }
 
 /// By key; texts by their bytes, so that the order is the same on every machine.
@@ -106,7 +127,7 @@ fn ordered_by(table: &Table, key: &KeyColumns) -> String {
     by.collect::<Vec<_>>().join(", ")
 }
 
-fn staged_table(table: &Table, key: &KeyColumns) -> StagedTable {
+fn staged_table(table: &Table, key: &KeyColumns, is_told: bool) -> StagedTable {
     let mut columns: Vec<StagedColumn> = table
         .columns
         .iter()
@@ -116,11 +137,12 @@ fn staged_table(table: &Table, key: &KeyColumns) -> StagedTable {
             base_type: column.base_type,
         })
         .collect();
-    columns.push(StagedColumn {
-        name: Ident::from(ORIGIN_COLUMN),
+    let own = [Some(ORIGIN_COLUMN), is_told.then_some(AFTER_COLUMN)];
+    columns.extend(own.into_iter().flatten().map(|name| StagedColumn {
+        name: Ident::from(name),
         pg_type: "text".into(),
         base_type: BaseType::Text,
-    });
+    }));
     let key = key.iter().filter_map(|name| table.position(name)).collect();
     StagedTable { table: table.name.clone(), columns, key }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ExtractError;
 use crate::catalog::{Column, ForeignKey, Table};
+use crate::ident::Ident;
 use crate::pg::ScratchSession;
 use crate::scratch::Scratch;
 use crate::scratch::filter::Encoding;
@@ -80,6 +81,15 @@ pub(super) fn sort(
 pub(super) fn are_uuids(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
     let is_uuid = |column: Option<&Column>| column.is_some_and(|column| column.base_type == BaseType::Uuid);
     fk.columns.iter().all(|(left, right)| is_uuid(child.column(left)) && is_uuid(parent.column(right)))
+}
+
+/// How the keys of a table's own rows are kept; `None` where the text of a dump cannot decide them.
+pub(super) fn sort_of_key(table: &Table, key: &[Ident], encoding: Encoding) -> Option<KeySort> {
+    let columns: Vec<&Column> = key.iter().map(|name| table.column(name)).collect::<Option<_>>()?;
+    let one =
+        columns.iter().all(|column| has_one_text(column, encoding == Encoding::Utf8) && !column.generated);
+    let whole = matches!(columns[..], [column] if is_whole(column));
+    one.then_some(if whole { KeySort::Whole } else { KeySort::Text })
 }
 
 fn is_whole(column: &Column) -> bool {

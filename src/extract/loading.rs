@@ -36,7 +36,9 @@ pub(super) async fn load_selected(
     notes: &mut Vec<String>,
 ) -> Result<(), ExtractError> {
     let mut wanted: BTreeMap<TableName, Wanted> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.reads_backup()) {
+    let with_predicate =
+        |entry: &&Entry<'_>| entry.reads_backup() && !matches!(entry.selected, Selected::Replay(_));
+    for entry in entries.iter().filter(with_predicate) {
         let reads = selection::analyze(scratch.session(), catalog, entry.table, &entry.selected).await?;
         let mut beside = reads.tables;
         let own = &entry.table.name;
@@ -98,7 +100,7 @@ fn want(wanted: &mut BTreeMap<TableName, Wanted>, table: &TableName, found: Resu
 
 fn why_not_alone(entry: &Entry<'_>) -> &'static str {
     match entry.selected {
-        Selected::Everything => "every row is asked for",
+        Selected::Everything | Selected::Replay(_) => "every row is asked for",
         Selected::Query(_) => "a query may read the whole table",
         Selected::Where(_) => "the predicate may need other rows of its table",
     }

@@ -1,6 +1,8 @@
 //! Chooses rows in scratch and stages them: what the recipe selects, everything that hangs on it, and the parents that
 //! it needs. Reads the backup only; live is not asked.
 
+mod aftermath;
+mod bracket;
 mod chosen;
 mod closure;
 mod cyclic;
@@ -9,6 +11,8 @@ mod error;
 mod export;
 mod keys;
 mod loading;
+mod reach;
+mod replay;
 mod resolve;
 mod selection;
 
@@ -22,6 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::chosen::Chosen;
+use self::replay::Replays;
 use crate::catalog::{Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
 use crate::progress::{SharedProgress, Step};
@@ -34,6 +39,11 @@ use crate::staging::{StagedFile, StagingFormat};
 /// Name of the column that staging adds to a table's own: why the row is staged. `predicate 0,2` names the entries of the
 /// recipe that select it, counted from 0; then, or alone, `cascade <foreign key>` or `parent <foreign key>`.
 pub const ORIGIN_COLUMN: &str = "rowback_origin";
+
+/// Name of the column that staging adds where a replay or a backup taken after the accident tells what that made of the
+/// row: JSON with one member for each that tells (`bracket`, or `replay` and the number of the recipe's entry), `null` for a
+/// row that is gone, else the changed values by position of their column in the file, from 0.
+pub const AFTER_COLUMN: &str = "rowback_after";
 
 /// How extraction is done.
 #[derive(Debug, Clone)]
@@ -81,6 +91,8 @@ enum Selected {
     Everything,
     Where(String),
     Query(String),
+    /// Rows that a replay touches; the number of the first entry with that statement.
+    Replay(u16),
 }
 
 /// Which foreign keys are followed downwards.
@@ -140,9 +152,20 @@ pub async fn run(
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     let entries = entries(recipe, &catalog)?;
     let mut notes = Vec::new();
+    // What a replay reaches is asked while the tables are empty.
+    let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
     loading::load_selected(scratch, &catalog, recipe, &entries, &mut notes).await?;
-    let mut chosen = Chosen::start(scratch.session(), &catalog).await?;
-    let families = choose_all(&mut chosen, scratch, recipe, &entries, options).await?;
+    let mut chosen = Chosen::start(scratch, &catalog).await?;
+    let replays =
+        replay::run_all(&mut chosen, scratch, recipe, (&entries, &reached), options, &mut notes).await?;
+    let families =
+        choose_all(&mut chosen, scratch, recipe, (&entries, &replays), options, &mut notes).await?;
+    if chosen.bracketed {
+        for table in chosen.tables().clone() {
+            bracket::tell(&mut chosen, (scratch, recipe), &table, bracket::Extent::Chosen, &mut notes)
+                .await?;
+        }
+    }
     if recipe.policy.parents == crate::recipe::Parents::Missing {
         closure::ascend(&mut chosen, scratch).await?;
     }
@@ -174,13 +197,20 @@ fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>
                     .to_owned(),
             ),
             Selection::Everything => Selected::Everything,
-            Selection::Replay(_) => return Err(ExtractError::NotInThisVersion { what: "replay" }),
+            Selection::Replay(_) => Selected::Replay(recipe.replay_of(recover).unwrap_or(number)),
         };
-        let shares_table = recipe.recover.iter().filter(|other| other.table == recover.table).count() > 1;
+        let shares_table = shares_table(recipe, recover);
         let following = Following::of(&recover.children);
         found.push(Entry { number, recover, table, selected, following, shares_table });
     }
     Ok(found)
+}
+
+/// May a row be selected more than once? A replay selects rows of any table.
+fn shares_table(recipe: &Recipe, recover: &Recover) -> bool {
+    let is_replay = |entry: &Recover| matches!(entry.selection, Selection::Replay(_));
+    recipe.recover.iter().any(is_replay)
+        || recipe.recover.iter().filter(|other| other.table == recover.table).count() > 1
 }
 
 /// Deleted rows are followed to their children; entries that follow the same foreign keys are one family, and share one
@@ -189,8 +219,9 @@ async fn choose_all<'e>(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     recipe: &Recipe,
-    entries: &'e [Entry<'_>],
+    (entries, replays): (&'e [Entry<'_>], &Replays),
     options: &ExtractOptions,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<&'e Following>, ExtractError> {
     let deleted: Vec<&'e Entry<'_>> =
         entries.iter().filter(|entry| entry.recover.kind == Kind::Deleted).collect();
@@ -203,17 +234,25 @@ async fn choose_all<'e>(
     for (family, following) in (0i16..).zip(families.iter().copied()) {
         let mut roots = BTreeSet::new();
         for entry in deleted.iter().filter(|entry| &entry.following == following) {
-            choose(chosen, scratch, recipe, entry, family, options).await?;
             roots.insert(entry.recover.table.clone());
+            match &entry.selected {
+                Selected::Replay(number) => {
+                    roots.extend(replay::choose_gone(chosen, entry, &replays[number], family).await?);
+                }
+                _ => choose(chosen, scratch, recipe, entry, family, options).await?,
+            }
         }
-        closure::descend(chosen, scratch, following, &roots, family).await?;
+        closure::descend(chosen, scratch, following, &roots, family, (recipe, &mut *notes)).await?;
     }
     for entry in entries.iter().filter(|entry| entry.recover.kind != Kind::Deleted) {
         if !entry.reads_backup() {
             chosen.side_table(&entry.table.name).await?;
             continue;
         }
-        choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?;
+        match &entry.selected {
+            Selected::Replay(number) => replay::choose_changed(chosen, entry, &replays[number]).await?,
+            _ => choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?,
+        }
     }
     Ok(families)
 }
@@ -259,8 +298,9 @@ async fn stage(
         let key = resolve::key_of(recipe, table)?;
         selection::prove_key(scratch.session(), table, &key).await?;
         progress.start(Step::Extract, &name.to_string(), Some(rows));
-        let selecting = entries.iter().filter(|entry| entry.recover.table == name).count();
-        let selecting = export::Selecting::by(selecting);
+        let replays = entries.iter().any(|entry| matches!(entry.selected, Selected::Replay(_)));
+        let selecting = entries.iter().filter(|entry| replays || entry.recover.table == name).count();
+        let selecting = export::Selecting::by(selecting + usize::from(replays));
         let how = (selecting, options.format);
         let file = export::stage_table(chosen, table, &key, staging, how, progress).await?;
         progress.finish(Step::Extract);

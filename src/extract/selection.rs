@@ -33,7 +33,7 @@ pub(super) async fn analyze(
     selected: &Selected,
 ) -> Result<Reads, ExtractError> {
     let (before, text, after) = match selected {
-        Selected::Everything => return Ok(Reads::default()),
+        Selected::Everything | Selected::Replay(_) => return Ok(Reads::default()),
         Selected::Where(text) => {
             (format!("select 1 as hit from {} where (\n", table.from_sql()), text, "\n)")
         }
@@ -177,7 +177,7 @@ pub(super) async fn choose(
 fn select_places(table: &Table, key: &[Ident], selected: &Selected) -> String {
     let source = table.from_sql();
     match selected {
-        Selected::Everything => format!("select tableoid, ctid from {source}"),
+        Selected::Everything | Selected::Replay(_) => format!("select tableoid, ctid from {source}"),
         Selected::Where(text) => format!("select tableoid, ctid from {source} where (\n{text}\n)"),
         Selected::Query(text) => {
             let columns = quoted_list("", key);

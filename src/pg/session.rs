@@ -290,6 +290,16 @@ pub struct ScratchSession {
     inner: Inner,
 }
 
+impl ScratchSession {
+    /// Pins the session once more, after a stranger's statement ran in it; ends with the open transaction.
+    pub async fn pin_again(&self) -> Result<(), PgError> {
+        self.inner
+            .execute("pinning the session's settings", "reset session authorization; reset role")
+            .await?;
+        pin(&self.inner.wire, &SessionOptions::default()).await
+    }
+}
+
 reading!(ScratchSession, Scratch);
 changing!(ScratchSession);
 

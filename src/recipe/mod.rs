@@ -85,6 +85,14 @@ impl Recipe {
         write::recipe(self)
     }
 
+    /// The number of the first entry, from 0, that runs the same statement again as this one; `None` when it runs none.
+    /// Entries with one statement are about one accident: it is run once for all of them.
+    pub fn replay_of(&self, entry: &Recover) -> Option<u16> {
+        let Selection::Replay(text) = &entry.selection else { return None };
+        let is_same = |other: &Recover| matches!(&other.selection, Selection::Replay(same) if same == text);
+        (0u16..).zip(&self.recover).find(|(_, other)| is_same(other)).map(|(number, _)| number)
+    }
+
     /// The key that the recipe gives a table; `None` leaves it to the catalog.
     pub fn key_of(&self, table: &TableName) -> Option<&[Ident]> {
         let entries = self.recover.iter().filter(|entry| entry.table == *table).map(|entry| &entry.key);

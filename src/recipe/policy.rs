@@ -32,6 +32,15 @@ impl BackupLocation {
     }
 }
 
+impl std::fmt::Display for BackupLocation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(formatter),
+            Self::Url(url) => formatter.write_str(&super::without_password(url)),
+        }
+    }
+}
+
 /// `[live]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LiveSource {

@@ -194,7 +194,15 @@ fn rows(report: &Report, title: &'static str, of: fn(&ReportedTable) -> &RowList
 fn column(column: &ReportedColumn) -> Markup {
     let Some(both) = &column.values else { return text(&column.name) };
     let value = |value: &Option<String>| value.as_deref().map_or_else(|| fixed("NULL"), monospace);
-    all([text(&column.name), fixed(": backup "), value(&both.backup), fixed(", live "), value(&both.live)])
+    let after = both.after.as_ref().map(|after| all([fixed(", after the accident "), value(after)]));
+    let live = all([fixed(", live "), value(&both.live)]);
+    all([
+        text(&column.name),
+        fixed(": backup "),
+        value(&both.backup),
+        after.unwrap_or_else(|| fixed("")),
+        live,
+    ])
 }
 
 fn sequences(report: &Report) -> Markup {

@@ -166,6 +166,9 @@ pub struct BothValues {
     pub backup: Option<String>,
     /// Live's; `None` also where live has no such row.
     pub live: Option<String>,
+    /// What the accident left, where a second backup or a replay tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Option<String>>,
 }
 
 /// Children of recovered rows by one foreign key.

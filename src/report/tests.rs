@@ -20,7 +20,7 @@ fn tables() -> Vec<ReportedTable> {
         columns: vec![
             ReportedColumn {
                 name: "email".into(),
-                values: Some(BothValues { backup: Some("a@x <u>".into()), live: None }),
+                values: Some(BothValues { backup: Some("a@x <u>".into()), live: None, after: None }),
             },
             ReportedColumn { name: "phone".into(), values: None },
         ],

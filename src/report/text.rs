@@ -130,7 +130,9 @@ fn row(table: &ReportedTable, row: &ReportedRow) -> String {
         .iter()
         .map(|column| match &column.values {
             Some(both) => {
-                format!("{}: backup {}, live {}", column.name, shown(&both.backup), shown(&both.live))
+                let after = both.after.as_ref().map(|after| format!(", after the accident {}", shown(after)));
+                let (before, live) = (shown(&both.backup), shown(&both.live));
+                format!("{}: backup {before}{}, live {live}", column.name, after.unwrap_or_default())
             }
             None => column.name.clone(),
         })

@@ -6,9 +6,11 @@ pub mod cluster;
 mod error;
 pub mod filter;
 pub mod keys;
+mod later;
 mod load;
 pub mod locale;
 pub mod programs;
+mod rehearsal;
 pub mod restore;
 mod restore_error;
 mod rows;
@@ -58,12 +60,14 @@ pub struct Scratch {
     passes: Mutex<Vec<Pass>>,
     /// Sessions for streams of rows, kept for the next ones.
     idle: Mutex<Vec<ScratchSession>>,
+    later: Option<later::Later>,
     progress: SharedProgress,
     cancel: CancelToken,
 }
 
 mod place;
 use place::Place;
+pub use rehearsal::Rehearsal;
 
 impl Scratch {
     /// Makes the database and restores the structure of `backup`; no rows yet. Refuses a `--scratch` server database
@@ -100,6 +104,7 @@ impl Scratch {
             loaded: Mutex::new(BTreeMap::new()),
             passes: Mutex::new(Vec::new()),
             idle: Mutex::new(Vec::new()),
+            later: None,
             progress,
             cancel,
         })

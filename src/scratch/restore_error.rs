@@ -26,6 +26,20 @@ pub enum RestoreError {
         /// The table.
         table: TableName,
     },
+    /// The backup taken after the accident has none of the table's rows.
+    #[error("the backup taken after the accident does not contain the rows of \"{table}\"")]
+    LaterWithoutRows {
+        /// The table.
+        table: TableName,
+    },
+    /// A row of the backup taken after the accident does not fit the first backup's columns.
+    #[error("rows of \"{table}\" in the backup taken after the accident do not fit the first one's columns")]
+    LaterDoesNotFit {
+        /// The table.
+        table: TableName,
+        /// What the scratch server says.
+        source: PgError,
+    },
     /// The rows are INSERT statements.
     #[error("the backup has the rows of \"{table}\" as INSERT statements")]
     RowsAsInserts {
@@ -82,6 +96,8 @@ impl Explain for RestoreError {
             Self::NoStructure => "backup-without-structure",
             Self::TableNotRestored { .. } => "table-not-restored",
             Self::RowsMissing { .. } => "backup-without-rows",
+            Self::LaterWithoutRows { .. } => "after-without-rows",
+            Self::LaterDoesNotFit { .. } => "after-does-not-fit",
             Self::RowsAsInserts { .. } => "backup-inserts",
             Self::IsLive { .. } => "scratch-is-live",
             Self::NoSafeRole { .. } => "scratch-role",
@@ -117,6 +133,9 @@ impl Explain for RestoreError {
             Self::RowsMissing { .. } => {
                 vec!["it was made with --schema-only, --exclude-table-data or the like".into()]
             }
+            Self::LaterWithoutRows { .. } => {
+                vec!["the table was dropped before it was taken, or left out of it".into()]
+            }
             Self::RowsAsInserts { .. } => vec!["it was made with --inserts or --column-inserts".into()],
             Self::IsLive { identity, .. } => {
                 vec![format!("--scratch and --live are the same database ({identity})")]
@@ -135,7 +154,7 @@ impl Explain for RestoreError {
             Self::Thread(source) => vec![source.to_string()],
             Self::Scratch(source) => source.causes(),
             Self::Backup(source) => source.causes(),
-            Self::Pg(source) => source.causes(),
+            Self::LaterDoesNotFit { source, .. } | Self::Pg(source) => source.causes(),
         }
     }
 
@@ -148,6 +167,12 @@ impl Explain for RestoreError {
             ),
             Self::RowsMissing { .. } => {
                 format!("Missing rows are not the same as no rows: use a backup that has them, or leave the table out with `children = [...]`. {left}")
+            }
+            Self::LaterWithoutRows { .. } => {
+                format!("Missing rows are not the same as no rows: name an `after` that has them, or leave it out of [backup]. {left}")
+            }
+            Self::LaterDoesNotFit { .. } => {
+                format!("The table's structure changed between the two backups: name an earlier `after`, or leave it out of [backup]. {left}")
             }
             Self::RowsAsInserts { .. } => format!("Use a dump made without --inserts, as `pg_dump -Fc` makes it. {left}"),
             Self::IsLive { .. } => {

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     pub target: TableName,
     /// The columns of the rows, in order.
     pub columns: Vec<Ident>,
+    /// Columns of the rows that the target does not have.
+    pub discard: Vec<Ident>,
 }
 
 /// The streams that hold the rows of a root table: its own and those of its partitions. An entry without rows in the
@@ -43,6 +45,7 @@ pub(super) fn streams<'a>(
                 stored_as: name.clone(),
                 target: target.clone(),
                 columns: columns.clone(),
+                discard: Vec::new(),
             }),
             other => missing.push((name.clone(), matches!(other, Some(TableData::Inserts { .. })))),
         }

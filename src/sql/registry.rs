@@ -80,6 +80,12 @@ queries! {
     EXTRACT_CONDITION = "extract_condition", Scratch;
     /// What a condition reads, once it is a view in scratch.
     EXTRACT_RELATIONS = "extract_relations", Scratch;
+    /// Triggers and rules, once they are restored into scratch.
+    EXTRACT_TRIGGERS = "extract_triggers", Scratch;
+    /// The texts of the backup's own functions.
+    EXTRACT_FUNCTIONS = "extract_functions", Scratch;
+    /// Views, and tables that inherit from another.
+    EXTRACT_RELATIVES = "extract_relatives", Scratch;
     /// Pins session settings, skipping those that the server does not know.
     SESSION_PIN = "session_pin", Read;
     /// Which server and database this is.

@@ -164,6 +164,18 @@ fn corrupted() {
 }
 
 #[test]
+fn deleted_replay() {
+    let besides = "delete from customers where id = 197";
+    rescue(&Example { name: "deleted-replay", besides, left_for_a_human: false });
+}
+
+#[test]
+fn corrupted_replay() {
+    let besides = "update products set price = 9.99 where id = 8";
+    rescue(&Example { name: "corrupted-replay", besides, left_for_a_human: false });
+}
+
+#[test]
 fn misrouted() {
     let besides = "insert into reviews (id, tenant_id, product_id, customer_id, stars, body)
                    values (1001, 4, 3, 5, 5, 'written after the backup')";

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a test reads from top to bottom")]
 
+mod after_backup;
 mod apply;
 mod apply_races;
 mod architecture;
@@ -36,6 +37,7 @@ mod prop_recovery;
 mod prop_values;
 mod pushdown;
 mod queries;
+mod replay;
 mod repoint;
 mod report;
 mod scenario_3scale;

@@ -44,6 +44,7 @@ fn row(verdict: Verdict, action: RowAction, evidence: Evidence) -> DiffRow {
         columns: vec![Ident::new("email")],
         backup: Map::from_iter([("email".to_owned(), Value::from("secret"))]),
         live: Some(Map::from_iter([("email".to_owned(), Value::Null)])),
+        after: None,
     }
 }
 
@@ -67,5 +68,5 @@ fn values_are_shown_on_demand() {
         reported_row(row, show_values).columns.remove(0).values
     };
     assert_eq!(shown(false), None);
-    assert_eq!(shown(true), Some(BothValues { backup: Some("secret".into()), live: None }));
+    assert_eq!(shown(true), Some(BothValues { backup: Some("secret".into()), live: None, after: None }));
 }

@@ -1,0 +1,27 @@
+//! The backup taken after the accident: opened, and held against the one taken before.
+
+use std::sync::Arc;
+
+use super::{CaseError, Error};
+use crate::backup::Backup;
+use crate::recipe::{BackupLocation, Recipe};
+
+/// Opens the recipe's `after`. It must be a later one of the same database, as far as the two archives tell.
+pub(super) fn open(recipe: &Recipe, before: &Backup) -> Result<Option<Arc<Backup>>, Error> {
+    let Some(BackupLocation::Path(path)) = &recipe.backup.after else { return Ok(None) };
+    let after = Backup::open(path)?;
+    let (first, second) = (before.contents(), after.contents());
+    if first.dbname != second.dbname || first.server_major > second.server_major {
+        let describe = |contents: &crate::backup::Contents| {
+            format!("\"{}\" on PostgreSQL {}", contents.dbname, contents.server_version)
+        };
+        return Err(CaseError::AfterOfAnother { before: describe(first), after: describe(second) }.into());
+    }
+    // The times are those of the dumping machines' clocks, as text that sorts.
+    if let (Some(began), Some(later)) = (&first.dumped_at, &second.dumped_at)
+        && later < began
+    {
+        return Err(CaseError::AfterIsOlder { before: began.clone(), after: later.clone() }.into());
+    }
+    Ok(Some(Arc::new(after)))
+}
