@@ -133,7 +133,7 @@ fn deleted_erased() {
     rescue(&Example {
         name: "deleted-erased",
         besides: "delete from customers where id in (8, 13)",
-        left_for_a_human: true,
+        left_for_a_human: false,
     });
 }
 
