@@ -150,6 +150,8 @@ fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
     let mut manifest = Manifest::new(extracted.files.clone());
     let json = |source| CaseError::Json { path: layout.staging().join(MANIFEST), source };
     manifest.extra.insert("edges".into(), serde_json::to_value(&extracted.edges).map_err(json)?);
+    manifest.extra.insert("aliases".into(), serde_json::to_value(&extracted.aliases).map_err(json)?);
+    manifest.extra.insert("left_out".into(), serde_json::to_value(&extracted.left_out).map_err(json)?);
     manifest.extra.insert("catalog".into(), serde_json::to_value(&extracted.catalog).map_err(json)?);
     manifest.extra.insert("notes".into(), serde_json::to_value(&extracted.notes).map_err(json)?);
     Ok(manifest.store(&layout.staging())?)
@@ -164,6 +166,8 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
     let json = |source| CaseError::Json { path: path.clone(), source };
     let extracted = Extracted {
         edges: serde_json::from_value(take("edges")).map_err(json)?,
+        aliases: serde_json::from_value::<Option<_>>(take("aliases")).map_err(json)?.unwrap_or_default(),
+        left_out: serde_json::from_value::<Option<_>>(take("left_out")).map_err(json)?.unwrap_or_default(),
         catalog: serde_json::from_value(take("catalog")).map_err(json)?,
         notes: serde_json::from_value(take("notes")).map_err(json)?,
         files: manifest.tables,

@@ -34,6 +34,8 @@ pub struct DiffSummary {
     pub verdicts: Verdicts,
     /// Rows that need a human.
     pub conflicts: u64,
+    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    pub left_out: u64,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -53,12 +55,12 @@ impl DiffSummary {
             let counts = verdicts.entry(table).or_default();
             *counts.entry(Verdict::Misrouted.word().to_owned()).or_default() += moved + cascaded;
         }
-        Self { verdicts, conflicts, notes: diffed.notes.clone() }
+        Self { verdicts, conflicts, left_out: diffed.rows_left_out(), notes: diffed.notes.clone() }
     }
 
     /// Is something left for a human?
     pub fn leftover(&self) -> bool {
-        self.conflicts > 0
+        self.conflicts > 0 || self.left_out > 0
     }
 }
 
@@ -77,6 +79,8 @@ pub struct PlanSummary {
     pub relink: u64,
     /// Rows that are left as they are and need a human.
     pub conflicts: u64,
+    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    pub left_out: u64,
     /// Triggers that will fire.
     pub triggers: Vec<String>,
     /// What a person should know.
@@ -97,6 +101,7 @@ impl PlanSummary {
             repair: plan.totals.repair,
             relink: plan.totals.relink,
             conflicts: plan.totals.conflicts,
+            left_out: plan.totals.left_out,
             triggers: plan.triggers.clone(),
             notes: plan.notes.clone(),
             passes: Vec::new(),
@@ -106,6 +111,6 @@ impl PlanSummary {
 
     /// Is something left for a human?
     pub fn leftover(&self) -> bool {
-        self.conflicts > 0
+        self.conflicts > 0 || self.left_out > 0
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn summarize(
         }
     }
     add_followers(&mut plan, diffed, checks.triggers);
+    plan.totals.left_out = diffed.rows_left_out();
     plan.notes.extend(diffed.notes.iter().cloned());
     plan.notes.extend(plan::needs_and_risks(checks.triggers).map(str::to_owned));
     plan

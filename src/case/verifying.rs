@@ -16,6 +16,9 @@ use crate::verify::{self, VerifyInput};
 /// Complaints that are listed one by one; the certificate has more.
 const MOST_LISTED: usize = 50;
 
+/// What stands in the place of a verdict for rows of tables that inherit from a recovered one.
+const OUTSIDE: &str = "in inheriting tables";
+
 /// The certificate in short.
 #[derive(Debug, Clone, Serialize)]
 pub struct VerifySummary {
@@ -34,7 +37,7 @@ pub struct VerifySummary {
 impl VerifySummary {
     /// Is something left for a human?
     pub fn leftover(&self) -> bool {
-        let is_conflict = |word: &String| Verdict::parse(word).is_some_and(Verdict::is_conflict);
+        let is_conflict = |word: &String| Verdict::parse(word).is_none_or(Verdict::is_conflict);
         !self.unexplained.is_empty() || self.left_out.keys().any(is_conflict)
     }
 }
@@ -63,6 +66,9 @@ pub async fn verify(
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
     for (verdict, count) in certificate.tables.iter().flat_map(|table| &table.left_out) {
         *left_out.entry(verdict.clone()).or_default() += count;
+    }
+    if diffed.rows_left_out() > 0 {
+        left_out.insert(OUTSIDE.to_owned(), diffed.rows_left_out());
     }
     let mut unexplained = certificate.complaints();
     if unexplained.len() > MOST_LISTED {

@@ -15,6 +15,10 @@ pub struct ForeignKey {
     pub parent: TableName,
     /// Child column and parent column, pair by pair.
     pub columns: Vec<(Ident, Ident)>,
+    /// The operator that tells whether a parent's value (left) is the child's (right), pair by pair:
+    /// `OPERATOR(pg_catalog.=)`. Empty for a declared reference.
+    #[serde(default)]
+    pub operators: Vec<String>,
     /// What happens to the child when the parent goes.
     pub on_delete: Action,
     /// What happens to the child when the parent's columns change.
@@ -42,6 +46,11 @@ impl ForeignKey {
     /// The parent's columns, in order.
     pub fn parent_columns(&self) -> impl Iterator<Item = &Ident> {
         self.columns.iter().map(|(_, parent)| parent)
+    }
+
+    /// The operator of the pair at this position.
+    pub fn operator(&self, at: usize) -> &str {
+        self.operators.get(at).map_or("=", String::as_str)
     }
 
     /// Does the table refer to itself?

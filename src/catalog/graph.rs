@@ -66,6 +66,7 @@ mod tests {
             child: TableName::new("s", child),
             parent: TableName::new("s", parent),
             columns: vec![],
+            operators: vec![],
             on_delete: Action::NoAction,
             on_update: Action::NoAction,
             set_columns: vec![],

@@ -1,6 +1,6 @@
 //! Reads a catalog from a server, live or scratch, with the same queries. Only reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, Catalog, Check, Column, ForeignKey, Identity, Origin, Table, Trigger, TriggerMode, UniqueKey,
@@ -68,7 +68,8 @@ pub async fn load(place: Place<'_>) -> Result<Catalog, PgError> {
         }
     }
     let foreign_keys = foreign_keys(&place.query(&registry::CATALOG_FOREIGN_KEYS).await?, &relations)?;
-    Ok(Catalog { tables, partitions: relations.partitions, foreign_keys })
+    let heirs = heirs(&place.query(&registry::CATALOG_INHERITANCE).await?)?;
+    Ok(Catalog { tables, partitions: relations.partitions, heirs, foreign_keys })
 }
 
 /// Which oid is which table, and which tables are partitions of which.
@@ -123,6 +124,18 @@ impl Relations {
     }
 }
 
+fn heirs(rows: &[Row]) -> Result<BTreeMap<TableName, BTreeSet<TableName>>, PgError> {
+    let name = |row: &Row, schema: &str, name: &str| -> Result<TableName, PgError> {
+        Ok(TableName::new(get::<String>(row, schema)?, get::<String>(row, name)?))
+    };
+    let mut found: BTreeMap<TableName, BTreeSet<TableName>> = BTreeMap::new();
+    for row in rows {
+        let heir = name(row, "heir_schema", "heir")?;
+        found.entry(name(row, "parent_schema", "parent")?).or_default().insert(heir);
+    }
+    Ok(found)
+}
+
 fn column(row: &Row) -> Result<Column, PgError> {
     let identity: String = get(row, "identity")?;
     let sequence: (Option<String>, Option<String>) =
@@ -140,6 +153,7 @@ fn column(row: &Row) -> Result<Column, PgError> {
             _ => None,
         },
         generated: get(row, "generated")?,
+        generated_as: get(row, "generated_as")?,
         sequence: sequence.0.zip(sequence.1).map(|(schema, name)| TableName::new(schema, name)),
         deterministic: get(row, "deterministic")?,
     })
@@ -214,6 +228,7 @@ fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, 
             },
             columns,
             match_full: get(row, "match_full")?,
+            operators: get(row, "operators")?,
             deferrable: get(row, "deferrable")?,
             origin: Origin::Catalog,
             carriers: vec![carrier.clone()],

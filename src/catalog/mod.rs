@@ -11,7 +11,7 @@ pub use foreign_key::{Action, ForeignKey, Origin};
 pub use key::UniqueKey;
 pub use table::{Check, Column, Identity, Table, Trigger, TriggerMode};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,9 @@ pub struct Catalog {
     pub tables: BTreeMap<TableName, Table>,
     /// Leaf and middle partitions, each with the root through which it is handled.
     pub partitions: BTreeMap<TableName, TableName>,
+    /// Tables that others inherit from, each with those; partitions are no heirs.
+    #[serde(default)]
+    pub heirs: BTreeMap<TableName, BTreeSet<TableName>>,
     /// Foreign keys between `tables`; those that only partitions have are lifted to the root. In the order of child
     /// and name.
     pub foreign_keys: Vec<ForeignKey>,
@@ -53,6 +56,17 @@ impl Catalog {
     /// All partitions of a root, by name.
     pub fn partitions_of<'a>(&'a self, root: &'a TableName) -> impl Iterator<Item = &'a TableName> {
         self.partitions.iter().filter(move |(_, of)| *of == root).map(|(name, _)| name)
+    }
+
+    /// All tables that inherit from this one, to any depth.
+    pub fn heirs_of(&self, table: &TableName) -> BTreeSet<TableName> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![table];
+        while let Some(parent) = open.pop() {
+            let heirs = self.heirs.get(parent).into_iter().flatten();
+            open.extend(heirs.filter(|heir| found.insert((*heir).clone())));
+        }
+        found
     }
 
     /// Adds references that the recipe declares; they come after the catalog's own.

@@ -93,6 +93,9 @@ pub struct Column {
     pub identity: Option<Identity>,
     /// GENERATED … STORED: never written.
     pub generated: bool,
+    /// The expression of a generated column, over unqualified columns.
+    #[serde(default)]
+    pub generated_as: Option<String>,
     /// The sequence that feeds the column, owned by it or named in its default.
     pub sequence: Option<TableName>,
     /// Does equality of texts decide equality (no nondeterministic collation)?

@@ -5,9 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Verdict;
 use crate::catalog::ForeignKey;
+use crate::extract::Aliases;
 use crate::ident::{Ident, TableName};
+use crate::recipe::Recipe;
 
 type Key = Box<[u8]>;
+
+/// Child, parent, and their columns pair by pair.
+type Reference = (TableName, TableName, Vec<(Ident, Ident)>);
 
 /// What will be asked about a foreign key's parents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Parents {
     by: BTreeMap<(TableName, Vec<Ident>), ByColumns>,
     /// The lists for which recovered keys are kept: only where somebody asks, because they can be many.
     recovered_of: BTreeSet<(TableName, Vec<Ident>)>,
+    /// By reference the keys that children spell otherwise than their parents, each with the parent's spelling.
+    aliases: HashMap<Reference, HashMap<Key, Key>>,
     /// Keys that rows will have when they have moved.
     arrived: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
 }
@@ -59,6 +66,35 @@ impl Parents {
             found.by.entry(list).or_default();
         }
         found
+    }
+
+    /// Children spell keys otherwise than their parents: every question about a reference is about the parent's spelling.
+    /// Columns are named as the backup calls them; the recipe knows what live does.
+    pub fn with_aliases(mut self, aliases: &[Aliases], recipe: &Recipe) -> Self {
+        let name_in_live = |table: &TableName, name: &Ident| {
+            let map = recipe.columns.get(table).map(|columns| &columns.map);
+            map.and_then(|map| map.get(name)).unwrap_or(name).clone()
+        };
+        for found in aliases {
+            let pairs = found
+                .columns
+                .iter()
+                .map(|(down, up)| (name_in_live(&found.child, down), name_in_live(&found.parent, up)));
+            let reference = (found.child.clone(), found.parent.clone(), pairs.collect());
+            let key = |text: &String| Key::from(text.as_bytes());
+            let keys = found.keys.iter().map(|(down, up)| (key(down), key(up))).collect();
+            self.aliases.insert(reference, keys);
+        }
+        self
+    }
+
+    /// The key as the parent spells it.
+    fn spelled<'k>(&'k self, fk: &ForeignKey, key: &'k [u8]) -> &'k [u8] {
+        if self.aliases.is_empty() {
+            return key;
+        }
+        let reference = (fk.child.clone(), fk.parent.clone(), fk.columns.clone());
+        self.aliases.get(&reference).and_then(|keys| keys.get(key)).map_or(key, |spelled| spelled)
     }
 
     /// The column lists by which a table is referred to.
@@ -102,7 +138,7 @@ impl Parents {
 
     /// The key to which a reference to this lost one goes.
     pub fn repointed(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Key> {
-        self.get(fk)?.repointed.get(key)
+        self.get(fk)?.repointed.get(self.spelled(fk, key))
     }
 
     /// A row will have this key when it has moved with its owner.
@@ -113,7 +149,7 @@ impl Parents {
     /// Will a row have this key when it has moved?
     pub fn has_arrived(&self, fk: &ForeignKey, key: &[u8]) -> bool {
         let list = (fk.parent.clone(), fk.parent_columns().cloned().collect());
-        self.arrived.get(&list).is_some_and(|keys| keys.contains(key))
+        self.arrived.get(&list).is_some_and(|keys| keys.contains(self.spelled(fk, key)))
     }
 
     /// This row is lost, but only wanted if a recovered row refers to it.
@@ -126,7 +162,8 @@ impl Parents {
     /// A recovered row refers to this one. True when that was not known.
     pub fn need(&mut self, fk: &ForeignKey, key: &[u8]) -> bool {
         let columns: Vec<Ident> = fk.parent_columns().cloned().collect();
-        self.get_mut(&fk.parent, &columns).is_some_and(|by| by.unneeded.remove(key))
+        let key = Key::from(self.spelled(fk, key));
+        self.get_mut(&fk.parent, &columns).is_some_and(|by| by.unneeded.remove(&key))
     }
 
     /// Is the row still not needed by anything?
@@ -136,11 +173,11 @@ impl Parents {
 
     /// What is wrong with the parent that this key names.
     pub fn blocked(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Block> {
-        self.get(fk)?.blocked.get(key)
+        self.get(fk)?.blocked.get(self.spelled(fk, key))
     }
 
     /// Does the parent come back?
     pub fn is_recovered(&self, fk: &ForeignKey, key: &[u8]) -> bool {
-        self.get(fk).is_some_and(|by| by.recovered.contains(key))
+        self.get(fk).is_some_and(|by| by.recovered.contains(self.spelled(fk, key)))
     }
 }

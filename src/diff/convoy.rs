@@ -182,8 +182,12 @@ fn live_fit<'a>(table: &'a Table, moving: &BTreeSet<Ident>, recipe: &Recipe) -> 
     let given = recipe.key_of(&table.name).map(<[Ident]>::to_vec);
     let mut key = given.or_else(|| table.key_columns()).unwrap_or_default();
     key.retain(|column| !moving.contains(column));
-    let columns: Vec<FitColumn<'_>> =
-        table.columns.iter().enumerate().map(|(staged, live)| FitColumn { staged, live }).collect();
+    let columns: Vec<FitColumn<'_>> = table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(staged, live)| FitColumn { staged, live, was: &live.type_name })
+        .collect();
     let mut fit = Fit {
         live: table,
         columns,
@@ -191,6 +195,7 @@ fn live_fit<'a>(table: &'a Table, moving: &BTreeSet<Ident>, recipe: &Recipe) -> 
         origin: None,
         after: None,
         notes: Vec::new(),
+        bounds: None,
         has_other_types: false,
     };
     fit.key = fit.positions(&key).unwrap_or_default();

@@ -24,6 +24,8 @@ pub struct Fit<'a> {
     pub after: Option<usize>,
     /// What a person should know about the difference in structure.
     pub notes: Vec<String>,
+    /// The constraints of the partitions of a partitioned table, once they were asked for.
+    pub bounds: Option<Vec<String>>,
     /// Is a column's type another than in the backup?
     pub has_other_types: bool,
 }
@@ -35,6 +37,8 @@ pub struct FitColumn<'a> {
     pub staged: usize,
     /// Live's column.
     pub live: &'a Column,
+    /// Its type in the backup.
+    pub was: &'a str,
 }
 
 impl Fit<'_> {
@@ -56,7 +60,7 @@ impl Fit<'_> {
 
 /// Matches staged columns to live's. A column that live no longer has must be mapped or ignored by name.
 pub fn fit<'a>(
-    staged: &StagedTable,
+    staged: &'a StagedTable,
     live: Option<&'a Table>,
     map: Option<&ColumnMap>,
 ) -> Result<Fit<'a>, DiffError> {
@@ -68,6 +72,7 @@ pub fn fit<'a>(
         origin: None,
         after: None,
         notes: Vec::new(),
+        bounds: None,
         has_other_types: false,
     };
     let none = ColumnMap::default();
@@ -95,7 +100,7 @@ pub fn fit<'a>(
                 staged.table, live_column.type_name, column.pg_type
             ));
         }
-        found.columns.push(FitColumn { staged: position, live: live_column });
+        found.columns.push(FitColumn { staged: position, live: live_column, was: &column.pg_type });
     }
     note_new_columns(&mut found, &staged.table)?;
     for &position in &staged.key {

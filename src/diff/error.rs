@@ -43,6 +43,14 @@ pub enum DiffError {
         /// The column.
         column: Ident,
     },
+    /// A rule stands in the way of writing.
+    #[error("live's table \"{table}\" has the rule \"{rule}\" on writing")]
+    Rule {
+        /// The table.
+        table: TableName,
+        /// The rule.
+        rule: String,
+    },
     /// The recipe ignores a column of the key.
     #[error("the recipe ignores a key column of \"{table}\"")]
     KeyIgnored {
@@ -169,6 +177,7 @@ impl Explain for DiffError {
             Self::NotReadable { .. } => "permission-denied",
             Self::ColumnGone { .. } => "live-column-missing",
             Self::ColumnNew { .. } => "live-column-new",
+            Self::Rule { .. } => "rule-in-the-way",
             Self::KeyIgnored { .. } => "key-ignored",
             Self::Condition { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
                 "predicate-timeout"
@@ -195,6 +204,7 @@ impl Explain for DiffError {
             Self::TableGone { .. }
             | Self::ColumnGone { .. }
             | Self::ColumnNew { .. }
+            | Self::Rule { .. }
             | Self::CannotMove { .. }
             | Self::Entangled { .. }
             | Self::KeyNotUnique { .. }
@@ -222,6 +232,9 @@ impl Explain for DiffError {
             }
             Self::NotRepairable { problem, .. } => vec![(*problem).to_owned()],
             Self::Contradiction { key, .. } => vec![format!("the first such row has the key {key}")],
+            Self::Rule { .. } => vec![
+                "what is written to the table goes elsewhere or nowhere, and nobody can tell what was written".into(),
+            ],
             Self::ColumnNew { .. } => vec!["it is NOT NULL and has no default".into()],
             Self::ColumnGone { .. } | Self::TableGone { .. } => {
                 vec!["the backup has it: it was dropped or renamed since".into()]
@@ -236,7 +249,8 @@ impl Explain for DiffError {
         let nothing = "Live was only read; nothing was changed.";
         match self {
             Self::TableGone { table } => format!(
-                "Make the table again (`rowback inspect` and the backup's schema tell how), or leave it out with `children = [...]`; \"{table}\" is not made by this version. {nothing}"
+                "If it has another name now, give it the old one for the time of the recovery. If it was dropped, make it again first: `pg_restore --section=pre-data -t {}` on the backup. If it only hangs on a table of the recipe, `children = [...]` can leave it out. {nothing}",
+                table.name
             ),
             Self::ColumnGone { table, column, nearest } => {
                 let map = nearest.as_deref().unwrap_or("…");
@@ -247,6 +261,11 @@ impl Explain for DiffError {
             Self::ColumnNew { column, .. } => {
                 format!("Give \"{column}\" a default in live for the time of the recovery. {nothing}")
             }
+            Self::Rule { table, rule, .. } => format!(
+                "Switch the rule off for the time of the recovery (`alter table {} disable rule {}`) and run the same command again, or leave the table out. {nothing}",
+                table.quoted(),
+                Ident::new(rule.as_str()).quoted()
+            ),
             Self::NotReadable { role, .. } => format!(
                 "Grant \"{role}\" SELECT on the whole of each table (and BYPASSRLS where row security is in the way), or connect as a role that has it. {nothing}"
             ),

@@ -157,8 +157,10 @@ async fn children(
         .pairs
         .iter()
         .zip(&keys)
-        .map(|((_, down), key)| {
-            format!("c.{}{cast} = k.{key}{cast}", child.columns[*down].live.name.quoted())
+        .enumerate()
+        .map(|(at, ((_, down), key))| {
+            let equals = edge.fk.operator(at);
+            format!("k.{key}{cast} {equals} c.{}{cast}", child.columns[*down].live.name.quoted())
         })
         .collect();
     let source = match edge.fk.when() {

@@ -17,8 +17,10 @@ mod origin;
 mod pass;
 mod privilege;
 mod probe;
+mod refit;
 mod repoint;
 mod rows;
+mod structure;
 mod tombstones;
 mod travel;
 mod verdict;
@@ -46,7 +48,7 @@ use self::travel::Travel;
 use crate::cancel::CancelToken;
 use crate::catalog::Catalog;
 use crate::catalog::graph::parents_first;
-use crate::extract::Extracted;
+use crate::extract::{Extracted, LeftOut};
 use crate::ident::{Ident, TableName};
 use crate::pg::{ReadSession, ServerIdentity, column};
 use crate::progress::{SharedProgress, Step};
@@ -78,6 +80,9 @@ pub struct Diffed {
     pub missing: BTreeMap<String, u64>,
     /// Sequences of live that recovered rows touch.
     pub sequences: Vec<SequenceState>,
+    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
     /// Live's structure, of the staged tables and what refers to them, with declared references.
     pub catalog: Catalog,
     /// The lists of rows that were deleted on purpose, as they were read.
@@ -104,6 +109,11 @@ pub fn missing_key(child: &TableName, foreign_key: &str) -> String {
 }
 
 impl Diffed {
+    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    pub fn rows_left_out(&self) -> u64 {
+        self.left_out.iter().map(|left| left.rows).sum()
+    }
+
     /// Rows that move with others, by table: those that are updated, and those that PostgreSQL moves by ON UPDATE CASCADE.
     pub fn followers(&self) -> BTreeMap<TableName, (u64, u64)> {
         let mut found: BTreeMap<TableName, (u64, u64)> = BTreeMap::new();
@@ -196,6 +206,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
         let fit = drift::fit(&file.table, live.tables.get(name), input.recipe.columns.get(name))?;
         fits.insert(name.clone(), fit);
     }
+    structure::load_bounds(session, &mut fits).await?;
     let tombstones = tombstones::load(session, input.recipe, &fits).await?;
     let courts = courts::all(input, session, &live, &fits, &tombstones).await?;
     let mut convoys = BTreeMap::new();
@@ -214,7 +225,8 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     };
     let mut parents = Parents::for_foreign_keys(
         courts.values().flat_map(|court| court.upwards.iter().map(|upward| (upward.fk, asks(upward)))),
-    );
+    )
+    .with_aliases(&input.extracted.aliases, input.recipe);
     let order = parents_first(&fits.keys().cloned().collect(), &live.foreign_keys);
     let mut done: BTreeMap<TableName, Judged> = BTreeMap::new();
     for component in &order {
@@ -228,6 +240,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     settle(&scene, &order, &mut parents, &mut done).await?;
     let mut diffed = finish(input, session, &live, &fits, &order, done).await?;
     diffed.tombstones = tombstones::read_of(input.recipe, &tombstones);
+    structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }
 
@@ -395,6 +408,7 @@ async fn finish(
         missing: BTreeMap::new(),
         sequences: Vec::new(),
         tombstones: Vec::new(),
+        left_out: input.extracted.left_out.clone(),
         catalog: live.clone(),
         notes: Vec::new(),
     };

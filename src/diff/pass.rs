@@ -1,7 +1,7 @@
 //! One pass over the staged rows of a table: look up, judge, ask live's constraints, tell the parents' book, write. A
 //! table whose rows refer to each other is passed over until the book does not change any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -9,6 +9,7 @@ use super::blocked::{Block, Parents};
 use super::judge::{Court, Judgement};
 use super::lookup::{LiveRow, StagedRow, by_key, key_of, text};
 use super::probe::{Obstacle, obstacles};
+use super::refit::{self, Refitted};
 use super::rows::DiffWriter;
 use super::travel::Travel;
 use super::verdict::{Evidence, RowAction, Verdict};
@@ -137,6 +138,7 @@ pub async fn run(
         if chunk.is_empty() {
             return Ok(tally);
         }
+        let refitted = refit::refit(bench.session, court.fit, &mut chunk).await?;
         let refers = conditions::hold(bench.session, court, &chunk.iter().collect::<Vec<_>>()).await?;
         let mut stuck = BTreeMap::new();
         for (at, (row, refers)) in chunk.iter_mut().zip(&refers).enumerate() {
@@ -146,7 +148,7 @@ pub async fn run(
         let live = by_key(bench.session, court.fit, &rows).await?;
         let left = left_behind(court, bench, &rows).await?;
         stuck.extend(left);
-        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck };
+        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck, refitted: &refitted };
         judge_chunk(court, bench, parents, &found, output.as_deref_mut(), phase, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
@@ -186,7 +188,9 @@ pub async fn run_found(
             .collect();
         let rows: Vec<&StagedRow> = rows.iter().collect();
         let refers = conditions::hold(bench.session, court, &rows).await?;
-        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &BTreeMap::new() };
+        let refitted = Refitted::default();
+        let stuck = BTreeMap::new();
+        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck, refitted: &refitted };
         judge_chunk(court, bench, parents, &found, Some(output), Phase::Settled, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
@@ -202,6 +206,8 @@ struct Found<'f> {
     refers: &'f [Vec<bool>],
     /// Rows that cannot be hung on what stands in for their parents, and why.
     stuck: &'f BTreeMap<usize, String>,
+    /// Values that live takes otherwise than they are staged, or not at all.
+    refitted: &'f Refitted,
 }
 
 /// Rows whose own key names a parent that was made again, and that live still has under the old key: a reference that
@@ -233,7 +239,7 @@ async fn judge_chunk(
     phase: Phase,
     tally: &mut Tally,
 ) -> Result<(), DiffError> {
-    let Found { rows, live, refers, stuck } = *found;
+    let Found { rows, live, refers, stuck, refitted } = *found;
     let findings = damage::find(bench.session, court, rows, live).await?;
     let mut judgements: Vec<Judgement> = rows
         .iter()
@@ -246,6 +252,7 @@ async fn judge_chunk(
             judgements[at].stop(Verdict::Recreated, problem.clone());
         }
     }
+    refitted.judge(&mut judgements);
     verify_parents::check(bench.session, court, parents, (rows, live), refers, &mut judgements).await?;
     ask_constraints(court, bench, rows, live, &mut judgements).await?;
     let mut output = output;
@@ -291,6 +298,10 @@ async fn ask_constraints(
     }
     let asked: Vec<&StagedRow> = written.iter().map(|(_, row)| row).collect();
     let found = obstacles(bench.session, court.fit, &asked).await?;
+    let updated = written.iter().filter(|(at, _)| judgements[*at].action == RowAction::Update);
+    let updated: BTreeSet<usize> = updated.map(|(at, _)| *at).collect();
+    let stands: BTreeSet<usize> =
+        written.iter().zip(&found).filter(|(_, found)| !found.is_empty()).map(|((at, _), _)| *at).collect();
     let mut held = BTreeMap::new();
     for ((at, _), obstacles) in written.iter().zip(found) {
         let holder = obstacles.iter().find(|obstacle| matches!(obstacle, Obstacle::Held { .. }));
@@ -300,12 +311,23 @@ async fn ask_constraints(
                 stop_by(&mut judgements[*at], holder);
                 held.insert(*at, obstacles);
             }
-            (None, Some(first)) => stop_by(&mut judgements[*at], first),
+            (None, Some(first)) => {
+                stop_by(&mut judgements[*at], first);
+                if let Some(holder) =
+                    updated.iter().find(|holder| first.is_held_by(court.fit, rows[**holder]))
+                {
+                    judgements[*at].reason.push_str(if stands.contains(holder) { SWAPPED } else { FOLLOWS });
+                }
+            }
             (None, None) => {}
         }
     }
     repoint::stand_ins(court, bench, rows, &held, judgements).await
 }
+
+/// Why a row is kept whose value another row of the same plan holds: unique values are checked row by row.
+const SWAPPED: &str = ", which waits for a value of another row, too: none of them can be first; set one of these values by hand";
+const FOLLOWS: &str = ", which this plan sets right: run `rowback recover` again when it is applied";
 
 fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
     let reason = obstacle.reason();

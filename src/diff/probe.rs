@@ -2,8 +2,10 @@
 //! ones and ones over expressions included, and every CHECK. PostgreSQL evaluates its own expressions.
 
 use super::drift::Fit;
-use super::lookup::{StagedRow, push_values};
-use crate::catalog::{UniqueKey, quoted_list};
+use serde_json::Value;
+
+use super::lookup::{StagedRow, push_values, text};
+use crate::catalog::{Check, Column, UniqueKey, quoted_list};
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
 
@@ -24,6 +26,8 @@ pub enum Obstacle {
         /// The constraint.
         constraint: Ident,
     },
+    /// No partition takes the row.
+    Partition,
     /// A column must not be null in live.
     Null {
         /// The column.
@@ -32,11 +36,22 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// Is it this row of live that holds the value?
+    pub fn is_held_by(&self, fit: &Fit<'_>, row: &StagedRow) -> bool {
+        let Self::Held { by, .. } = self else { return false };
+        let Ok(Value::Object(key)) = serde_json::from_str(by) else { return false };
+        fit.key.iter().all(|&at| {
+            let told = key.get(fit.columns[at].live.name.as_str()).and_then(Value::as_str);
+            told.is_some() && told == text(&row.fields[at]).as_deref()
+        })
+    }
+
     /// One line for the report.
     pub fn reason(&self) -> String {
         match self {
             Self::Held { constraint, by, .. } => format!("{constraint} is held by {by}"),
             Self::Check { constraint } => format!("live's CHECK {constraint} refuses it"),
+            Self::Partition => "live has no partition for it".into(),
             Self::Null { column } => format!("{column} is null, and must not be in live"),
         }
     }
@@ -56,10 +71,15 @@ pub async fn obstacles(
         slot.extend(null_where_none_may_be(fit, row));
     }
     let keys: Vec<&UniqueKey> = fit.live.keys.iter().filter(|key| is_worth_probing(fit, key)).collect();
-    if keys.is_empty() && fit.live.checks.is_empty() {
+    let added = Added::of(fit);
+    let keys: Vec<&UniqueKey> = keys.into_iter().filter(|key| !added.hides_part_of(key)).collect();
+    let checks: Vec<&Check> =
+        fit.live.checks.iter().filter(|check| !added.hides(&check.expression)).collect();
+    let bounds = fit.bounds.as_ref().filter(|bounds| !bounds.iter().any(|bound| added.hides(bound)));
+    if keys.is_empty() && checks.is_empty() && bounds.is_none() {
         return Ok(found);
     }
-    let sql = probe_sql(fit, rows, &keys);
+    let sql = probe_sql(fit, rows, &added, (&keys, &checks, bounds));
     let answers = session.text_rows(&format!("probing the constraints of {}", fit.live.name), &sql).await?;
     for answer in answers {
         let field = |at: usize| answer.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -72,9 +92,9 @@ pub async fn obstacles(
                 exclusion: key.exclusion,
                 by: field(2).to_owned(),
             },
-            None => match fit.live.checks.get(number - keys.len()) {
+            None => match checks.get(number - keys.len()) {
                 Some(check) => Obstacle::Check { constraint: check.name.clone() },
-                None => continue,
+                None => Obstacle::Partition,
             },
         };
         found.get_mut(ordinal).into_iter().for_each(|slot| slot.push(obstacle.clone()));
@@ -97,21 +117,86 @@ fn is_worth_probing(fit: &Fit<'_>, key: &UniqueKey) -> bool {
     key.exclusion || !contains_key
 }
 
-fn probe_sql(fit: &Fit<'_>, rows: &[&StagedRow], keys: &[&UniqueKey]) -> String {
+/// Columns that live has and the staged row has not: constraints may be about them as well.
+struct Added<'a> {
+    /// Generated columns, each with the expression that gives its value.
+    generated: Vec<(&'a Ident, String)>,
+    /// Columns whose value is not known here: the insert's default, or what live's row holds.
+    unknown: Vec<&'a Ident>,
+}
+
+impl<'a> Added<'a> {
+    fn of(fit: &'a Fit<'_>) -> Self {
+        let mut found = Self { generated: Vec::new(), unknown: Vec::new() };
+        let is_missing = |column: &&Column| !column.generated && fit.position(&column.name).is_none();
+        found.unknown.extend(fit.live.columns.iter().filter(is_missing).map(|column| &column.name));
+        for column in fit.live.columns.iter().filter(|column| column.generated) {
+            match column.generated_as.as_deref().filter(|expression| !found.hides(expression)) {
+                Some(expression) => {
+                    found.generated.push((&column.name, format!("({expression})::{}", column.type_name)));
+                }
+                None => found.unknown.push(&column.name),
+            }
+        }
+        found
+    }
+
+    /// Is the expression about a column of unknown value? By its name alone: what is not asked here, apply is told.
+    fn hides(&self, expression: &str) -> bool {
+        self.unknown.iter().any(|name| names(expression, name.as_str()))
+    }
+
+    fn hides_part_of(&self, key: &UniqueKey) -> bool {
+        key.expressions.iter().chain(&key.predicate).any(|expression| self.hides(expression))
+    }
+
+    /// `rowback_s`: the staged rows, made from `rowback_v`, with the generated columns.
+    fn table_sql(&self) -> String {
+        let named = self.generated.iter().map(|(name, text)| format!(", {text} as {}", name.quoted()));
+        format!(",\nrowback_s as (select *{} from rowback_v)", named.collect::<String>())
+    }
+}
+
+/// Does the name stand in the text, and not as a part of a longer word?
+fn names(text: &str, name: &str) -> bool {
+    let is_word =
+        |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || "_$".contains(letter));
+    text.match_indices(name).any(|(at, _)| {
+        !is_word(text[..at].chars().next_back()) && !is_word(text[at + name.len()..].chars().next())
+    })
+}
+
+/// What is asked: keys, checks, and the constraints of partitions.
+type Asked<'k> = (&'k [&'k UniqueKey], &'k [&'k Check], Option<&'k Vec<String>>);
+
+fn probe_sql(
+    fit: &Fit<'_>,
+    rows: &[&StagedRow],
+    added: &Added<'_>,
+    (keys, checks, bounds): Asked<'_>,
+) -> String {
     let positions: Vec<usize> = fit.written().map(|(at, _)| at).collect();
     let names: Vec<&Ident> = positions.iter().map(|&at| &fit.columns[at].live.name).collect();
-    let mut sql = String::from("with s(rowback_n");
+    let mut sql = String::from("with rowback_v(rowback_n");
     names.iter().for_each(|name| sql.push_str(&format!(", {}", name.quoted())));
     sql.push_str(") as (values ");
     push_values(&mut sql, rows, &positions, fit);
     sql.push(')');
+    sql.push_str(&added.table_sql());
     let mut parts: Vec<String> =
         keys.iter().enumerate().map(|(number, key)| held_sql(fit, key, number)).collect();
-    for (number, check) in fit.live.checks.iter().enumerate() {
+    for (number, check) in checks.iter().enumerate() {
         parts.push(format!(
-            "select rowback_n, {}, null from s where not ({})",
+            "select rowback_n, {}, null from rowback_s where not ({})",
             keys.len() + number,
             check.expression
+        ));
+    }
+    if let Some(bounds) = bounds {
+        let taken = if bounds.is_empty() { "false".to_owned() } else { bounds.join(" or ") };
+        parts.push(format!(
+            "select rowback_n, {}, null from rowback_s where ({taken}) is not true",
+            keys.len() + checks.len()
         ));
     }
     sql.push_str(&format!("\n{}\norder by 1, 2", parts.join("\nunion all\n")));
@@ -155,7 +240,7 @@ fn held_sql(fit: &Fit<'_>, key: &UniqueKey, number: usize) -> String {
         .map(|(at, name)| format!("{} {} p.rowback_k{at}", name.quoted(), fit.live.equality(name)))
         .collect();
     format!(
-        "select p.rowback_n, {number}, h.rowback_by from (select rowback_n, {}, {} from s{staged_only}) as p \
+        "select p.rowback_n, {number}, h.rowback_by from (select rowback_n, {}, {} from rowback_s{staged_only}) as p \
          cross join lateral (select pg_catalog.jsonb_build_object({})::text as rowback_by from {} \
          where {}{live_only} and not ({}) order by {} limit 1) as h",
         elements.join(", "),

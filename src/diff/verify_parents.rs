@@ -108,12 +108,14 @@ pub(super) async fn in_live(
         }
         values.push(')');
     }
-    let cast = if fk.is_enforced() { "" } else { "::text" };
-    let equal: Vec<String> = fk
-        .parent_columns()
-        .enumerate()
-        .map(|(at, name)| format!("p.{}{cast} = k.k{}{cast}", name.quoted(), at + 1))
-        .collect();
+    let pairs = fk.parent_columns().enumerate().map(|(at, name)| {
+        if fk.is_enforced() {
+            format!("p.{} {} k.k{}", name.quoted(), fk.operator(at), at + 1)
+        } else {
+            format!("p.{}::text = k.k{}::text", name.quoted(), at + 1)
+        }
+    });
+    let equal: Vec<String> = pairs.collect();
     let sql = format!(
         "select k.n from (values {values}) as k(n, {}) where exists (select from {} as p where {})",
         columns.join(", "),

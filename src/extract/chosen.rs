@@ -196,15 +196,20 @@ fn child_source(fk: &ForeignKey, child: &Table) -> String {
     format!("(select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition})", child.from_sql())
 }
 
-/// The condition that makes `c` a child of `p`. Declared references may compare different types: by text then.
+/// The condition that makes `c` a child of `p`, told by the operator by which the server compares them. Declared references
+/// may compare different types: by text then.
 pub(super) fn join_condition(fk: &ForeignKey, child: &Table, parent: &Table) -> String {
-    let pairs = fk.columns.iter().map(|(child_column, parent_column)| {
-        let same_type = match (child.column(child_column), parent.column(parent_column)) {
-            (Some(left), Some(right)) => fk.is_enforced() || left.base_type == right.base_type,
-            _ => fk.is_enforced(),
-        };
-        let cast = if same_type { "" } else { "::text" };
-        format!("c.{}{cast} = p.{}{cast}", child_column.quoted(), parent_column.quoted())
+    let pairs = fk.columns.iter().enumerate().map(|(at, (child_column, parent_column))| {
+        let (left, right) = (format!("c.{}", child_column.quoted()), format!("p.{}", parent_column.quoted()));
+        if fk.is_enforced() {
+            return format!("{right} {} {left}", fk.operator(at));
+        }
+        match (child.column(child_column), parent.column(parent_column)) {
+            (Some(of_child), Some(of_parent)) if of_child.base_type == of_parent.base_type => {
+                format!("{right} {} {left}", parent.equality(parent_column))
+            }
+            _ => format!("{left}::text = {right}::text"),
+        }
     });
     pairs.collect::<Vec<_>>().join(" and ")
 }

@@ -13,7 +13,7 @@ use crate::staging::StagingError;
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
     /// The recipe names a table that the backup does not have.
-    #[error("the backup has no table \"{table}\"")]
+    #[error("{}", unknown(table, *partition))]
     UnknownTable {
         /// As the recipe has it.
         table: TableName,
@@ -21,6 +21,8 @@ pub enum ExtractError {
         nearest: Option<String>,
         /// Number of tables in the backup.
         tables: usize,
+        /// Is it a partition of the nearest?
+        partition: bool,
     },
     /// The recipe names a column that the table does not have.
     #[error("table \"{table}\" of the backup has no column \"{column}\"")]
@@ -117,13 +119,17 @@ pub enum ExtractError {
 
 impl ExtractError {
     pub(super) fn unknown_table(table: &TableName, catalog: &Catalog) -> Self {
+        if let Some(root) = catalog.partitions.get(table) {
+            let (table, nearest) = (table.clone(), Some(root.to_string()));
+            return Self::UnknownTable { table, nearest, tables: catalog.tables.len(), partition: true };
+        }
         let names: Vec<String> = catalog.tables.keys().map(ToString::to_string).collect();
         let wanted = table.to_string();
         // A table of the right name in another schema is nearer than any misspelling.
         let elsewhere = catalog.tables.keys().find(|name| name.name == table.name).map(ToString::to_string);
         let nearest =
             elsewhere.or_else(|| nearest(&wanted, names.iter().map(String::as_str)).map(str::to_owned));
-        Self::UnknownTable { table: table.clone(), nearest, tables: names.len() }
+        Self::UnknownTable { table: table.clone(), nearest, tables: names.len(), partition: false }
     }
 
     pub(super) fn unknown_column(table: &Table, column: &Ident) -> Self {
@@ -154,6 +160,13 @@ impl ExtractError {
             },
         }
     }
+}
+
+fn unknown(table: &TableName, partition: bool) -> String {
+    if partition {
+        return format!("\"{table}\" is no table of its own in the backup");
+    }
+    format!("the backup has no table \"{table}\"")
 }
 
 impl Explain for ExtractError {
@@ -196,6 +209,10 @@ impl Explain for ExtractError {
 
     fn causes(&self) -> Vec<String> {
         match self {
+            Self::UnknownTable { partition: true, nearest: Some(root), .. } => {
+                vec![format!("it is a partition of {root}, and partitions are handled through their root")]
+            }
+            Self::UnknownTable { tables: 1, .. } => vec!["the backup has 1 table".into()],
             Self::UnknownTable { tables, .. } => vec![format!("the backup has {tables} tables")],
             Self::UnknownColumn { columns, .. } => vec![format!("its columns are {columns}")],
             Self::Refused { source, .. } => {
@@ -238,6 +255,9 @@ impl Explain for ExtractError {
         let nothing = "Live was not changed.";
         let rolled_back = "It ran in scratch, which is gone; live was not changed.";
         match self {
+            Self::UnknownTable { partition: true, nearest: Some(name), .. } => {
+                format!("Name \"{name}\", with a condition that only rows of the partition meet. {nothing}")
+            }
             Self::UnknownTable { nearest: Some(name), .. }
             | Self::UnknownColumn { nearest: Some(name), .. } => {
                 format!("Did you mean \"{name}\"? {nothing}")
@@ -262,9 +282,11 @@ impl Explain for ExtractError {
                 )
             }
             Self::NoKey { table } => format!(
-                "Name columns that are unique in the recipe: `key = [\"…\"]` under `[columns.\"{table}\"]`, or leave the table out with `children = [...]`. {nothing}"
+                "Name columns that are unique in the recipe: `key = [\"…\"]` under `[columns.\"{table}\"]`. Where rows may be alike, nothing names one of them: leave the table out (`children = \"none\"`, or a list of the tables to follow) and bring its rows back by hand. {nothing}"
             ),
-            Self::KeyNotUnique { .. } => format!("Name other columns in `key = [...]`. {nothing}"),
+            Self::KeyNotUnique { .. } => format!(
+                "Name other columns in `key = [...]`. Where rows may be alike, nothing names one of them: leave the table out (`children = \"none\"`, or a list of the tables to follow). {nothing}"
+            ),
             Self::LaterWithoutKey { .. } => format!("Leave `after` out of [backup]. {nothing}"),
             Self::Replay { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
                 format!(

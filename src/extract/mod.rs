@@ -2,6 +2,7 @@
 //! it needs. Reads the backup only; live is not asked.
 
 mod aftermath;
+mod aliases;
 mod bracket;
 mod chosen;
 mod closure;
@@ -9,6 +10,7 @@ mod cyclic;
 mod edges;
 mod error;
 mod export;
+mod heirs;
 mod keys;
 mod loading;
 mod reach;
@@ -16,10 +18,12 @@ mod replay;
 mod resolve;
 mod selection;
 
+pub use aliases::Aliases;
 pub use error::ExtractError;
+pub use heirs::LeftOut;
 pub use resolve::resolve_foreign_keys;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,6 +65,12 @@ pub struct Extracted {
     pub files: Vec<StagedFile>,
     /// Counts by foreign key.
     pub edges: Vec<EdgeCount>,
+    /// Keys that children spell otherwise than their parents.
+    #[serde(default)]
+    pub aliases: Vec<Aliases>,
+    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
     /// The structure of the staged tables, the foreign keys among them, and all declared ones.
     pub catalog: Catalog,
     /// What a person should know.
@@ -170,10 +180,13 @@ pub async fn run(
         closure::ascend(&mut chosen, scratch).await?;
     }
     let edges = edges::count_edges(&mut chosen, &families).await?;
+    let aliases = aliases::find(&mut chosen).await?;
+    let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
+    notes.extend(left_out.iter().map(LeftOut::note));
     let files = stage(&mut chosen, scratch, (recipe, &entries), staging, options, progress).await?;
     let catalog = only_staged(&catalog, &files);
     let passes = scratch.passes().await;
-    Ok(Extracted { files, edges, catalog, notes, passes })
+    Ok(Extracted { files, edges, aliases, left_out, catalog, notes, passes })
 }
 
 fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>>, ExtractError> {
@@ -324,6 +337,7 @@ fn only_staged(catalog: &Catalog, files: &[StagedFile]) -> Catalog {
             .filter(|(_, root)| staged.contains(root))
             .map(|(name, root)| (name.clone(), root.clone()))
             .collect(),
+        heirs: BTreeMap::new(),
         foreign_keys: catalog
             .foreign_keys
             .iter()

@@ -53,6 +53,7 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
         child: child.name.clone(),
         parent: parent.name.clone(),
         columns: declared.from_columns.iter().cloned().zip(declared.to_columns.iter().cloned()).collect(),
+        operators: Vec::new(),
         on_delete: Action::NoAction,
         on_update: Action::NoAction,
         set_columns: Vec::new(),

@@ -272,6 +272,26 @@ impl ReadSession {
         }
     }
 
+    /// The same as [`ReadSession::text_rows`] for a statement that the server may refuse: the transaction and its snapshot
+    /// outlive the refusal, which is the inner error.
+    pub async fn attempt(
+        &self,
+        what: &str,
+        sql: &str,
+    ) -> Result<Result<Vec<Vec<Option<String>>>, PgError>, PgError> {
+        self.inner.execute(what, "savepoint rowback_attempt").await?;
+        let answer = self.text_rows(what, sql).await;
+        let end = match &answer {
+            Ok(_) => "release savepoint rowback_attempt",
+            Err(error) if error.db().is_some() => {
+                "rollback to savepoint rowback_attempt; release savepoint rowback_attempt"
+            }
+            Err(_) => return answer.map(Ok),
+        };
+        self.inner.execute(what, end).await?;
+        Ok(answer)
+    }
+
     /// Runs one statement that returns rows, every value in the text of its output function. Anything else
     /// (several statements, COMMIT, SET) is refused by the server or here: it could end the read-only transaction.
     pub async fn text_rows(&self, what: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, PgError> {

@@ -73,6 +73,9 @@ pub struct Totals {
     pub relink: u64,
     /// Rows that are left as they are and need a human.
     pub conflicts: u64,
+    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// Which database a plan is meant for.

@@ -263,14 +263,16 @@ impl Report {
     /// `1,204 to insert, 37 to repair, 12 to re-link; 3 conflicts kept as they are`.
     fn plan_line(&self) -> String {
         use table::grouped;
-        let Totals { insert, repair, relink, conflicts } = self.totals;
+        let Totals { insert, repair, relink, conflicts, left_out } = self.totals;
         let conflicts = match conflicts {
             0 => "no conflicts".to_owned(),
             1 => "1 conflict kept as it is".to_owned(),
             some => format!("{} conflicts kept as they are", grouped(some)),
         };
+        let left_out =
+            if left_out == 0 { String::new() } else { format!("; {} left out", grouped(left_out)) };
         format!(
-            "{} to insert, {} to repair, {} to re-link; {conflicts}",
+            "{} to insert, {} to repair, {} to re-link; {conflicts}{left_out}",
             grouped(insert),
             grouped(repair),
             grouped(relink)

@@ -96,7 +96,7 @@ fn sample() -> Report {
             server_version: "15.18".into(),
             role: "ops".into(),
         },
-        totals: Totals { insert: 1204, repair: 0, relink: 1, conflicts: 1003 },
+        totals: Totals { insert: 1204, repair: 0, relink: 1, conflicts: 1003, left_out: 0 },
         evidence: counts(&[("cascade", 1000), ("predicate", 205)]),
         tables: tables(),
         edges: vec![ReportedEdge {

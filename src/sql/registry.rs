@@ -56,12 +56,18 @@ queries! {
     CATALOG_KEYS = "catalog_keys", Read;
     /// Foreign keys.
     CATALOG_FOREIGN_KEYS = "catalog_foreign_keys", Read;
+    /// Tables that inherit from others.
+    CATALOG_INHERITANCE = "catalog_inheritance", Read;
     /// User triggers.
     CATALOG_TRIGGERS = "catalog_triggers", Read;
     /// CHECK constraints.
     CATALOG_CHECKS = "catalog_checks", Read;
     /// May the role read these tables whole?
     DIFF_READABLE = "diff_readable", Read;
+    /// Which rows a partitioned table takes.
+    DIFF_PARTITIONS = "diff_partitions", Read;
+    /// Rules that lead writes elsewhere.
+    DIFF_RULES = "diff_rules", Read;
     /// Where a sequence stands.
     DIFF_SEQUENCE = "diff_sequence", Read;
     /// What a role may do in a database.

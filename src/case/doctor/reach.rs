@@ -136,6 +136,7 @@ mod tests {
             child: name(child),
             parent: name(parent),
             columns: vec![(Ident::new(format!("{parent}_id")), Ident::new("id"))],
+            operators: Vec::new(),
             on_delete,
             on_update: Action::NoAction,
             set_columns: Vec::new(),

@@ -34,8 +34,13 @@ pub fn plan(plan: &PlanSummary, case: &Path, output: &Output) -> String {
     if !text.is_empty() {
         text.push('\n');
     }
-    let counts =
-        Counts { insert: plan.insert, repair: plan.repair, relink: plan.relink, conflicts: plan.conflicts };
+    let counts = Counts {
+        insert: plan.insert,
+        repair: plan.repair,
+        relink: plan.relink,
+        conflicts: plan.conflicts,
+        left_out: plan.left_out,
+    };
     text.push_str(&output.paint(Paint::Bold, &counts.line()));
     text.push('\n');
     text.push_str(&next_line(case, counts.writes()));
@@ -55,6 +60,7 @@ struct Counts {
     repair: u64,
     relink: u64,
     conflicts: u64,
+    left_out: u64,
 }
 
 impl Counts {
@@ -64,8 +70,12 @@ impl Counts {
             1 => "1 conflict kept as it is".to_owned(),
             many => format!("{} conflicts kept as they are", grouped(many)),
         };
+        let left_out = match self.left_out {
+            0 => String::new(),
+            rows => format!("; {} left out", grouped(rows)),
+        };
         format!(
-            "Plan: {} to insert, {} to repair, {} to re-link; {conflicts}. Nothing has been written.",
+            "Plan: {} to insert, {} to repair, {} to re-link; {conflicts}{left_out}. Nothing has been written.",
             grouped(self.insert),
             grouped(self.repair),
             grouped(self.relink)
@@ -142,6 +152,7 @@ mod tests {
             repair: 37,
             relink: 12,
             conflicts: 3,
+            left_out: 0,
             triggers: vec!["public.orders: touch_updated_at, before insert".to_owned()],
             passes: Vec::new(),
             notes: vec!["the predicate alone cannot tell rows deleted on purpose".to_owned()],
@@ -179,6 +190,8 @@ mod tests {
         Plan: 0 to insert, 0 to repair, 0 to re-link; 1 conflict kept as it is. Nothing has been written.
         Review my case/report.html; there is nothing to apply.
         "#);
+        empty.left_out = 2;
+        assert!(plan(&empty, case, &plain()).contains("; 1 conflict kept as it is; 2 left out. Nothing"));
         empty.insert = 1;
         assert!(plan(&empty, case, &plain()).ends_with("then run: rowback apply 'my case'\n"));
     }

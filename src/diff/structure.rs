@@ -1,0 +1,43 @@
+//! What live's structure has to say about writing to a table before any row is looked at: which partitions there are, and
+//! rules that would lead a write elsewhere. Only reads.
+
+use std::collections::BTreeSet;
+
+use super::drift::Fits;
+use super::{DiffError, Diffed, DiffedTable};
+use crate::ident::TableName;
+use crate::pg::{ReadSession, column};
+use crate::sql::registry::{DIFF_PARTITIONS, DIFF_RULES};
+
+/// Gives each partitioned table the constraints of its partitions.
+pub(super) async fn load_bounds(session: &ReadSession, fits: &mut Fits<'_>) -> Result<(), DiffError> {
+    for (name, fit) in fits.iter_mut().filter(|(_, fit)| fit.live.partitioned) {
+        let (schema, table) = (name.schema.as_str(), name.name.as_str());
+        let mut bounds = Vec::new();
+        for row in session.query(&DIFF_PARTITIONS, &[&schema, &table]).await? {
+            bounds.push(column(&row, "bound", "reading the partitions")?);
+        }
+        fit.bounds = Some(bounds);
+    }
+    Ok(())
+}
+
+/// Refuses tables that would be written to and have a rule on INSERT or UPDATE: PostgreSQL takes no guarded insert where
+/// there is one of either sort.
+pub(super) async fn refuse_rules(session: &ReadSession, diffed: &Diffed) -> Result<(), DiffError> {
+    const WHAT: &str = "looking for rules";
+    let writes =
+        |table: &&DiffedTable| table.actions.iter().any(|(action, rows)| action.writes() && *rows > 0);
+    let mut written: BTreeSet<&TableName> =
+        diffed.tables.iter().filter(writes).map(|table| &table.table).collect();
+    let moved = diffed.convoys.iter().flat_map(|convoy| &convoy.tables).filter(|table| table.moved > 0);
+    written.extend(moved.map(|table| &table.table));
+    let schemas: Vec<&str> = written.iter().map(|table| table.schema.as_str()).collect();
+    let names: Vec<&str> = written.iter().map(|table| table.name.as_str()).collect();
+    if let Some(row) = session.query(&DIFF_RULES, &[&schemas, &names]).await?.first() {
+        let text = |name: &str| column::<String>(row, name, WHAT);
+        let table = TableName::new(text("schema")?, text("name")?);
+        return Err(DiffError::Rule { table, rule: text("rule")? });
+    }
+    Ok(())
+}

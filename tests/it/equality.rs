@@ -1,0 +1,95 @@
+//! Foreign keys between values that are equal by their type and not by their text: citext, numeric, interval, a
+//! nondeterministic collation. Children must be found, and links and parents told apart, as the server does it.
+
+use super::support::{Rescue, TestDb};
+
+/// Bob's children write him otherwise than he does, Eve's as she does, and Zoe stays.
+const WORLD: &str = "
+    create schema ext; create extension citext schema ext;
+    create collation ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    create domain handle as ext.citext;
+    create table person (name ext.citext primary key, nick text collate ci unique, weight numeric unique, age interval unique, code ext.citext unique);
+    create table cascades (id int primary key, name ext.citext references person on delete cascade);
+    create table domains (id int primary key, code handle references person (code) on delete cascade);
+    create table nicks (id int primary key, nick text collate ci references person (nick) on delete cascade);
+    create table names (id int primary key, name ext.citext references person on delete set null);
+    create table weights (id int primary key, weight numeric references person (weight) on delete set null);
+    create table ages (id int primary key, age interval references person (age) on delete set null);
+    create table nick_links (id int primary key, nick text collate ci references person (nick) on delete set null);
+    insert into person values ('Bob', 'Y', 1.0, '1 day', 'B'), ('Eve', 'E', 2.0, '2 days', 'E'), ('Zoe', 'Z', 3.0, '3 days', 'Z');
+    insert into cascades values (1, 'bob'), (2, 'Eve'), (3, 'zoe');
+    insert into domains values (1, 'b'), (2, 'E'), (3, 'z');
+    insert into nicks values (1, 'y'), (2, 'E'), (3, 'z');
+    insert into names values (1, 'BOB'), (2, 'Eve'), (3, 'zoe');
+    insert into weights values (1, 1.00), (2, 2.0), (3, 3.00);
+    insert into ages values (1, '24 hours'), (2, '2 days'), (3, '72 hours');
+    insert into nick_links values (1, 'y'), (2, 'E'), (3, 'z');";
+
+#[test]
+fn children_are_found_and_links_set_again_by_the_types_own_equality() {
+    let backup = TestDb::with("equality", WORLD);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from person where name in ('Bob', 'Eve')");
+    assert_eq!(live.value("select count(*) from cascades"), "1", "the accident took what hung on them");
+    let gone = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"public.person\"\nwhere = \"name::text in ('Bob', 'Eve')\"\n";
+    let planned = rescue.recover_with(recipe, &["--json"]).expect_code(0).json();
+    assert_eq!(planned["insert"], 8, "{planned}");
+    assert_eq!(planned["relink"], 8, "{planned}");
+    let _applied = rescue.apply().expect_code(0);
+    backup.digest().assert_same(&live.digest(), "all is as before the accident");
+    let _verified = rescue.verify().expect_code(0);
+    let _undone = rescue.undo().expect_code(0);
+    gone.assert_same(&live.digest(), "undo");
+}
+
+/// The same where the parent cannot come back: nothing may be hung on somebody else, however the key is written.
+#[test]
+fn nothing_is_hung_on_a_key_that_another_entity_has_by_the_types_equality() {
+    let world = "
+        create extension citext;
+        create table customer (id numeric primary key, name text not null, created_at timestamptz not null);
+        create table orders (id int primary key, customer numeric not null references customer on delete cascade);
+        create table notes (id int primary key, customer numeric references customer on delete set null);
+        insert into customer values (1.0, 'Bob', '2025-01-01'), (2.0, 'Eve', '2025-01-02');
+        insert into orders values (1, 1.00), (2, 2.00);
+        insert into notes values (1, 1.00), (2, 2.00);";
+    let backup = TestDb::with("reused", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from customer; insert into customer values (1.0, 'Mallory', '2026-01-01')");
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue
+        .recover_with("[[recover]]\ntable = \"public.customer\"\nwhere = \"true\"\n", &["--json"])
+        .expect_code(1)
+        .json();
+    assert_eq!(planned["verdicts"]["public.customer"]["id_reused"], 1, "{planned}");
+    assert_eq!(planned["verdicts"]["public.orders"]["orphan"], 1, "{planned}");
+    let _applied = rescue.apply();
+    assert_eq!(live.rows("orders"), ["2\t2.00"]);
+    assert_eq!(live.rows("notes"), ["1\t\\N", "2\t2.00"]);
+}
+
+/// Parents that a lost row needs are found by the type's equality, too, and those that nothing needs are left out.
+#[test]
+fn parents_are_needed_by_the_types_own_equality() {
+    let world = "
+        create extension citext;
+        create table country (code citext primary key);
+        create table city (id int primary key, country citext not null references country);
+        insert into country values ('AT'), ('CH');
+        insert into city values (1, 'at'), (2, 'ch');";
+    let backup = TestDb::with("needed", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from city; delete from country");
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"public.city\"\nwhere = \"id = 1\"\n";
+    let planned = rescue.recover_with(recipe, &["--json"]).expect_code(0).json();
+    assert_eq!(planned["insert"], 2, "{planned}");
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.rows("country"), ["AT"]);
+    assert_eq!(live.rows("city"), ["1\tat"]);
+}
