@@ -11,7 +11,7 @@ mod words;
 
 pub use row::ShownRow;
 pub use state::State;
-pub use words::{shell_word, visible};
+pub use words::{evidence_words, shell_word, visible};
 
 use std::collections::BTreeMap;
 
@@ -279,13 +279,13 @@ impl Report {
         )
     }
 
-    /// `1,000 by cascade, 204 by predicate`; empty when nothing is written.
+    /// `1,000 by cascade, 204 by predicate only (…)`; empty when nothing is written.
     fn evidence_line(&self) -> String {
         let parts: Vec<String> = self
             .evidence
             .iter()
             .filter(|(_, rows)| **rows > 0)
-            .map(|(name, rows)| format!("{} by {name}", table::grouped(*rows)))
+            .map(|(name, rows)| format!("{} by {}", table::grouped(*rows), evidence_words(name)))
             .collect();
         parts.join(", ")
     }

@@ -132,7 +132,7 @@ fn text_for_a_terminal() {
     Live    "shop", PostgreSQL 15.18, role "ops", cluster 7384120045
 
     Plan: 1,204 to insert, 0 to repair, 1 to re-link; 1,003 conflicts kept as they are.
-    Evidence: 1,000 by cascade, 205 by predicate.
+    Evidence: 1,000 by cascade, 205 by predicate only (it cannot know what was done on purpose).
 
     table               lost  unlinked  same  changed  insert  update
     public.orders      1,204               3            1,204

@@ -21,6 +21,14 @@ pub fn shell_word(text: &str) -> String {
     if plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
+/// A sort of evidence as a person reads it; the weakest says what it cannot know.
+pub fn evidence_words(evidence: &str) -> &str {
+    match evidence {
+        "predicate" => "predicate only (it cannot know what was done on purpose)",
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -104,7 +104,7 @@ fn a_recovery_from_plan_to_undo() {
     Live    "[DUMPED]", PostgreSQL [VERSION], role "postgres", cluster [CLUSTER]
 
     Plan: 15 to insert, 0 to repair, 0 to re-link; 11 conflicts kept as they are.
-    Evidence: 12 by cascade, 3 by predicate.
+    Evidence: 12 by cascade, 3 by predicate only (it cannot know what was done on purpose).
 
     table             lost  same  recreated  id_reused  orphan  insert  update
     public.coupons             1          1

@@ -16,7 +16,7 @@ fn rows_find_their_owner_by_the_path_that_leads_to_it() {
     public.purchases        249
     public.visits            61
 
-    Evidence: 310 by predicate.
+    Evidence: 310 by predicate only (it cannot know what was done on purpose).
 
     Plan: 0 to insert, 310 to repair, 0 to re-link; no conflicts. Nothing has been written.
     Review case/report.html, then run: rowback apply case

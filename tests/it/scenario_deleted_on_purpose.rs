@@ -20,7 +20,7 @@ fn who_is_in_the_file_of_the_erased_stays_away() {
     public.stores                             4
     public.visits                      20              20
 
-    Evidence: 65 by cascade, 2 by predicate.
+    Evidence: 65 by cascade, 2 by predicate only (it cannot know what was done on purpose).
 
     Plan: 47 to insert, 0 to repair, 20 to re-link; no conflicts. Nothing has been written.
     Review case/report.html, then run: rowback apply case
@@ -42,7 +42,7 @@ fn who_is_left_out_by_the_predicate_stays_away() {
     public.stores                             4
     public.visits                      20
 
-    Evidence: 65 by cascade, 2 by predicate.
+    Evidence: 65 by cascade, 2 by predicate only (it cannot know what was done on purpose).
 
     Plan: 47 to insert, 0 to repair, 20 to re-link; no conflicts. Nothing has been written.
     Review case/report.html, then run: rowback apply case

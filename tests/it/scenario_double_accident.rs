@@ -21,7 +21,7 @@ fn deleted_rows_come_back_with_the_values_from_before_both() {
     public.stores                                    100
     public.visits                              540
 
-    Evidence: 1,890 by cascade, 164 by predicate.
+    Evidence: 1,890 by cascade, 164 by predicate only (it cannot know what was done on purpose).
 
     Plan: 1,404 to insert, 110 to repair, 540 to re-link; no conflicts. Nothing has been written.
     Review case/report.html, then run: rowback apply case

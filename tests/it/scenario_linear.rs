@@ -17,7 +17,7 @@ fn a_truncated_hub_comes_back_around_what_was_written_since() {
     public.purchases        3,971                  24       5
     public.settlements      3,971       24                  5
 
-    Evidence: 15,884 by cascade, 3,971 by predicate.
+    Evidence: 15,884 by cascade, 3,971 by predicate only (it cannot know what was done on purpose).
 
     Plan: 19,855 to insert, 0 to repair, 0 to re-link; 145 conflicts kept as they are. Nothing has been written.
     Review case/report.html, then run: rowback apply case

@@ -21,7 +21,7 @@ fn who_signed_up_again_stays_and_nothing_is_hung_on_strangers() {
     public.stores                   200
     public.visits           8,000
 
-    Evidence: 19,000 by cascade, 8,760 by predicate.
+    Evidence: 19,000 by cascade, 8,760 by predicate only (it cannot know what was done on purpose).
 
     Plan: 27,760 to insert, 0 to repair, 0 to re-link; 1,040 conflicts kept as they are. Nothing has been written.
     Review case/report.html, then run: rowback apply case

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rowback::case::{DiffSummary, PlanSummary};
 use rowback::ident::TableName;
+use rowback::report::evidence_words;
 
 use super::{push_list, push_notes, shell_word};
 use crate::cli::output::{Output, Paint};
@@ -125,12 +126,12 @@ fn verdict_table(verdicts: &BTreeMap<TableName, BTreeMap<String, u64>>) -> Strin
     table(&header, &rows)
 }
 
-/// How we know: `Evidence: 1,000 by cascade, 204 by predicate.`
+/// How we know, and what a predicate cannot tell: `Evidence: 1,000 by cascade, 204 by predicate only (…).`
 fn evidence_line(evidence: &BTreeMap<String, u64>) -> String {
     let parts: Vec<String> = ["replay", "bracket", "cascade", "predicate"]
         .into_iter()
         .filter_map(|name| evidence.get(name).filter(|count| **count > 0).map(|count| (name, *count)))
-        .map(|(name, count)| format!("{} by {name}", grouped(count)))
+        .map(|(name, count)| format!("{} by {}", grouped(count), evidence_words(name)))
         .collect();
     if parts.is_empty() { String::new() } else { format!("\nEvidence: {}.\n", parts.join(", ")) }
 }
@@ -167,7 +168,7 @@ mod tests {
         public.order_items               12                     2
         public.orders       1,204               3          1
 
-        Evidence: 1,000 by cascade, 204 by predicate.
+        Evidence: 1,000 by cascade, 204 by predicate only (it cannot know what was done on purpose).
 
         Triggers that will fire:
           public.orders: touch_updated_at, before insert
