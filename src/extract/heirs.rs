@@ -67,7 +67,7 @@ pub(super) async fn count(
     Ok(found)
 }
 
-/// The heir has every column of the table that the condition is about, and takes its name here.
+/// Asked of the table without ONLY, which reads its heirs as well, so that the condition may name it as it likes.
 async fn rows_meant(
     scratch: &Scratch,
     entry: &Entry<'_>,
@@ -78,16 +78,16 @@ async fn rows_meant(
     let table = &entry.table.name;
     let condition = match &entry.selected {
         Selected::Everything | Selected::Replay(_) => String::new(),
-        Selected::Where(text) => format!(" where (\n{text}\n)"),
+        Selected::Where(text) => format!(" and (\n{text}\n)"),
         Selected::Query(text) => {
             let columns = quoted_list("", key);
-            format!(" where ({columns}) in (select {columns} from (\n{text}\n) as rowback_query)")
+            format!(" and ({columns}) in (select {columns} from (\n{text}\n) as rowback_query)")
         }
     };
     let sql = format!(
-        "copy (select count(*) from {} as {}{condition}) to stdout",
-        heir.from_sql(),
-        table.name.quoted()
+        "copy (select count(*) from {} where tableoid = {}{condition}) to stdout",
+        table.quoted(),
+        heir.oid
     );
     let reader = scratch.connect().await?;
     let begin = format!(

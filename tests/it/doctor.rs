@@ -77,6 +77,7 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
     wrong  applying: no INSERT on inner_shop.badges, public.customers, public.orders, public.reviews. Use another role with `--live`, or ask for: grant usage on schema "inner_shop" to "[ROLE]"; grant insert on "inner_shop"."badges", "public"."customers", "public"."orders", "public"."reviews" to "[ROLE]"
            no UPDATE on public.reviews. Use another role with `--live`, or ask for: grant update on "public"."reviews" to "[ROLE]"
     wrong  undoing: no DELETE on inner_shop.badges, public.customers, public.orders, public.reviews. Use another role with `--live`, or ask for: grant usage on schema "inner_shop" to "[ROLE]"; grant delete on "inner_shop"."badges", "public"."customers", "public"."orders", "public"."reviews" to "[ROLE]"
+           no UPDATE on inner_shop.badges, public.customers, public.orders, public.reviews. Use another role with `--live`, or ask for: grant usage on schema "inner_shop" to "[ROLE]"; grant update on "inner_shop"."badges", "public"."customers", "public"."orders", "public"."reviews" to "[ROLE]"
     wrong  sequences: public.customers_id_seq, public.orders_id_seq cannot be read and moved forward, which is needed where they are behind a recovered number. Ask for: grant select, update on sequence "public"."customers_id_seq", "public"."orders_id_seq" to "[ROLE]"
     ok     backup: …
     ok     rows: the backup has the rows of 4 tables that could be needed
@@ -102,7 +103,7 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
     ok     reading: SELECT on all 4 tables
     ok     row security: hides nothing from this role
     ok     applying: INSERT on 4 tables, UPDATE on 1
-    ok     undoing: DELETE on 4 tables
+    ok     undoing: DELETE and UPDATE on 4 tables
     ok     sequences: public.customers_id_seq, public.orders_id_seq can be read and moved forward
     ok     backup: …
     ok     rows: the backup has the rows of 4 tables that could be needed

@@ -135,6 +135,7 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     public.person: (id) in 13 keys 13/400 (parents by job_person_fkey)
     public.tenant: (id) in 10 keys or (id) in 10 keys 10/10 (parents by note_tenant_fkey, person_tenant_fkey)
     public.person: (id) in 3 keys 3/400 (parents by person_boss_fkey)
+    public.old_job: every row 1/1 (it inherits from public.job)
     "#);
     let own =
         "[[recover]]\ntable = \"job\"\nwhere = \"id = 17 or hours = (select max(hours) from public.job)\"";
@@ -152,6 +153,7 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     public.person: every row 400/400 (read by the selection of public.job)
     public.event: (job) in 9 keys 18/3000 (children by event_job_fkey)
     public.note: (job) in 9 keys 18/3000 (children by note_job_fkey)
+    public.old_job: every row 1/1 (it inherits from public.job)
     "#);
     let below = "[[recover]]\ntable = \"person\"\nwhere = \"id = 4\"\nchildren = [\"public.person\"]\n[policy]\nparents = \"none\"";
     insta::assert_snapshot!(told(below, Loading::default()).await, @r#"
@@ -166,6 +168,7 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     public.note: every row 3000/3000 (the keys of note_job_fkey take more memory than --memory leaves them)
     public.person: every row 400/400 (parents by job_person_fkey; the keys of job_person_fkey take more memory than --memory leaves them)
     public.tenant: every row 10/10 (parents by note_tenant_fkey, person_tenant_fkey; the keys of note_tenant_fkey take more memory than --memory leaves them)
+    public.old_job: every row 1/1 (it inherits from public.job)
     "#);
 }
 

@@ -50,8 +50,8 @@ impl Planned {
         live.psql(LOST);
         let rescue = Rescue::new(live, &shop.dump(&["-Fc"]));
         rescue.directory().write("erased.csv", "email\nc3@x\n");
-        // The reviews of customer 3 stay without an author, and are listed.
-        let _planned = rescue.recover_with(RECIPE, more).expect_code(1);
+        // The reviews of customer 3 stay without an author, which is what their erasure means.
+        let _planned = rescue.recover_with(RECIPE, more).expect_code(0);
         Self { live, rescue, shop }
     }
 
@@ -89,7 +89,7 @@ fn without_a_new_request_everything_planned_is_written() {
     let planned = Planned::new(&[]);
     let _applied = planned.rescue.apply().expect_code(0);
     planned.assert_without("3");
-    let _verified = planned.rescue.verify().expect_code(1);
+    let _verified = planned.rescue.verify().expect_code(0);
 }
 
 #[test]

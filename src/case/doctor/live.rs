@@ -216,8 +216,15 @@ fn privileges(
         &applying,
         format!("INSERT on {} tables, UPDATE on {}", reach.insert.len(), reach.update.len()),
     );
-    let undoing: Vec<String> = lacking(&reach.insert, "delete", |rights| rights.delete).into_iter().collect();
-    found.add("undoing", &undoing, format!("DELETE on {} tables", reach.insert.len()));
+    // Undo locks the rows that it removes, and PostgreSQL locks rows only for those who may update them.
+    let undoing: Vec<String> = [
+        lacking(&reach.insert, "delete", |rights| rights.delete),
+        lacking(&reach.insert, "update", |rights| rights.update),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    found.add("undoing", &undoing, format!("DELETE and UPDATE on {} tables", reach.insert.len()));
 }
 
 /// What is missing, and the commands that give it.
