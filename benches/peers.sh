@@ -85,7 +85,7 @@ one() {
 
 # Rows of a database into Parquet: rowback's stage "extract" alone, its rows are in scratch then.
 extract() {
-  fresh_live 'select 1'
+  fresh_live checkpoint
   cat >"$work/all.toml" <<'TOML'
 [policy]
 parents = "none"
