@@ -32,7 +32,7 @@ pub(super) async fn narrow(
     let held = |table: &TableName| backup.contents().tables.contains_key(table);
     if tables.is_empty() || !tables.iter().all(held) {
         // A table without rows of its own in the backup (a partitioned one, or a wrong name) is extraction's to judge.
-        return Ok((options.recipe.clone(), Vec::new()));
+        return Ok(fill_in(&options.recipe, &[]));
     }
     let compared = CompareOptions {
         tables,
@@ -42,7 +42,7 @@ pub(super) async fn narrow(
         show_values: false,
     };
     let found = compare(backup, &options.live, &compared, context).await?;
-    Ok(fill_in(&options.recipe, &found))
+    Ok(fill_in(&options.recipe, &found.tables))
 }
 
 /// Runs a comparison.
@@ -57,33 +57,36 @@ pub(super) async fn compare(
     Ok(compare::run(&input, options).await?)
 }
 
-/// Does the entry ask for every row of its table in the backup?
+/// Does the entry ask for every row of its table in the backup, and are those that live holds unchanged nothing to it?
+/// The true owner of a row may be told by neither of its versions, so misrouted rows are all looked at.
 fn is_open(entry: &Recover) -> bool {
-    entry.selection == Selection::Everything && !entry.is_found_in_live() && entry.misrouted_to.is_none()
+    entry.selection == Selection::Everything && matches!(entry.kind, Kind::Deleted | Kind::Corrupted)
 }
 
-/// The recipe with what the comparison found.
-fn fill_in(recipe: &Recipe, found: &Comparison) -> (Recipe, Vec<String>) {
-    let by_name: BTreeMap<_, _> = found.tables.iter().map(|one| (&one.table, one)).collect();
+/// A column that was not compared (renamed, say) may be the damaged one.
+fn is_told_by(entry: &Recover, table: &TableComparison) -> bool {
+    entry.kind == Kind::Deleted || table.not_compared.is_empty()
+}
+
+/// The recipe with what was found; the entry of a table that could not be compared goes on asking for every row.
+fn fill_in(recipe: &Recipe, found: &[TableComparison]) -> (Recipe, Vec<String>) {
+    let by_name: BTreeMap<_, _> = found.iter().map(|one| (&one.table, one)).collect();
     let mut recipe = recipe.clone();
     let mut notes = Vec::new();
+    // A second backup tells what the accident took.
+    let told = recipe.backup.after.is_some();
     for entry in recipe.recover.iter_mut().filter(|entry| is_open(entry)) {
-        if let Some(table) = by_name.get(&entry.table) {
-            notes.extend(note(entry, table));
-            entry.selection = selection(table).unwrap_or(Selection::Everything);
+        let table = by_name.get(&entry.table);
+        if entry.kind == Kind::Deleted && !told && table.is_none_or(|table| table.missing > 0) {
+            notes.push(format!(
+                "no condition for {}: each of its rows that live lacks counts as lost, also those that were deleted on purpose",
+                entry.table
+            ));
         }
+        let rows = table.filter(|table| is_told_by(entry, table)).and_then(|table| selection(table));
+        entry.selection = rows.unwrap_or(Selection::Everything);
     }
     (recipe, notes)
-}
-
-/// What nobody has said, and what therefore counts as lost.
-fn note(entry: &Recover, table: &TableComparison) -> Option<String> {
-    (entry.kind == Kind::Deleted && table.missing > 0).then(|| {
-        format!(
-            "no condition for {}: each of the {} rows that live lacks counts as lost, also those that were deleted on purpose",
-            entry.table, table.missing
-        )
-    })
 }
 
 /// The keys as a condition; a key of several columns as a query. `None` where there are too many, or there is none.

@@ -92,8 +92,8 @@ pub struct TableComparison {
     pub samples: Samples,
     /// What a person should know.
     pub notes: Vec<String>,
-    /// Keys of missing and changed rows: raw COPY fields joined by tabs, sorted; `None` where there are too many, or no
-    /// key.
+    /// Keys of missing and changed rows: raw COPY fields joined by tabs, sorted; `None` where there are too many, where
+    /// there is no key, and where other tables inherit from this one: their rows are not compared with it.
     #[serde(skip)]
     pub keys: Option<Vec<Box<[u8]>>>,
 }
@@ -130,7 +130,11 @@ pub async fn run(input: &CompareInput<'_>, options: &CompareOptions) -> Result<C
                 continue;
             }
         };
-        tables.push(job.run(input, &session, options).await?);
+        let mut compared = job.run(input, &session, options).await?;
+        if !catalog.heirs_of(&name).is_empty() {
+            compared.keys = None;
+        }
+        tables.push(compared);
         input.progress.finish(Step::Compare);
     }
     Ok(Comparison { live: session.identity().await?, tables, skipped })

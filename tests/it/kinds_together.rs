@@ -72,8 +72,7 @@ fn each_row_gets_one_verdict_and_all_of_it_is_undone() {
     damaged.assert_same(&live.digest(), "recover writes nothing to live");
     let invoices = &planned["verdicts"]["public.invoices"];
     let whole: u64 = invoices.as_object().unwrap().values().map(|rows| rows.as_u64().unwrap()).sum();
-    // No entry for lines has a condition, and the rows of invoices that live still has as they were are looked at by none.
-    assert_eq!(whole, 152, "one verdict for each row: {planned}");
+    assert_eq!(whole, 240, "one verdict for each row: {planned}");
     assert_eq!((invoices["lost"].as_u64(), invoices["changed"].as_u64()), (Some(24), Some(1)), "{planned}");
     let _applied = rescue.apply().expect_code(0);
     wanted.digest().assert_same(&live.digest(), "after the recovery");
