@@ -240,6 +240,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     settle(&scene, &order, &mut parents, &mut done).await?;
     let mut diffed = finish(input, session, &live, &fits, &order, done).await?;
     diffed.tombstones = tombstones::read_of(input.recipe, &tombstones);
+    diffed.notes.extend(tombstones::notes(&tombstones));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use super::drift::{Fit, Fits};
 use super::lookup::StagedRow;
@@ -17,6 +18,8 @@ use crate::staging::KeyList;
 pub struct Tombstones {
     positions: Vec<usize>,
     keys: HashSet<Box<[u8]>>,
+    /// Those of them that named a row.
+    met: Mutex<HashSet<Box<[u8]>>>,
     /// SHA-256 of the file as it was read.
     pub sha256: String,
 }
@@ -25,7 +28,17 @@ impl Tombstones {
     /// Is the row named?
     pub fn contains(&self, row: &StagedRow) -> bool {
         let keys = [row.key(&self.positions), row.key_before(&self.positions)];
-        keys.into_iter().flatten().any(|key| self.keys.contains(&key))
+        let named = keys.into_iter().flatten().find(|key| self.keys.contains(key));
+        let found = named.is_some();
+        if let (Some(key), Ok(mut met)) = (named, self.met.lock()) {
+            met.insert(key);
+        }
+        found
+    }
+
+    /// Keys that named no row: rows that are not a part of this recovery, or a misspelt key, whose row would come back.
+    fn idle(&self) -> usize {
+        self.met.lock().map_or(0, |met| self.keys.len() - met.len())
     }
 }
 
@@ -63,7 +76,7 @@ async fn read(
     }
     let types: Vec<&str> = positions.iter().map(|&at| fit.columns[at].live.type_name.as_str()).collect();
     let sql = list.values(&types);
-    let mut found = Tombstones { positions, keys: HashSet::new(), sha256: list.sha256 };
+    let mut found = Tombstones { positions, sha256: list.sha256, ..Tombstones::default() };
     if !sql.is_empty() {
         let mut rows = session
             .copy_out(
@@ -89,4 +102,15 @@ pub fn read_of(recipe: &Recipe, read: &BTreeMap<TableName, Tombstones>) -> Vec<T
         Some(TombstonesRead { table: table.clone(), path, sha256 })
     };
     recipe.policy.exclude_keys.iter().filter_map(of).collect()
+}
+
+/// What a person should know of keys that named nothing.
+pub fn notes(read: &BTreeMap<TableName, Tombstones>) -> Vec<String> {
+    let of = |(table, tombstones): (&TableName, &Tombstones)| {
+        let (idle, all) = (tombstones.idle(), tombstones.keys.len());
+        (idle > 0).then(|| {
+            format!("{idle} of {all} keys that exclude_keys gives for {table} name no row of this recovery: are they spelt right?")
+        })
+    };
+    read.iter().filter_map(of).collect()
 }

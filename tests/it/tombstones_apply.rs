@@ -203,3 +203,18 @@ fn recover_refuses_a_list_with_the_wrong_columns() {
         assert!(!rescue.case().join("plan.json").exists());
     }
 }
+
+#[test]
+fn keys_that_name_nothing_are_told() {
+    let shop = TestDb::with("shop", SHOP);
+    let live = shop.copy("live");
+    live.psql(LOST);
+    let dump = shop.dump(&["-Fc"]);
+    for (list, told) in [("email\nc3@x\nc33@x\n", true), ("email\nc3@x\n", false)] {
+        let rescue = Rescue::new(&live, &dump);
+        rescue.directory().write("erased.csv", list);
+        let planned = rescue.recover_with(RECIPE, &[]).expect_code(0);
+        let words = "1 of 2 keys that exclude_keys gives for public.customers name no row of this recovery";
+        assert_eq!(planned.stdout.contains(words), told, "{}", planned.stdout);
+    }
+}
