@@ -7,19 +7,20 @@ fn a_truncated_hub_comes_back_around_what_was_written_since() {
     let told = Scenario {
         name: "linear-2024",
         recipe: "recipe.toml",
+        twin: &["wanted.sql", "later.sql"],
         codes: [1, 0, 1],
         planted: "update settlements set amount = amount + 0.01 where id = 2000",
     }
     .play();
     insta::assert_snapshot!(told, @"
     table                    lost  changed  id_reused  orphan
-    public.purchase_lines  11,913       24                 63
-    public.purchases        3,971                  24       5
-    public.settlements      3,971       24                  5
+    public.purchase_lines  59,913       24                 63
+    public.purchases       19,971                  24       5
+    public.settlements     19,971       24                  5
 
-    Evidence: 15,884 by cascade, 3,971 by predicate only (it cannot know what was done on purpose).
+    Evidence: 79,884 by cascade, 19,971 by predicate only (it cannot know what was done on purpose).
 
-    Plan: 19,855 to insert, 0 to repair, 0 to re-link; 145 conflicts kept as they are. Nothing has been written.
+    Plan: 99,855 to insert, 0 to repair, 0 to re-link; 145 conflicts kept as they are. Nothing has been written.
     Review case/report.html, then run: rowback apply case
     ");
 }

@@ -166,6 +166,7 @@ fn a_list_that_is_gone_or_broken_stops_everything() {
         ("", "it has no header"),
         ("id\nfive\n", "invalid input syntax for type integer"),
         ("id,email\n5\n", "found record with 1 field"),
+        ("id,id\n5,6\n", "column 2 of its header names \"id\" once more"),
     ];
     for (text, problem) in cases {
         planned.erase(text);
@@ -191,9 +192,11 @@ fn recover_refuses_a_list_with_the_wrong_columns() {
     let live = shop.copy("live");
     live.psql(LOST);
     let rescue = Rescue::new(&live, &shop.dump(&["-Fc"]));
-    for (text, problem) in
-        [("nickname\nc5\n", "which is no column of public.customers"), ("id\nfive\n", "integer")]
-    {
+    for (text, problem) in [
+        ("nickname\nc5\n", "which is no column of public.customers"),
+        ("id\nfive\n", "integer"),
+        ("email,email\nc5@x,c6@x\n", "names \"email\" once more"),
+    ] {
         rescue.directory().write("erased.csv", text);
         let refused = rescue.recover_text(RECIPE).expect_code(3);
         assert!(

@@ -5,16 +5,18 @@ use std::path::PathBuf;
 
 use super::{Digest, Rescue, TestDb, repository};
 
-/// Rows of the shop: some 29,000.
-const SCALE: &str = "\\set scale 0.002\n";
+/// Rows of the shop: some 145,000.
+const SCALE: &str = "\\set scale 0.01\n";
 
-/// One accident. Its folder holds `accident.sql` (for live), `wanted.sql` (for the twin, instead), and, for both,
-/// `setup.sql` before the backup, `before.sql` between backup and accident, and `later.sql`.
+/// One accident. Its folder holds `accident.sql` and `later.sql` (for live), the scripts of the twin, and, for both,
+/// `setup.sql` before the backup and `before.sql` between backup and accident.
 pub struct Scenario {
     /// Its folder.
     pub name: &'static str,
     /// The recipe in it.
     pub recipe: &'static str,
+    /// What the twin gets instead of `accident.sql` and `later.sql`.
+    pub twin: &'static [&'static str],
     /// Exit codes of recover, apply and verify.
     pub codes: [i32; 3],
     /// A statement after which the databases must be found to differ.
@@ -28,13 +30,18 @@ impl Scenario {
         let folder = self.folder();
         let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
         let shop = std::fs::read_to_string(repository().join("benches/shop.sql")).unwrap();
-        let live = TestDb::with(self.name, &format!("{SCALE}{shop}{}", text("setup.sql")));
+        // One shop is made for all scenarios; each has a copy.
+        let live = TestDb::with(self.name, &format!("{SCALE}{shop}"));
+        live.psql(&text("setup.sql"));
         let backup = live.dump(&["-Fc"]);
         live.psql(&text("before.sql"));
         let twin = live.copy("twin");
         assert!(!text("accident.sql").is_empty(), "{} is the accident", folder.display());
         live.psql(&(text("accident.sql") + &text("later.sql")));
-        twin.psql(&(text("wanted.sql") + &text("later.sql")));
+        self.twin.iter().for_each(|script| {
+            assert!(folder.join(script).exists(), "{script} is there");
+            twin.psql(&text(script));
+        });
         let (wanted, hit) = (twin.digest(), live.digest());
         assert_ne!(wanted.difference(&hit), "", "the accident did something");
 

@@ -2,7 +2,7 @@
 -- to copy them from.
 insert into shoppers (store_id, login, display_name, joined_at, changed_at)
 select 1 + n % 200, 'shopper.' || n || '@mail.example', 'Back again ' || n, '2026-11-19 11:00+00', '2026-11-19 11:00+00'
-from generate_series(3, 800, 20) as n;
+from generate_series(3, 4000, 20) as n;
 insert into purchases (store_id, shopper_id, token, state, amount, bought_at)
 select store_id, id, md5('again' || login)::uuid, 'paid', 5, '2026-11-19 11:10+00'
 from shoppers where joined_at = '2026-11-19 11:00+00' order by login;
