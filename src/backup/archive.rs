@@ -7,17 +7,18 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::contents::{Contents, Format, TableData};
+use super::contents::{Contents, Format};
 use super::custom::Custom;
 use super::decode::{Codec, Decoder};
 use super::directory::Directory;
 use super::fingerprint::{self, FileSum};
+use super::format::{self, Found as Recognised};
 use super::input::{Stored, damaged};
 use super::inspection::{self, Inspection};
 use super::rows::{ReadCounts, RowFault, pass_rows};
 use super::tar::Tar;
 use super::toc::{self, Block, Place, Toc};
-use super::{BackupError, RowFilter, RowSink, format, manifest};
+use super::{BackupError, RowFilter, RowSink, manifest};
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
 use crate::progress::{Progress, Step};
@@ -55,7 +56,17 @@ impl Archive {
     /// # Errors
     /// When the path cannot be read, is something else, or its table of contents is cut or damaged.
     pub fn open(path: &Path) -> Result<Self, BackupError> {
-        let format = format::recognise(path)?;
+        match format::recognise(path)? {
+            Recognised::Archive(format) => Self::open_as(path, format),
+            Recognised::Plain(_) => Err(BackupError::NotABackup {
+                path: path.to_path_buf(),
+                found: "it is a plain SQL dump and no archive".to_owned(),
+            }),
+        }
+    }
+
+    /// The same, when it is known what it is.
+    pub(super) fn open_as(path: &Path, format: Format) -> Result<Self, BackupError> {
         let unreadable = |source| BackupError::Unreadable { path: path.to_path_buf(), source };
         let toc_path = if format == Format::Directory { path.join("toc.dat") } else { path.to_path_buf() };
         let file = Arc::new(File::open(&toc_path).map_err(unreadable)?);
@@ -71,7 +82,8 @@ impl Archive {
             Format::Directory => {
                 (read(0, bytes)?, Container::Directory(Directory { path: path.to_path_buf() }))
             }
-            Format::Tar => {
+            // Not here: what is plain has no table of contents.
+            Format::Tar | Format::Plain => {
                 let tar = Tar::open(path, Arc::clone(&file), bytes)?;
                 let (start, end) = tar.toc()?;
                 (read(start, end)?, Container::Tar(tar))
@@ -103,7 +115,7 @@ impl Archive {
         cancel: &CancelToken,
         sink: &mut RowSink<'_>,
     ) -> Result<ReadCounts, BackupError> {
-        let entry = self.rows_entry(table)?;
+        let entry = self.contents.rows_entry(table)?;
         let block = self.block(entry)?;
         let mut open = self.open_block(entry, block)?;
         let mut counts = ReadCounts::default();
@@ -178,21 +190,6 @@ impl Archive {
         };
         progress.finish(Step::Inspect);
         sums.map(|sum| self.sums.get_or_init(|| vec![sum]).as_slice())
-    }
-
-    fn rows_entry(&self, table: &TableName) -> Result<i32, BackupError> {
-        match self.contents.tables.get(table) {
-            Some(TableData::Rows { entry, .. }) => Ok(*entry),
-            Some(TableData::Inserts { .. }) => Err(BackupError::Inserts { table: table.clone() }),
-            Some(TableData::Missing) => Err(BackupError::WithoutRows { table: table.clone() }),
-            None => {
-                let wanted = table.to_string();
-                let distance = |name: &TableName| strsim::damerau_levenshtein(&wanted, &name.to_string());
-                let nearest = self.contents.tables.keys().min_by_key(|name| distance(name));
-                let nearest = nearest.filter(|name| distance(name) * 2 < wanted.len()).cloned();
-                Err(BackupError::UnknownTable { table: table.clone(), nearest })
-            }
-        }
     }
 
     fn block(&self, entry: i32) -> Result<&Block, BackupError> {

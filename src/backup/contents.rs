@@ -8,7 +8,7 @@ use libpgdump::Timestamp;
 use libpgdump::format::ArchiveMetadata;
 use serde::{Deserialize, Serialize};
 
-use super::{copy_statement, toc};
+use super::{BackupError, copy_statement, toc};
 use crate::ident::{Ident, TableName};
 
 /// What a backup says it holds.
@@ -16,12 +16,12 @@ use crate::ident::{Ident, TableName};
 pub struct Contents {
     /// How the archive is laid out.
     pub format: Format,
-    /// Version of the layout, e.g. `1.14`.
-    pub archive_version: String,
+    /// Version of the layout, e.g. `1.14`; a plain dump has none.
+    pub archive_version: Option<String>,
     /// How rows are compressed.
     pub compression: Compression,
-    /// Name of the database that was dumped.
-    pub dbname: String,
+    /// Name of the database that was dumped; a plain dump says it with `--create` only.
+    pub dbname: Option<String>,
     /// Version of the server that was dumped, as it calls itself, e.g. `15.18 (Debian 15.18-0+deb12u1)`.
     pub server_version: String,
     /// The major of `server_version`: 15; 9 for 9.x.
@@ -95,6 +95,8 @@ pub enum Format {
     Directory,
     /// A tar file, `pg_dump -Ft`.
     Tar,
+    /// SQL, `pg_dump -Fp`.
+    Plain,
 }
 
 /// How rows are compressed.
@@ -131,6 +133,7 @@ impl fmt::Display for Format {
             Self::Custom => "custom",
             Self::Directory => "directory",
             Self::Tar => "tar",
+            Self::Plain => "plain",
         })
     }
 }
@@ -155,6 +158,22 @@ impl Contents {
         !self.tables.is_empty() && !self.entries.iter().any(makes_tables)
     }
 
+    /// The id of the entry with the table's rows; otherwise why there is none.
+    pub(super) fn rows_entry(&self, table: &TableName) -> Result<i32, BackupError> {
+        match self.tables.get(table) {
+            Some(TableData::Rows { entry, .. }) => Ok(*entry),
+            Some(TableData::Inserts { .. }) => Err(BackupError::Inserts { table: table.clone() }),
+            Some(TableData::Missing) => Err(BackupError::WithoutRows { table: table.clone() }),
+            None => {
+                let wanted = table.to_string();
+                let distance = |name: &TableName| strsim::damerau_levenshtein(&wanted, &name.to_string());
+                let nearest = self.tables.keys().min_by_key(|name| distance(name));
+                let nearest = nearest.filter(|name| distance(name) * 2 < wanted.len()).cloned();
+                Err(BackupError::UnknownTable { table: table.clone(), nearest })
+            }
+        }
+    }
+
     /// The backup holds large objects.
     pub fn has_large_objects(&self) -> bool {
         self.entries.iter().any(|entry| entry.kind == "BLOBS" && entry.has_data)
@@ -164,13 +183,13 @@ impl Contents {
         let version = metadata.header.version;
         Ok(Self {
             format,
-            archive_version: format!("{}.{}", version.major, version.minor),
+            archive_version: Some(format!("{}.{}", version.major, version.minor)),
             compression: toc::compression(&metadata),
             server_major: major(&metadata.server_version),
             dumped_at: local_time(&metadata.timestamp),
             encoding: encoding(&metadata),
             tables: tables(&metadata)?,
-            dbname: metadata.dbname,
+            dbname: Some(metadata.dbname),
             server_version: metadata.server_version,
             dump_version: metadata.dump_version,
             entries: metadata.entries.into_iter().map(entry).collect(),
@@ -197,7 +216,7 @@ fn entry(entry: libpgdump::Entry) -> Entry {
     }
 }
 
-fn major(server_version: &str) -> u32 {
+pub(super) fn major(server_version: &str) -> u32 {
     let digits = server_version.trim_start().split(|letter: char| !letter.is_ascii_digit()).next();
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
@@ -250,20 +269,20 @@ fn tables(metadata: &ArchiveMetadata) -> Result<BTreeMap<TableName, TableData>, 
         }
     }
     for (table, entry) in of_kind("TABLE") {
-        if !is_partitioned(entry) {
+        if !entry.relkind.map_or_else(|| is_partitioned(definition_of(entry)), |relkind| relkind == 'p') {
             tables.entry(table).or_insert(TableData::Missing);
         }
     }
     Ok(tables)
 }
 
-/// Only archives from 1.16 on say it; before, the definition has to.
-fn is_partitioned(entry: &libpgdump::Entry) -> bool {
-    let by_definition = || {
-        let definition = entry.defn.as_deref().unwrap_or_default();
-        ["RANGE", "LIST", "HASH"].iter().any(|by| definition.contains(&format!("\nPARTITION BY {by} (")))
-    };
-    entry.relkind.map_or_else(by_definition, |relkind| relkind == 'p')
+fn definition_of(entry: &libpgdump::Entry) -> &str {
+    entry.defn.as_deref().unwrap_or_default()
+}
+
+/// Only archives from 1.16 on say it; otherwise the definition has to.
+pub(super) fn is_partitioned(definition: &str) -> bool {
+    ["RANGE", "LIST", "HASH"].iter().any(|by| definition.contains(&format!("\nPARTITION BY {by} (")))
 }
 
 #[cfg(test)]

@@ -36,6 +36,16 @@ pub(super) fn parse(statement: &str, schema: &str) -> Option<CopyStatement> {
         .then_some(CopyStatement { target, columns })
 }
 
+/// The table that `CREATE TABLE schema.table (` makes; `None` when it is no such command.
+pub(super) fn created(definition: &str) -> Option<TableName> {
+    let rest = definition.strip_prefix("CREATE ")?;
+    let rest = rest.strip_prefix("UNLOGGED ").unwrap_or(rest);
+    let mut scan = Scan { rest: rest.strip_prefix("TABLE ")? };
+    let schema = scan.ident()?;
+    scan.symbol('.').then_some(())?;
+    Some(TableName::new(schema, scan.ident()?))
+}
+
 struct Scan<'a> {
     rest: &'a str,
 }
@@ -114,6 +124,15 @@ mod tests {
         for (statement, expected) in cases {
             assert_eq!(parse(statement, "app"), Some(expected), "{statement}");
         }
+    }
+
+    #[test]
+    fn the_table_that_a_definition_makes() {
+        let found = created("CREATE UNLOGGED TABLE \"a b\".\"c\nd\" (\n    id integer\n);");
+        assert_eq!(found, Some(TableName::new("a b", "c\nd")));
+        assert_eq!(created("CREATE TABLE a.b PARTITION OF c"), Some(TableName::new("a", "b")));
+        assert_eq!(created("CREATE VIEW a.b AS"), None);
+        assert_eq!(created("CREATE TABLE b (id int)"), None);
     }
 
     #[test]

@@ -51,6 +51,18 @@ pub enum BackupError {
         /// The command that takes it out.
         unpack: &'static str,
     },
+    /// SQL, but not as pg_dump writes it for one database.
+    #[error("{} is no plain dump of one database", path.display())]
+    NotOneDump {
+        /// The file.
+        path: PathBuf,
+        /// Position in the file, in bytes.
+        at: u64,
+        /// What it holds instead.
+        fact: String,
+        /// What to do, as a sentence.
+        advice: &'static str,
+    },
     /// A directory that lacks its table of contents.
     #[error("the directory {} has no toc.dat", path.display())]
     NoToc {
@@ -196,6 +208,7 @@ impl Explain for BackupError {
             Self::Unreadable { .. } => "backup-unreadable",
             Self::Empty { .. } => "backup-empty",
             Self::NotABackup { .. } | Self::NotYet { .. } | Self::Wrapped { .. } => "backup-format",
+            Self::NotOneDump { .. } => "backup-not-one-dump",
             Self::NoToc { .. } => "backup-no-toc",
             Self::Version { .. } => "backup-version",
             Self::Encoding { .. } => "backup-encoding",
@@ -233,7 +246,9 @@ impl Explain for BackupError {
             Self::Truncated { at, .. } => {
                 vec![format!("the file ends before the data that begin near byte {at} do")]
             }
-            Self::Damaged { at, fact, .. } => vec![format!("near byte {at}: {fact}")],
+            Self::Damaged { at, fact, .. } | Self::NotOneDump { at, fact, .. } => {
+                vec![format!("near byte {at}: {fact}")]
+            }
             Self::BlockMissing { fact, .. } => vec![fact.clone()],
             Self::ManifestMismatch { expected, found, .. } => {
                 vec![
@@ -251,13 +266,14 @@ impl Explain for BackupError {
             Self::Empty { .. } => {
                 "A pg_dump that failed leaves such a file: look at its log and take another backup."
             }
-            Self::NotABackup { .. } => "Name an archive that pg_dump wrote with -Fc, -Fd or -Ft.",
+            Self::NotABackup { .. } => "Name a file or directory that pg_dump wrote.",
             Self::NotYet { .. } => {
                 "Restore it into a database of its own, dump that with `pg_dump -Fc`, and name the archive."
             }
             Self::Wrapped { unpack, .. } => {
                 return format!("Unpack it first (`{unpack}`) and name what comes out. {NOTHING_CHANGED}");
             }
+            Self::NotOneDump { advice, .. } => *advice,
             Self::NoToc { .. } => {
                 "Name the directory that `pg_dump -Fd` wrote itself; if toc.dat was lost, take another copy of it."
             }

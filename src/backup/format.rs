@@ -1,32 +1,40 @@
 //! Finds out what a path is, from its first bytes, and refuses what cannot be read in words that help.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
-
-use flate2::read::GzDecoder;
 
 use super::BackupError;
 use super::contents::Format;
+use super::decode::{Codec, Decoder};
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An archive.
+    Archive(Format),
+    /// SQL, compressed so.
+    Plain(Codec),
+}
 
 const HEAD_BYTES: usize = 4096;
 const MAGIC: &[u8] = b"PGDMP";
 const TAR_MAGIC_AT: usize = 257;
 
 /// Which reader `path` needs.
-pub(super) fn recognise(path: &Path) -> Result<Format, BackupError> {
+pub(super) fn recognise(path: &Path) -> Result<Found, BackupError> {
     refuse_address(path)?;
     let unreadable = |source| BackupError::Unreadable { path: path.to_path_buf(), source };
     if fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return recognise_directory(path);
+        return recognise_directory(path).map(Found::Archive);
     }
     let head = read_head(File::open(path).map_err(unreadable)?).map_err(unreadable)?;
     match sniff(&head) {
-        Sniffed::Custom => Ok(Format::Custom),
-        Sniffed::Tar => Ok(Format::Tar),
+        Sniffed::Custom => Ok(Found::Archive(Format::Custom)),
+        Sniffed::Tar => Ok(Found::Archive(Format::Tar)),
         Sniffed::Empty => Err(BackupError::Empty { path: path.to_path_buf() }),
-        Sniffed::Sql => Err(not_yet(path, "a plain SQL dump")),
-        Sniffed::Unknown => Err(recognise_packed(path, &head)),
+        Sniffed::Sql => Ok(Found::Plain(Codec::Plain)),
+        Sniffed::Unknown => recognise_packed(path, &head),
     }
 }
 
@@ -90,35 +98,37 @@ fn looks_like_sql(head: &[u8]) -> bool {
 }
 
 /// Compressed once more, by gzip, zstd, lz4 and the like: a plain dump, an archive, or something else?
-fn recognise_packed(path: &Path, head: &[u8]) -> BackupError {
-    let (found, unpack, inside) = match head {
-        [0x1f, 0x8b, ..] => ("a gzip file", "gunzip", unpacked(GzDecoder::new(head))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            ("a zstd file", "zstd -d", zstd::Decoder::new(head).map(unpacked).unwrap_or_default())
-        }
-        [0x04, 0x22, 0x4d, 0x18, ..] => {
-            ("an lz4 file", "lz4 -d", unpacked(lz4_flex::frame::FrameDecoder::new(head)))
-        }
-        _ => return unknown(path, head),
+fn recognise_packed(path: &Path, head: &[u8]) -> Result<Found, BackupError> {
+    let (found, unpack, codec) = match head {
+        [0x1f, 0x8b, ..] => ("a gzip file", "gunzip", Codec::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => ("a zstd file", "zstd -d", Codec::Zstd),
+        [0x04, 0x22, 0x4d, 0x18, ..] => ("an lz4 file", "lz4 -d", Codec::Lz4),
+        _ => return Err(unknown(path, head)),
     };
-    match sniff(&inside) {
-        Sniffed::Custom | Sniffed::Tar => BackupError::Wrapped { path: path.to_path_buf(), found, unpack },
-        Sniffed::Sql => not_yet(path, "a compressed plain SQL dump"),
-        Sniffed::Empty | Sniffed::Unknown => BackupError::NotABackup {
-            path: path.to_path_buf(),
-            found: format!("it is {found} of something else"),
-        },
+    let unreadable = |source| BackupError::Unreadable { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    match sniff(&unpacked(BufReader::new(file), codec)) {
+        Sniffed::Sql => Ok(Found::Plain(codec)),
+        Sniffed::Custom | Sniffed::Tar => {
+            Err(BackupError::Wrapped { path: path.to_path_buf(), found, unpack })
+        }
+        Sniffed::Empty | Sniffed::Unknown => {
+            let found = format!("it is {found} of something else, or damaged at its beginning");
+            Err(BackupError::NotABackup { path: path.to_path_buf(), found })
+        }
     }
 }
 
-/// As much as the head alone gives; it ends in the middle of the stream, so an error at the end means nothing.
-fn unpacked(mut source: impl Read) -> Vec<u8> {
+/// The beginning of what is inside; less where it cannot be read on, which is for the reader of the format to complain about.
+fn unpacked(packed: BufReader<File>, codec: Codec) -> Vec<u8> {
     let mut inside = vec![0; HEAD_BYTES];
     let mut filled = 0;
-    while filled < inside.len() {
-        match source.read(&mut inside[filled..]) {
-            Ok(count) if count > 0 => filled += count,
-            _ => break,
+    if let Ok(mut source) = Decoder::new(codec, packed) {
+        while filled < inside.len() {
+            match source.read(&mut inside[filled..]) {
+                Ok(count) if count > 0 => filled += count,
+                _ => break,
+            }
         }
     }
     inside.truncate(filled);

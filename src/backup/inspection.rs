@@ -226,12 +226,12 @@ impl Check<'_> {
 type ReadText<'a> = dyn FnMut(&mut dyn Read) -> Result<Counted, RowFault> + 'a;
 
 #[derive(Default)]
-struct Counted {
-    rows: u64,
-    bytes: u64,
+pub(super) struct Counted {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
 }
 
-fn count_rows(
+pub(super) fn count_rows(
     text: &mut dyn Read,
     columns: usize,
     utf8: bool,

@@ -1,5 +1,5 @@
-//! A backup as a table of contents and streams of rows. Archives of `pg_dump` (custom, directory and tar format) are
-//! read here without `pg_restore`; plain SQL, base backups and running servers get their own variant of [`Backup`].
+//! A backup as a table of contents and streams of rows. What `pg_dump` writes is read here without `pg_restore` and
+//! without `psql`: archives (custom, directory and tar format) and plain SQL.
 //! Rows are passed on as the canonical COPY text they were dumped as: nothing here interprets a value.
 
 mod archive;
@@ -14,6 +14,7 @@ mod format;
 mod input;
 mod inspection;
 mod manifest;
+mod plain;
 mod rows;
 mod tar;
 mod toc;
@@ -25,11 +26,12 @@ pub use archive::Archive;
 pub use contents::{Compression, Contents, Entry, Format, Section, TableData};
 pub use error::BackupError;
 pub use inspection::{Inspection, LargeObjects, TableInspection};
+pub use plain::Plain;
 pub use rows::ReadCounts;
 
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 
 /// Decides, row by row, which rows of a table reach scratch. May only ever keep too much.
 pub trait RowFilter: Send + Sync {
@@ -64,21 +66,43 @@ pub type RowSink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 pub enum Backup {
     /// An archive written by `pg_dump -Fc`, `-Fd` or `-Ft`.
     Archive(Archive),
+    /// SQL written by `pg_dump -Fp`, perhaps compressed.
+    Plain(Plain),
 }
 
 impl Backup {
-    /// Finds out what `path` is and reads its table of contents, nothing more.
+    /// [`Backup::open_watched`] without anybody watching.
+    pub fn open(path: &Path) -> Result<Self, BackupError> {
+        Self::open_watched(path, &Silent, &CancelToken::default())
+    }
+
+    /// Finds out what `path` is and reads its table of contents; a plain dump, which has none, is read once from beginning
+    /// to end.
     ///
     /// # Errors
     /// [`BackupError`] when it cannot be read or is no backup that this version reads; the message says which.
-    pub fn open(path: &Path) -> Result<Self, BackupError> {
-        Archive::open(path).map(Self::Archive)
+    pub fn open_watched(
+        path: &Path,
+        progress: &dyn Progress,
+        cancel: &CancelToken,
+    ) -> Result<Self, BackupError> {
+        match format::recognise(path)? {
+            format::Found::Archive(format) => Archive::open_as(path, format).map(Self::Archive),
+            format::Found::Plain(codec) => Plain::open(path, codec, progress, cancel).map(Self::Plain),
+        }
+    }
+
+    /// Can a table's rows only be reached through all that comes before them? Then tables are best read one after the
+    /// other, in the order of their entries.
+    pub fn is_read_in_order(&self) -> bool {
+        matches!(self, Self::Plain(plain) if plain.is_compressed())
     }
 
     /// What the backup says it holds.
     pub fn contents(&self) -> &Contents {
         match self {
             Self::Archive(archive) => archive.contents(),
+            Self::Plain(plain) => plain.contents(),
         }
     }
 
@@ -92,6 +116,7 @@ impl Backup {
     ) -> Result<ReadCounts, BackupError> {
         match self {
             Self::Archive(archive) => archive.read_rows(table, filter, cancel, sink),
+            Self::Plain(plain) => plain.read_rows(table, filter, cancel, sink),
         }
     }
 
@@ -104,6 +129,7 @@ impl Backup {
     ) -> Result<Inspection, BackupError> {
         match self {
             Self::Archive(archive) => archive.verify(manifest, progress, cancel),
+            Self::Plain(plain) => plain.verify(manifest, progress, cancel),
         }
     }
 
@@ -111,6 +137,7 @@ impl Backup {
     pub fn sha256(&self, progress: &dyn Progress, cancel: &CancelToken) -> Result<String, BackupError> {
         match self {
             Self::Archive(archive) => archive.sha256(progress, cancel),
+            Self::Plain(plain) => plain.sha256(progress, cancel),
         }
     }
 }

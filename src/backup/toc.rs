@@ -66,7 +66,7 @@ pub(super) fn read(place: &Place<'_>, format: Format) -> Result<Toc, BackupError
             format::custom::read_metadata(&mut Input::new(Arc::clone(place.file), place.start, place.end))
         }
         Format::Directory => format::directory::read_metadata(place.path.parent().unwrap_or(place.path)),
-        Format::Tar => format::tar::read_metadata(place.path),
+        Format::Tar | Format::Plain => format::tar::read_metadata(place.path),
     };
     let metadata = metadata.map_err(|error| match error {
         libpgdump::Error::InvalidUtf8(_) if !says_utf8(place) => {
@@ -170,7 +170,7 @@ impl Walk {
             self.entry()?;
             match format {
                 Format::Custom => self.input.skip(u64::from(offset_bytes) + 1)?,
-                Format::Directory | Format::Tar => {
+                Format::Directory | Format::Tar | Format::Plain => {
                     self.string()?;
                 }
             }

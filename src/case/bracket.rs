@@ -2,18 +2,25 @@
 
 use std::sync::Arc;
 
-use super::{CaseError, Error};
+use super::{CaseError, Context, Error};
 use crate::backup::Backup;
 use crate::recipe::{BackupLocation, Recipe};
 
 /// Opens the recipe's `after`. It must be a later one of the same database, as far as the two archives tell.
-pub(super) fn open(recipe: &Recipe, before: &Backup) -> Result<Option<Arc<Backup>>, Error> {
+pub(super) fn open(
+    recipe: &Recipe,
+    before: &Backup,
+    context: &Context,
+) -> Result<Option<Arc<Backup>>, Error> {
     let Some(BackupLocation::Path(path)) = &recipe.backup.after else { return Ok(None) };
-    let after = Backup::open(path)?;
+    let after = Backup::open_watched(path, &*context.progress, &context.cancel)?;
     let (first, second) = (before.contents(), after.contents());
-    if first.dbname != second.dbname || first.server_major > second.server_major {
+    let others =
+        first.dbname.as_ref().zip(second.dbname.as_ref()).is_some_and(|(first, second)| first != second);
+    if others || first.server_major > second.server_major {
         let describe = |contents: &crate::backup::Contents| {
-            format!("\"{}\" on PostgreSQL {}", contents.dbname, contents.server_version)
+            let name = contents.dbname.as_deref().unwrap_or("(name not known)");
+            format!("\"{name}\" on PostgreSQL {}", contents.server_version)
         };
         return Err(CaseError::AfterOfAnother { before: describe(first), after: describe(second) }.into());
     }

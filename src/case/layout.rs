@@ -29,16 +29,16 @@ pub struct BackupIdentity {
     pub path: PathBuf,
     /// SHA-256 of the file, or over the listing of a directory.
     pub sha256: String,
-    /// Custom, directory or tar.
+    /// Custom, directory, tar or plain.
     pub archive: String,
-    /// Version of the archive format.
-    pub archive_version: String,
+    /// Version of the archive format; a plain dump has none.
+    pub archive_version: Option<String>,
     /// Version of the server that was dumped.
     pub server_version: String,
     /// When, by the clock of the dumping machine.
     pub dumped_at: Option<String>,
-    /// Name of the dumped database.
-    pub dbname: String,
+    /// Name of the dumped database, where the dump says it.
+    pub dbname: Option<String>,
     /// Tables in the backup.
     pub tables: Vec<String>,
     /// The backup taken after the accident.

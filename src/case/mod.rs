@@ -79,7 +79,7 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
     let live = connect_live(&options.live, context).await?.identity().await?;
-    let mut opened = stages::open(options)?;
+    let mut opened = stages::open(options, context)?;
     (opened.recipe, opened.notes) = discover::narrow(options, &opened.backup, context).await?;
     let extracted = stages::extract(&opened, options, Some(&live), context).await?;
     let session = connect_live(&options.live, context).await?;
@@ -101,7 +101,7 @@ pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<Extr
         Some(_) => Some(connect_live(&options.live, context).await?.identity().await?),
         None => None,
     };
-    stages::extract(&stages::open(options)?, options, live.as_ref(), context).await
+    stages::extract(&stages::open(options, context)?, options, live.as_ref(), context).await
 }
 
 /// From staging to verdicts. `live` wins over what the recipe of the case says.
@@ -125,7 +125,8 @@ pub async fn compare(
     options: &CompareOptions,
     context: &Context,
 ) -> Result<Comparison, Error> {
-    discover::compare(&Arc::new(Backup::open(backup)?), live, options, context).await
+    let backup = Backup::open_watched(backup, &*context.progress, &context.cancel)?;
+    discover::compare(&Arc::new(backup), live, options, context).await
 }
 
 /// Plans the recovery of what a comparison found: rows that live lacks are lost, those that differ are reported. `None`

@@ -77,7 +77,9 @@ fn reported_backup(backup: BackupIdentity) -> ReportedBackup {
     ReportedBackup {
         path: backup.path.display().to_string(),
         sha256: backup.sha256,
-        archive: format!("{} {}", backup.archive, backup.archive_version),
+        archive: format!("{} {}", backup.archive, backup.archive_version.unwrap_or_default())
+            .trim_end()
+            .to_owned(),
         dbname: backup.dbname,
         server_version: backup.server_version,
         dumped_at: backup.dumped_at,

@@ -39,10 +39,10 @@ pub(super) struct Opened {
 }
 
 /// Opens the backup, then the case: what cannot be read leaves no directory behind.
-pub(super) fn open(options: &RecoverOptions) -> Result<Opened, Error> {
+pub(super) fn open(options: &RecoverOptions, context: &Context) -> Result<Opened, Error> {
     refuse_what_is_missing(&options.recipe)?;
-    let backup = Arc::new(Backup::open(&options.backup)?);
-    let after = bracket::open(&options.recipe, &backup)?;
+    let backup = Arc::new(Backup::open_watched(&options.backup, &*context.progress, &context.cancel)?);
+    let after = bracket::open(&options.recipe, &backup, context)?;
     let layout = Layout::at(&options.case_dir);
     let lock = layout.open_for(&options.recipe.to_toml()?)?;
     let recipe = options.recipe.clone();

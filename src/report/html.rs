@@ -69,6 +69,7 @@ fn sums(report: &Report) -> Markup {
 fn identity(report: &Report) -> Markup {
     let (backup, live) = (&report.backup, &report.live);
     let optional = |value: &Option<String>| value.as_deref().map_or_else(|| text("not known"), text);
+    let database = backup.dbname.as_deref().unwrap_or("not known");
     let sides = [
         (
             "Backup",
@@ -76,7 +77,7 @@ fn identity(report: &Report) -> Markup {
                 ("File", monospace(&backup.path)),
                 ("SHA-256", monospace(&backup.sha256)),
                 ("Format", text(&backup.archive)),
-                ("Database", text(&format!("{} (PostgreSQL {})", backup.dbname, backup.server_version))),
+                ("Database", text(&format!("{database} (PostgreSQL {})", backup.server_version))),
                 ("Dumped", optional(&backup.dumped_at)),
             ],
         ),

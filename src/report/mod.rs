@@ -70,8 +70,8 @@ pub struct ReportedBackup {
     pub sha256: String,
     /// Format and version of the archive, such as `custom 1.14`.
     pub archive: String,
-    /// Name of the dumped database.
-    pub dbname: String,
+    /// Name of the dumped database, where the dump says it.
+    pub dbname: Option<String>,
     /// Version of the dumped server.
     pub server_version: String,
     /// When it was dumped, by the clock of the dumping machine.

@@ -86,7 +86,7 @@ fn sample() -> Report {
             path: "/backups/shop.dump".into(),
             sha256: "ab12".into(),
             archive: "custom 1.14".into(),
-            dbname: "shop".into(),
+            dbname: Some("shop".into()),
             server_version: "15.18".into(),
             dumped_at: Some("2026-11-19T02:00:00".into()),
         },

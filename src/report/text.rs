@@ -29,19 +29,14 @@ pub(super) fn render(report: &Report) -> String {
 
 fn identity(report: &Report) -> String {
     let (backup, live) = (&report.backup, &report.live);
+    let database = backup.dbname.as_deref().map(|name| format!(", database \"{name}\"")).unwrap_or_default();
     let dumped = backup.dumped_at.as_deref().map(|at| format!(", dumped {at}")).unwrap_or_default();
     let cluster = live.system_identifier.as_deref().map(|id| format!(", cluster {id}")).unwrap_or_default();
     let lines = [
         ("Case", report.case.clone()),
         ("Backup", backup.path.clone()),
         ("", format!("SHA-256 {}", backup.sha256)),
-        (
-            "",
-            format!(
-                "{}, database \"{}\", PostgreSQL {}{dumped}",
-                backup.archive, backup.dbname, backup.server_version
-            ),
-        ),
+        ("", format!("{}{database}, PostgreSQL {}{dumped}", backup.archive, backup.server_version)),
         (
             "Live",
             format!(

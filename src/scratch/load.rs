@@ -112,6 +112,12 @@ impl Scratch {
         for (at, request) in wanted.iter().enumerate() {
             streams.extend(self.streams_of(&request.table)?.into_iter().map(|stream| (at, stream)));
         }
+        let mut jobs = self.loading.jobs.max(1);
+        if self.backup.is_read_in_order() {
+            // One pass serves all of them when each goes on where the one before ended.
+            streams.sort_by_key(|(_, stream)| stream.entry);
+            jobs = 1;
+        }
         self.progress.start(Step::Load, &names.join(", "), None);
         let none = Vec::new();
         let work = streams.into_iter().map(|(at, stream)| {
@@ -119,7 +125,7 @@ impl Scratch {
             let earlier = loaded.get(&request.table).unwrap_or(&none);
             async move { self.copy(stream, &request.choice, earlier).await.map(|counts| (at, counts)) }
         });
-        let mut running = stream::iter(work).buffer_unordered(self.loading.jobs.max(1));
+        let mut running = stream::iter(work).buffer_unordered(jobs);
         let mut counts = vec![ReadCounts::default(); wanted.len()];
         while let Some(done) = running.next().await {
             let (at, read) = done?;

@@ -20,6 +20,8 @@ const CHUNKS_UNDER_WAY: usize = 8;
 /// One data entry of the backup: a table or a partition, the table its COPY names, and its columns.
 #[derive(Debug, Clone)]
 pub(super) struct Stream {
+    /// Id of the entry with the rows.
+    pub entry: i32,
     /// The name under which the backup keeps the rows.
     pub stored_as: TableName,
     /// The table that the rows are copied into.
@@ -41,7 +43,8 @@ pub(super) fn streams<'a>(
     let mut missing = Vec::new();
     for name in names {
         match backup.contents().tables.get(name) {
-            Some(TableData::Rows { target, columns, .. }) => found.push(Stream {
+            Some(TableData::Rows { entry, target, columns }) => found.push(Stream {
+                entry: *entry,
                 stored_as: name.clone(),
                 target: target.clone(),
                 columns: columns.clone(),

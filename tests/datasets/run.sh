@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Recovers real databases from real accidents, from the backup to the check.
-# usage: run.sh DIR [name …]    DIR holds the datasets, names are dataset-number ("pagila-1"); without names: those
-# that must pass. ROWBACK names the binary (default target/debug/rowback), KEEP=1 keeps the case directories.
+# usage: run.sh DIR [name …]    DIR holds the datasets, names are dataset-number ("pagila-1"), with -plain behind it when
+# the backup is to be a plain SQL dump of the restored database; without names: those that must pass. ROWBACK names the binary (default target/debug/rowback), KEEP=1 keeps the case directories.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 source "$root/scripts/cluster.sh"
 
 # Named one by one: what is here is promised, and stays green.
-must_pass=(northwind-1 northwind-2 pagila-1 pagila-2 pagila-3 pagila-4 billing-1 billing-2 billing-3 billing-4 billing-5)
+must_pass=(northwind-1 northwind-2 pagila-1 pagila-2 pagila-3 pagila-4 billing-1 billing-2 billing-3 billing-4 billing-5 northwind-1-plain pagila-1-plain)
 rowback=${ROWBACK:-$root/target/debug/rowback}
 
 [[ $# -ge 1 && -d $1 ]] || { echo "run.sh: the folder of the datasets is not there: ${1:-(not named)}" >&2; exit 3; }
@@ -58,10 +58,16 @@ findings() { # CASE: checksums of all that a recovery found and planned, which a
 }
 
 recover() { # NAME
-  local name=$1 dataset=${1%-*} number=${1##*-} url check
-  place=$work/$name problem=""
+  local name=${1%-plain} dataset number url check backup
+  dataset=${name%-*} number=${name##*-}
+  place=$work/$1 problem=""
   mkdir -p "$place"
   restore "$dataset"
+  backup=$datasets/$dataset/$dataset.dump
+  if [[ $1 == *-plain ]]; then
+    backup=$place/$dataset.sql
+    pg_dump --create -f "$backup" "${dataset}_backup"
+  fi
   dropdb --if-exists -f live && dropdb --if-exists -f before
   createdb -T "${dataset}_backup" live
   psql -Xqd live -v ON_ERROR_STOP=1 -f "$datasets/$dataset"/incident-"$number"-*.sql >/dev/null
@@ -70,12 +76,18 @@ recover() { # NAME
   sed "s|@DATASET@|$datasets/$dataset|g" "$here/$name.toml" >"$place/recipe.toml"
   cd "$place"
 
-  step recover "0 1" recover recipe.toml --backup "$datasets/$dataset/$dataset.dump" --live "$url" --case case --json || return
-  step whole "0 1" recover recipe.toml --backup "$datasets/$dataset/$dataset.dump" --live "$url" --case whole --no-pushdown --json || return
+  step recover "0 1" recover recipe.toml --backup "$backup" --live "$url" --case case --json || return
+  step whole "0 1" recover recipe.toml --backup "$backup" --live "$url" --case whole --no-pushdown --json || return
   findings case >filtered.txt
   findings whole >whole.txt
   [[ -s whole.txt ]] || { problem="nothing was found to compare"; return 1; }
   same "leaving rows out while reading changed what was found" whole.txt filtered.txt || return
+
+  if [[ $1 == *-plain ]]; then
+    step archive "0 1" recover recipe.toml --backup "$datasets/$dataset/$dataset.dump" --live "$url" --case archive --json || return
+    findings archive >archive.txt
+    same "the plain dump gave other findings than the archive" archive.txt filtered.txt || return
+  fi
 
   step apply "0 1" apply case --live "$url" --confirm live || return
   step verify "0 1" verify case --live "$url" || return
@@ -95,12 +107,13 @@ recover() { # NAME
 
 failed=0
 for name in "${names[@]}"; do
-  [[ -f $here/$name.toml ]] || { printf '%-12s FAIL  no recipe tests/datasets/%s.toml\n' "$name" "$name"; failed=1; continue; }
+  recipe=${name%-plain}.toml
+  [[ -f $here/$recipe ]] || { printf '%-17s FAIL  no recipe tests/datasets/%s\n' "$name" "$recipe"; failed=1; continue; }
   start=$EPOCHREALTIME
   if recover "$name"; then result=ok; else result=FAIL failed=1; fi
   seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
   counts=$(python3 "$here/counts.py" "$place/recover.out" 2>/dev/null || true)
-  printf '%-12s %-5s %6s s  %s\n' "$name" "$result" "$seconds" "$counts"
-  [[ -z $problem ]] || printf '             %s\n' "$problem"
+  printf '%-17s %-5s %6s s  %s\n' "$name" "$result" "$seconds" "$counts"
+  [[ -z $problem ]] || printf '                  %s\n' "$problem"
 done
 exit $failed

@@ -130,7 +130,7 @@ fn what_is_no_backup() {
     insta::assert_snapshot!(run(&beside(&backup, "letter.txt", b"Dear operator,\nthe backup is fine.\n")), @r#"
         error[backup-format]: [b]/letter.txt is not a backup
           cause: it begins with the bytes 44 65 61 72 20 6f 70 65, an archive with 50 47 44 4d 50
-          hint: Name an archive that pg_dump wrote with -Fc, -Fd or -Ft. Nothing was changed.
+          hint: Name a file or directory that pg_dump wrote. Nothing was changed.
         "#);
     insta::assert_snapshot!(run(&beside(&backup, "empty.dump", b"")), @r#"
         error[backup-empty]: the backup [b]/empty.dump is empty

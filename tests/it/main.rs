@@ -13,6 +13,7 @@ mod apply;
 mod apply_races;
 mod architecture;
 mod backup;
+mod backup_plain;
 mod cli_bad_input;
 mod cli_recover;
 mod cli_usage;

@@ -19,8 +19,14 @@ fn every_error() -> Vec<BackupError> {
         BackupError::Unreadable { path: path(), source: denied() },
         BackupError::Empty { path: path() },
         BackupError::NotABackup { path: path(), found: "it begins with the bytes 00".into() },
-        BackupError::NotYet { path: path(), found: "a plain SQL dump" },
+        BackupError::NotYet { path: path(), found: "a base backup" },
         BackupError::Wrapped { path: path(), found: "a gzip file", unpack: "gunzip" },
+        BackupError::NotOneDump {
+            path: path(),
+            at: 4711,
+            fact: "it holds the psql command \"\\!\", which pg_dump does not write there".into(),
+            advice: "Name a dump as pg_dump wrote it.",
+        },
         BackupError::NoToc { path: path() },
         BackupError::Version { path: path(), version: "1.17".into() },
         BackupError::Encoding { path: path() },
@@ -63,11 +69,14 @@ error[backup-empty]: the backup /b/shop.dump is empty
   hint: A pg_dump that failed leaves such a file: look at its log and take another backup. Nothing was changed.
 error[backup-format]: /b/shop.dump is not a backup
   cause: it begins with the bytes 00
-  hint: Name an archive that pg_dump wrote with -Fc, -Fd or -Ft. Nothing was changed.
-error[backup-format]: /b/shop.dump is a plain SQL dump, which this version of rowback does not read yet
+  hint: Name a file or directory that pg_dump wrote. Nothing was changed.
+error[backup-format]: /b/shop.dump is a base backup, which this version of rowback does not read yet
   hint: Restore it into a database of its own, dump that with `pg_dump -Fc`, and name the archive. Nothing was changed.
 error[backup-format]: /b/shop.dump is an archive of pg_dump inside a gzip file
   hint: Unpack it first (`gunzip`) and name what comes out. Nothing was changed.
+error[backup-not-one-dump]: /b/shop.dump is no plain dump of one database
+  cause: near byte 4711: it holds the psql command "\!", which pg_dump does not write there
+  hint: Name a dump as pg_dump wrote it. Nothing was changed.
 error[backup-no-toc]: the directory /b/shop.dump has no toc.dat
   hint: Name the directory that `pg_dump -Fd` wrote itself; if toc.dat was lost, take another copy of it. Nothing was changed.
 error[backup-version]: the backup /b/shop.dump has archive version 1.17

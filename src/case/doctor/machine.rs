@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::live::Wanted;
 use super::{DoctorSummary, names};
 use crate::backup::{Backup, TableData};
+use crate::case::Context;
 use crate::env::Env;
 use crate::ident::TableName;
 use crate::recipe::{Recipe, nearest};
@@ -16,8 +17,8 @@ use crate::scratch::programs::Programs;
 const LEAST_ROOM_BYTES: u64 = 256 << 20;
 
 /// Opens the backup; that its blocks are whole is for `inspect` to say.
-pub(super) fn look_at_backup(path: &Path, found: &mut DoctorSummary) -> Option<Backup> {
-    let backup = match Backup::open(path) {
+pub(super) fn look_at_backup(path: &Path, context: &Context, found: &mut DoctorSummary) -> Option<Backup> {
+    let backup = match Backup::open_watched(path, &*context.progress, &context.cancel) {
         Ok(backup) => backup,
         Err(error) => {
             found.add_error("backup", &error);
@@ -33,13 +34,14 @@ pub(super) fn look_at_backup(path: &Path, found: &mut DoctorSummary) -> Option<B
         return Some(backup);
     }
     let at = contents.dumped_at.as_deref().map(|at| format!(", dumped {at}")).unwrap_or_default();
+    let database =
+        contents.dbname.as_deref().map(|name| format!(" of database \"{name}\"")).unwrap_or_default();
     found.right(
         "backup",
         format!(
-            "{} format, {} tables of database \"{}\", PostgreSQL {}{at}",
+            "{} format, {} tables{database}, PostgreSQL {}{at}",
             contents.format,
             contents.tables.len(),
-            contents.dbname,
             contents.server_version
         ),
     );

@@ -86,7 +86,8 @@ pub async fn doctor(options: &DoctorOptions, context: &Context) -> Result<Doctor
             Err(error) => found.add_error("live", &error),
         },
     }
-    let backup = options.backup.as_deref().and_then(|path| machine::look_at_backup(path, &mut found));
+    let backup =
+        options.backup.as_deref().and_then(|path| machine::look_at_backup(path, context, &mut found));
     if let (Some(backup), Some(recipe)) = (&backup, &options.recipe) {
         machine::look_for_rows(backup, recipe, wanted.as_ref(), &mut found);
     }

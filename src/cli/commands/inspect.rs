@@ -15,7 +15,7 @@ pub async fn run(args: &InspectArgs, context: &Context, output: &Output) -> Resu
     let (path, manifest) = (args.backup.clone(), args.manifest.clone());
     let (progress, cancel) = (context.progress.clone(), context.cancel.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let backup = Backup::open(&path)?;
+        let backup = Backup::open_watched(&path, &*progress, &cancel)?;
         let inspection = backup.verify(manifest.as_deref(), &*progress, &cancel)?;
         Ok::<_, rowback::backup::BackupError>((backup, inspection))
     });
@@ -38,13 +38,12 @@ pub async fn run(args: &InspectArgs, context: &Context, output: &Output) -> Resu
 }
 
 fn text(path: &str, contents: &Contents, inspection: &Inspection) -> String {
+    let version = contents.archive_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let database = contents.dbname.as_deref().unwrap_or("name not known");
     let facts = [
         ("backup", path.to_owned()),
-        (
-            "format",
-            format!("{} {}, compression {}", contents.format, contents.archive_version, contents.compression),
-        ),
-        ("database", format!("{} (PostgreSQL {})", contents.dbname, contents.server_version)),
+        ("format", format!("{}{version}, compression {}", contents.format, contents.compression)),
+        ("database", format!("{database} (PostgreSQL {})", contents.server_version)),
         (
             "dumped",
             format!(
