@@ -15,7 +15,7 @@ use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
 use crate::plan::{Action, Part};
 use crate::sql::literal::literal;
-use crate::sql::registry::{APPLY_COLUMNS, APPLY_TOUCHED};
+use crate::sql::registry::{APPLY_COLUMNS, APPLY_NUMBERING, APPLY_TOUCHED};
 
 const WHAT: &str = "looking for rows that triggers moved";
 
@@ -148,10 +148,11 @@ impl Scene<'_> {
         let before = rows_of(&self.reader.text_rows(WHAT, &touched.by_key_sql(&keys)).await?);
         let mut back: BTreeMap<Vec<&str>, Vec<Moved<'_>>> = BTreeMap::new();
         let mut kept: BTreeMap<&str, u64> = BTreeMap::new();
+        let served = self.served(touched).await?;
         for (key, values) in &now {
             // A row that was not there before is one that a trigger made.
             let Some(old) = before.get(key) else { continue };
-            let (wanted, stays) = self.decide(touched, key, values, old);
+            let (wanted, stays) = self.decide(touched, key, (values, old), served);
             stays.into_iter().for_each(|name| *kept.entry(name).or_default() += 1);
             if !wanted.is_empty() {
                 back.entry(wanted).or_default().push((key, values, old));
@@ -170,16 +171,26 @@ impl Scene<'_> {
         self.remember(touched, &ours, &before, moves).await
     }
 
+    /// Did the table only serve to give recovered rows new numbers, which they did not keep?
+    async fn served(&self, touched: &Touched) -> Result<bool, PgError> {
+        if !self.altered || self.recovered.is_planned(&touched.table) {
+            return Ok(false);
+        }
+        let inserts = self.parts.iter().filter(|part| part.action == Action::Insert);
+        let tables: Vec<String> = inserts.map(|part| part.table.quoted()).collect();
+        let rows = self.session.query(&APPLY_NUMBERING, &[&tables, &touched.table.name.as_str()]).await?;
+        rows.first().map_or(Ok(false), |row| column(row, "numbering", WHAT))
+    }
+
     /// Which of the moved columns go back, and which stay as the triggers left them.
     fn decide<'t>(
         &self,
         touched: &'t Touched,
         key: &RowKey,
-        now: &Values,
-        old: &Values,
+        (now, old): (&Values, &Values),
+        served: bool,
     ) -> (Vec<&'t str>, Vec<&'t str>) {
         let is_ours = self.recovered.find(&touched.table, key).is_some();
-        let served = self.altered && !self.recovered.is_planned(&touched.table);
         let moved =
             touched.columns.iter().filter(|(name, _, _)| now.get(name.as_str()) != old.get(name.as_str()));
         let (mut back, mut stays) = (Vec::new(), Vec::new());

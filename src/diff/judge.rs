@@ -1,13 +1,15 @@
 //! One row, one verdict. Decides from the staged row, live's row of the same key and what is known of the parents; asks
 //! no server. Pure.
 
+use std::collections::BTreeMap;
+
 use super::aftermath::{Fate, Teller};
 use super::blocked::Parents;
 use super::charges::Charge;
 use super::damage::Finding;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
-use super::lookup::{RawRow, StagedRow};
+use super::lookup::{RawRow, StagedRow, key_of};
 use super::origin::{Followed, Origin};
 use super::repoint;
 use super::tombstones::Tombstones;
@@ -16,6 +18,9 @@ use crate::catalog::{ForeignKey, column_list};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Recreated};
 use crate::value::copy_text::NULL;
+
+/// Positions in `Fit::columns`, each with a raw COPY field.
+type Settings = Vec<(usize, Box<[u8]>)>;
 
 /// What became of one row and what will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +33,10 @@ pub struct Judgement {
     pub evidence: Evidence,
     /// One line for the report; empty where the verdict says it all.
     pub reason: String,
-    /// Positions in `Fit::columns`: what an update sets, what an insert leaves null, or what differs.
+    /// Positions in `Fit::columns`: what an update sets, what an insert leaves without its parent, or what differs.
     pub columns: Vec<usize>,
     /// What is written where that is not the staged row's value: position in `Fit::columns` and raw COPY field.
-    pub truth: Vec<(usize, Box<[u8]>)>,
+    pub truth: Settings,
     /// Must nothing be hung on this row?
     pub blocks: bool,
     /// Does the row come back, by us or by other hands, so that cut links to it are set again?
@@ -65,9 +70,23 @@ pub struct Upward<'a> {
     /// Its child columns, as positions in `Fit::columns`.
     pub columns: Vec<usize>,
     /// The columns that a deletion of the parent sets, with what they are set to: raw COPY fields.
-    pub set: Vec<(usize, Box<[u8]>)>,
+    pub set: Settings,
     /// Must a parent that is not staged be looked for in live?
     pub verify: bool,
+}
+
+impl Upward<'_> {
+    /// What a deletion of its parent leaves in a row that is recovered, and a word for it: the defaults, unless a row that must
+    /// not get children has them.
+    fn left(&self, row: &StagedRow, parents: &Parents) -> (Settings, &'static str) {
+        let mut fields = row.fields.clone();
+        self.set.iter().for_each(|(at, value)| fields[*at].clone_from(value));
+        let instead = key_of(&fields, &self.columns);
+        if instead.is_some_and(|key| parents.blocked(self.fk, &key).is_none()) {
+            return (self.set.clone(), "at its default");
+        }
+        (self.set.iter().map(|(at, _)| (*at, Box::from(NULL))).collect(), "empty")
+    }
 }
 
 /// Everything that judging the rows of one table needs.
@@ -155,12 +174,14 @@ impl Court<'_> {
         }
     }
 
-    /// Was the row still there after the accident? What another entry selects by its predicate is its own affair, whatever
-    /// a replay leaves.
+    /// Was the row still there after the accident? What another entry of kind `deleted` selects by its predicate is its own
+    /// affair, whatever a replay leaves.
     fn outlived(&self, row: &StagedRow, origin: &Origin<'_>) -> bool {
         match self.told(row) {
             Some((Teller::Bracket, Fate::Stayed(_))) => true,
-            Some((Teller::Replay(_), Fate::Stayed(_))) => origin.entries.is_empty(),
+            Some((Teller::Replay(_), Fate::Stayed(_))) => {
+                origin.entries.is_empty() || !self.is_followed_from(origin)
+            }
             _ => false,
         }
     }
@@ -258,15 +279,16 @@ impl Court<'_> {
         parents: &Parents,
         evidence: Evidence,
     ) -> Judgement {
-        let mut left_null = Vec::new();
+        let mut cut: BTreeMap<usize, Box<[u8]>> = BTreeMap::new();
         let mut reason = String::new();
         for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
             let Some(key) = row.key(&upward.columns) else { continue };
             let Some(block) = parents.blocked(upward.fk, &key) else { continue };
             if upward.fk.cuts_link() && upward.fk.is_enforced() {
                 // What PostgreSQL itself does to the child of a parent that is gone.
-                left_null.extend(upward.set.iter().map(|(at, _)| *at));
-                reason = format!("link to {} left empty, its parent is {}", upward.fk.parent, block.verdict);
+                let (values, left) = upward.left(row, parents);
+                cut.extend(values);
+                reason = format!("link to {} left {left}, its parent is {}", upward.fk.parent, block.verdict);
                 continue;
             }
             let verdict =
@@ -274,21 +296,18 @@ impl Court<'_> {
             let reason = format!("hangs on {} that is {}: {}", upward.fk.parent, block.verdict, block.reason);
             return Judgement { blocks: true, reason, ..still(verdict, evidence) };
         }
-        left_null.sort_unstable();
-        left_null.dedup();
-        let truth = left_null.iter().map(|at| (*at, Box::from(NULL))).collect();
         if !row.was.is_empty() {
             let hung = repoint::describe(self.fit, row);
             reason = if reason.is_empty() { hung } else { format!("{hung}; {reason}") };
         }
-        let mut columns = left_null;
+        let mut columns: Vec<usize> = cut.keys().copied().collect();
         columns.extend(row.was.keys());
         columns.sort_unstable();
         columns.dedup();
         Judgement {
             action: RowAction::Insert,
             columns,
-            truth,
+            truth: cut.into_iter().collect(),
             comes_back: true,
             reason,
             ..still(Verdict::Lost, evidence)
@@ -313,7 +332,7 @@ impl Court<'_> {
             return found;
         }
         let hint = format!("`identity = [...]` for {}", self.fit.live.name);
-        let entity = self.identity.judge(row, live, &[], &hint);
+        let entity = self.identity.judge(row, live, &self.perhaps_cut(live), &hint);
         if let Entity::Other(reason) = entity {
             return Judgement {
                 blocks: true,
@@ -361,6 +380,12 @@ impl Court<'_> {
             comes_back: came_back,
             ..still(Verdict::Changed, evidence)
         }
+    }
+
+    /// Columns of links that hold what the end of a parent leaves: where they led says nothing about the row.
+    fn perhaps_cut(&self, live: &[Box<[u8]>]) -> Vec<usize> {
+        let set = self.upwards.iter().filter(|upward| upward.fk.cuts_link()).flat_map(|upward| &upward.set);
+        set.filter(|(at, value)| live[*at] == *value).map(|(at, _)| *at).collect()
     }
 
     /// The parent that was deleted on purpose, when the link that this cut is all that differs.

@@ -50,6 +50,9 @@ pub(super) struct Chosen<'a> {
     pub told: BTreeSet<TableName>,
     /// Is it a backup taken after the accident? Then only rows that were gone by then are followed to their children.
     pub bracketed: bool,
+    /// Families of rows that a replay deleted: the replay, and the tables that it could touch. Of these tables only rows that
+    /// it deleted are followed to their children; the others stayed, with all that hung on them.
+    pub rehearsed: BTreeMap<i16, (i16, BTreeSet<TableName>)>,
 }
 
 impl<'a> Chosen<'a> {
@@ -75,7 +78,14 @@ impl<'a> Chosen<'a> {
             session.execute("preparing extraction", &insert).await?;
         }
         let bracketed = scratch.has_later();
-        Ok(Self { session, catalog, made: BTreeSet::new(), told: BTreeSet::new(), bracketed })
+        Ok(Self {
+            session,
+            catalog,
+            made: BTreeSet::new(),
+            told: BTreeSet::new(),
+            bracketed,
+            rehearsed: BTreeMap::new(),
+        })
     }
 
     /// Tables that have chosen rows, or may have.
@@ -114,14 +124,15 @@ impl<'a> Chosen<'a> {
         let (parent_side, child_side) =
             (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
         let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
-        let gone = if self.bracketed && self.told.contains(&fk.parent) {
-            format!(
-                "join {} as a on a.rowback_tab = p.tableoid and a.rowback_place = p.ctid and a.rowback_teller = {BRACKET} \
+        let gone = match self.teller_of(&fk.parent, family) {
+            // It could touch the table and did not.
+            Some(_) if !self.bracketed && !self.told.contains(&fk.parent) => return Ok(0),
+            Some(teller) => format!(
+                "join {} as a on a.rowback_tab = p.tableoid and a.rowback_place = p.ctid and a.rowback_teller = {teller} \
                  and a.rowback_gone\n",
                 told_name(parent)
-            )
-        } else {
-            String::new()
+            ),
+            None => String::new(),
         };
         let insert = format!(
             "insert into {child_side} (tab, place, family, origin)\n\
@@ -134,6 +145,14 @@ impl<'a> Chosen<'a> {
             join_condition(fk, child, parent),
         );
         self.insert_counting(&insert).await
+    }
+
+    /// Who tells which rows of a table were gone after the accident, for a family.
+    fn teller_of(&self, table: &TableName, family: i16) -> Option<i16> {
+        if self.bracketed {
+            return self.told.contains(table).then_some(BRACKET);
+        }
+        self.rehearsed.get(&family).filter(|(_, tables)| tables.contains(table)).map(|(teller, _)| *teller)
     }
 
     /// Adds the parents of chosen rows that were added to the child after number `since`, unless they are chosen

@@ -30,7 +30,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::chosen::Chosen;
-use self::replay::Replays;
+use self::replay::{Reached, Replays};
 use crate::catalog::{Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
 use crate::progress::{SharedProgress, Step};
@@ -105,6 +105,15 @@ enum Selected {
     Replay(u16),
 }
 
+impl Selected {
+    fn replay(&self) -> Option<u16> {
+        match self {
+            Self::Replay(number) => Some(*number),
+            Self::Everything | Self::Where(_) | Self::Query(_) => None,
+        }
+    }
+}
+
 /// Which foreign keys are followed downwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Following {
@@ -169,7 +178,7 @@ pub async fn run(
     let replays =
         replay::run_all(&mut chosen, scratch, recipe, (&entries, &reached), options, &mut notes).await?;
     let families =
-        choose_all(&mut chosen, scratch, recipe, (&entries, &replays), options, &mut notes).await?;
+        choose_all(&mut chosen, scratch, recipe, (&entries, &replays, &reached), options, &mut notes).await?;
     if chosen.bracketed {
         for table in chosen.tables().clone() {
             bracket::tell(&mut chosen, (scratch, recipe), &table, bracket::Extent::Chosen, &mut notes)
@@ -227,26 +236,31 @@ fn shares_table(recipe: &Recipe, recover: &Recover) -> bool {
 }
 
 /// Deleted rows are followed to their children; entries that follow the same foreign keys are one family, and share one
-/// descent. Rows that are only damaged are chosen by themselves. Returns what each family followed, by its number.
+/// descent, but for replays, each of which tells how far its own rows are followed. Rows that are only damaged are chosen by themselves. Returns what each family followed, by its number.
 async fn choose_all<'e>(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     recipe: &Recipe,
-    (entries, replays): (&'e [Entry<'_>], &Replays),
+    (entries, replays, reached): (&'e [Entry<'_>], &Replays, &Reached),
     options: &ExtractOptions,
     notes: &mut Vec<String>,
 ) -> Result<Vec<&'e Following>, ExtractError> {
     let deleted: Vec<&'e Entry<'_>> =
         entries.iter().filter(|entry| entry.recover.kind == Kind::Deleted).collect();
-    let mut families: Vec<&'e Following> = Vec::new();
+    let family_of = |entry: &'e Entry<'_>| (&entry.following, entry.selected.replay());
+    let mut families: Vec<(&'e Following, Option<u16>)> = Vec::new();
     for entry in &deleted {
-        if !families.contains(&&entry.following) {
-            families.push(&entry.following);
+        if !families.contains(&family_of(entry)) {
+            families.push(family_of(entry));
         }
     }
-    for (family, following) in (0i16..).zip(families.iter().copied()) {
+    for (family, (following, replay)) in (0i16..).zip(families.iter().copied()) {
+        if let Some(tables) = replay.and_then(|replay| reached.get(&replay)) {
+            let teller = replay.and_then(|number| i16::try_from(number).ok()).unwrap_or(i16::MAX);
+            chosen.rehearsed.insert(family, (teller, tables.clone()));
+        }
         let mut roots = BTreeSet::new();
-        for entry in deleted.iter().filter(|entry| &entry.following == following) {
+        for entry in deleted.iter().filter(|entry| family_of(entry) == (following, replay)) {
             roots.insert(entry.recover.table.clone());
             match &entry.selected {
                 Selected::Replay(number) => {
@@ -267,7 +281,7 @@ async fn choose_all<'e>(
             _ => choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?,
         }
     }
-    Ok(families)
+    Ok(families.into_iter().map(|(following, _)| following).collect())
 }
 
 async fn choose(

@@ -82,6 +82,8 @@ queries! {
     APPLY_TOUCHED = "apply_touched", Write;
     /// The columns of a table that can be set back.
     APPLY_COLUMNS = "apply_columns", Write;
+    /// Do triggers take numbers for their rows from a table?
+    APPLY_NUMBERING = "apply_numbering", Write;
     /// A condition as PostgreSQL understood it, once it is a view in scratch.
     EXTRACT_CONDITION = "extract_condition", Scratch;
     /// What a condition reads, once it is a view in scratch.

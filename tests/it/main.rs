@@ -55,4 +55,6 @@ mod staging_files;
 mod support;
 mod support_self;
 mod tombstones_apply;
+mod triggers;
 mod undo_races;
+mod unlinked;

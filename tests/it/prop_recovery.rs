@@ -1,8 +1,10 @@
 //! Random databases, random accidents, random work afterwards: the recovery gives back what the accident took and touches
 //! nothing else. `make fuzz SEEDS=…` runs thousands of seeds; a failing one is printed and its case kept.
 
+mod damage;
 mod dice;
 mod model;
+mod recipe;
 mod schema;
 mod story;
 
@@ -14,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::dice::Dice;
 use self::model::{Content, Key, States};
+use self::recipe::{Choices, Means};
 use self::schema::Schema;
 use self::story::{Accident, Later, accident, reach, truncation};
 use super::support::{Output, Rescue, TestDb, repository, server};
@@ -28,6 +31,7 @@ struct Tally {
     back: usize,
     linked: usize,
     held: usize,
+    away: usize,
 }
 
 /// One story: everything that is needed to look at it again.
@@ -36,12 +40,15 @@ struct Story {
     calm: bool,
     schema: Schema,
     accident: Accident,
+    choices: Choices,
     recipe: String,
     later: Vec<String>,
     flags: Vec<String>,
     before: Content,
     after: Content,
     taken: BTreeSet<Key>,
+    /// Of them, those that were deleted on purpose as well.
+    away: BTreeSet<Key>,
 }
 
 impl Story {
@@ -54,15 +61,22 @@ impl Story {
         let before = Content::read(live, &schema);
         let (accident, after) = happen(live, &schema, &before, &mut dice);
         let taken = before.without(&after);
-        let mut recipe = String::new();
-        for (table, condition) in &accident.entries {
-            let name = serde_json::to_string(&format!("public.{}", schema::quoted(table))).unwrap();
-            let condition = serde_json::to_string(condition).unwrap();
-            recipe.push_str(&format!("[[recover]]\ntable = {name}\nwhere = {condition}\n\n"));
-        }
+        let choices = Choices::random(&schema, &taken, &mut dice);
+        let after_dump = if choices.means == Means::After { live.dump(&["-Fc"]) } else { PathBuf::new() };
+        let recipe = choices.recipe(&schema, &accident, (&after, &after_dump));
+        let away = choices.stays_away(&schema, &before, &taken);
         let reach = reach(&schema, &before, &taken);
         let calm = dice.chance(60);
-        let mut later = Later::new(&schema, &before, &after, &taken, &reach);
+        let mut later = Later {
+            schema: &schema,
+            before: &before,
+            after: &after,
+            taken: &taken,
+            reach: &reach,
+            proven: choices.means != Means::Where,
+            damages: &accident.damages,
+            fresh: 1000,
+        };
         let mut work = later.calm(&mut dice);
         if !calm {
             work.extend(later.stormy(&mut dice));
@@ -72,7 +86,21 @@ impl Story {
         if dice.chance(20) {
             flags.extend(["--staging".to_owned(), "csv".to_owned()]);
         }
-        (Self { seed, calm, accident, recipe, later: work, flags, before, after, taken, schema }, dump)
+        let story = Self {
+            seed,
+            calm,
+            accident,
+            choices,
+            recipe,
+            later: work,
+            flags,
+            before,
+            after,
+            taken,
+            away,
+            schema,
+        };
+        (story, dump)
     }
 
     /// The work after the accident. Where it may be refused, each piece is done or not as a whole.
@@ -92,6 +120,19 @@ impl Story {
         database.psql(&script);
     }
 
+    fn states<'a>(&'a self, live: &'a Content, result: &'a Content) -> States<'a> {
+        States {
+            schema: &self.schema,
+            before: &self.before,
+            after: &self.after,
+            live,
+            result,
+            away: &self.away,
+            proven: self.choices.means != Means::Where,
+            repoint: self.choices.repoint,
+        }
+    }
+
     /// Keeps everything for whoever looks into a failure.
     fn keep(&self, rescue: &Rescue<'_>, dump: &std::path::Path) -> PathBuf {
         let directory = repository().join(format!("target/fuzz/{}", self.seed));
@@ -99,10 +140,11 @@ impl Story {
         std::fs::create_dir_all(&directory).unwrap();
         for (name, text) in [
             ("schema.sql", self.schema.sql()),
-            ("accident.sql", self.accident.sql.clone()),
+            ("accident.sql", self.accident.sql()),
             ("later.sql", self.later.join("\n")),
             ("recipe.toml", self.recipe.clone()),
             ("flags", self.flags.join(" ")),
+            ("erased.csv", self.choices.erased_csv(&self.schema).unwrap_or_default()),
         ] {
             std::fs::write(directory.join(name), text).unwrap();
         }
@@ -119,10 +161,10 @@ fn happen(live: &TestDb<'_>, schema: &Schema, before: &Content, dice: &mut Dice)
         let next =
             if attempt > 10 || dice.chance(10) { truncation(schema, dice) } else { accident(schema, dice) };
         let mut psql = server().program("psql", live.name());
-        let output = psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", &next.sql]).output().unwrap();
+        let output = psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", &next.sql()]).output().unwrap();
         if output.status.success() {
             let after = Content::read(live, schema);
-            if !before.without(&after).is_empty() {
+            if after != *before {
                 return (named(next, schema, before, live), after);
             }
         }
@@ -147,6 +189,10 @@ fn named(mut accident: Accident, schema: &Schema, before: &Content, live: &TestD
             )) == "t"
     };
     accident.entries.retain(|(table, condition)| holds(table, condition));
+    // The same twice is refused as well.
+    let mut seen = BTreeSet::new();
+    accident.entries.retain(|entry| seen.insert(entry.clone()));
+    accident.damages.retain(|damage| holds(&schema.tables[damage.table].name, &damage.condition));
     accident
 }
 
@@ -163,7 +209,7 @@ fn run_seed(seed: u64) -> Result<Tally, String> {
     outcome.map_err(|problem| {
         let kept = story.keep(&rescue, &dump);
         let how = if story.calm { "calm" } else { "stormy" };
-        format!("seed {seed} ({how}), kept in {}:\n{}\n{problem}", kept.display(), story.accident.sql)
+        format!("seed {seed} ({how}), kept in {}:\n{}\n{problem}", kept.display(), story.accident.sql())
     })
 }
 
@@ -176,6 +222,9 @@ fn tell(
     story.go_on(live);
     let schema = &story.schema;
     let hit = Content::read(live, schema);
+    if let Some(text) = story.choices.erased_csv(schema) {
+        rescue.directory().write("erased.csv", &text);
+    }
     let mut flags: Vec<&str> = story.flags.iter().map(String::as_str).collect();
     let scratch = server().url("postgres");
     flags.extend(["--scratch", &scratch]);
@@ -185,7 +234,7 @@ fn tell(
     }
     let _applied = within("apply", rescue.apply(), if story.calm { &[0] } else { &[0, 1] })?;
     let result = Content::read(live, schema);
-    let states = States { schema, before: &story.before, after: &story.after, live: &hit, result: &result };
+    let states = story.states(&hit, &result);
     let mut problems = states.problems(live);
     if story.calm {
         problems.extend(twin_problems(story, dump, &result));
@@ -194,9 +243,13 @@ fn tell(
         return Err(problems.join("\n"));
     }
     let verified = within("verify", rescue.verify(), &[0, 1])?;
-    let back = story.taken.iter().filter(|key| result.tables[key.table].contains_key(&key.values)).count();
-    let held = story.taken.len() - back;
-    if held > 0 && (planned.code, verified.code) == (Some(0), Some(0)) {
+    let is_back =
+        |key: &&Key| !story.away.contains(key) && result.tables[key.table].contains_key(&key.values);
+    let back = story.taken.iter().filter(is_back).count();
+    let away = story.away.len();
+    let held = story.taken.len() - back - away;
+    // A row that stands in for a lost one is said in a note.
+    if held > 0 && !story.choices.repoint && (planned.code, verified.code) == (Some(0), Some(0)) {
         return Err(format!("{held} rows are not back, and nothing was said:\n{}", planned.stdout));
     }
     again(live, rescue, schema, &result, &hit)?;
@@ -204,7 +257,7 @@ fn tell(
         .flat_map(|table| hit.tables[table].iter().map(move |(key, row)| (table, key, row)))
         .filter(|(table, key, row)| result.tables[*table][*key] != **row)
         .count();
-    Ok(Tally { taken: story.taken.len(), back, linked, held })
+    Ok(Tally { taken: story.taken.len(), back, linked, held, away })
 }
 
 /// A second apply changes nothing; undo gives back what was there.
@@ -227,7 +280,8 @@ fn again(
 
 /// The result must be what the database would be if the accident had never happened, to the last byte.
 fn twin_problems(story: &Story, dump: &std::path::Path, result: &Content) -> Option<String> {
-    let wanted = Content::read(&twin(story, dump), &story.schema);
+    let mut wanted = Content::read(&twin(story, dump), &story.schema);
+    wanted.forget(&story.away, &story.schema);
     let difference = wanted.difference(result, &story.schema);
     (!difference.is_empty()).then(|| format!("not as if the accident had never happened:\n{difference}"))
 }
@@ -276,6 +330,7 @@ fn whatever_the_accident_took_comes_back_and_nothing_else_changes() {
                             found.0.back += tally.back;
                             found.0.linked += tally.linked;
                             found.0.held += tally.held;
+                            found.0.away += tally.away;
                         }
                         Err(problem) => {
                             // At once: a run over thousands of seeds takes long.
@@ -291,9 +346,9 @@ fn whatever_the_accident_took_comes_back_and_nothing_else_changes() {
     println!("{seeds} seeds from {first}: {tally:?}");
     assert!(problems.is_empty(), "{} seeds failed\n\n{}", problems.len(), problems.join("\n\n"));
     if seeds >= SEEDS {
-        let Tally { taken, back, linked, held } = tally;
+        let Tally { taken, back, linked, held, away } = tally;
         assert!(
-            back > 100 && linked > 2 && held > 5 && back + held == taken,
+            back > 100 && linked > 2 && held > 5 && back + held + away == taken,
             "the stories are worth it: {tally:?}"
         );
     }
@@ -316,13 +371,7 @@ fn a_planted_mistake_is_noticed() {
             let result = ideal.copy("planted");
             result.psql(&format!("set session_replication_role = replica; {sql}"));
             let found = Content::read(&result, &story.schema);
-            let states = States {
-                schema: &story.schema,
-                before: &story.before,
-                after: &story.after,
-                live: &hit,
-                result: &found,
-            };
+            let states = story.states(&hit, &found);
             let problems = states.problems(&result).join("\n");
             assert_eq!(problems.contains(what), !sql.is_empty(), "seed {seed}, {what}: {sql}\n{problems}");
             noticed.insert(what);

@@ -139,6 +139,32 @@ fn an_opinion_that_the_statement_left_and_somebody_deleted_stays_away() {
 }
 
 #[test]
+fn a_row_that_the_statement_changed_and_somebody_deleted_stays_away() {
+    // The opinion of buyer 2 lost its stars and its link in the accident; then it was deleted on purpose.
+    let statement = "update opinions set stars = -1 where id <= 5; delete from buyers where shop_id = 3";
+    let scene = scene(statement, "delete from opinions where id = 1", "");
+    let entries = entry("buyers", "deleted", statement) + &entry("opinions", "corrupted", statement);
+    let _said = scene.recover(&entries, 0);
+}
+
+#[test]
+fn what_hung_on_a_row_that_only_lost_its_link_and_was_deleted_since_stays_away() {
+    // Buyer 10 lost its patron 2 in the accident and lived on; its order 209 was deleted on purpose afterwards.
+    let later = "delete from orders where id = 209;";
+    let statement = "delete from buyers where id = 2";
+    let scene = scene("update buyers set patron_id = 2 where id = 10", "", "");
+    let backup = scene.live.dump(&["-Fc"]);
+    assert_eq!(scene.live.value("select buyer_id from orders where id = 209"), "10");
+    let (live, wanted) = (scene.live.copy("live"), scene.live.copy("wanted"));
+    live.psql(&format!("{statement};{later}"));
+    wanted.psql(later);
+    let rescue = Rescue::new(&live, &backup);
+    let _planned = rescue.recover_text(&entry("buyers", "deleted", statement)).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    wanted.digest().assert_same(&live.digest(), "after the recovery");
+}
+
+#[test]
 fn truncate_cascade_comes_back() {
     let _said = deleted("buyers", "truncate buyers cascade", "", 0);
     let _said =

@@ -60,6 +60,30 @@ impl Content {
         self.keys().filter(|key| other.get(key).is_none()).collect()
     }
 
+    /// As it would be without these rows: what refers to them is as PostgreSQL leaves it where a link is cut.
+    pub fn forget(&mut self, away: &BTreeSet<Key>, schema: &Schema) {
+        let gone: Vec<(usize, Vec<Value>)> = away
+            .iter()
+            .filter_map(|key| Some((key.table, self.tables[key.table].remove(&key.values)?)))
+            .collect();
+        for (number, table) in schema.tables.iter().enumerate() {
+            for link in table.links.iter().filter(|link| link.delete.starts_with("set")) {
+                let parents: BTreeSet<Vec<Value>> = gone
+                    .iter()
+                    .filter(|(of, _)| *of == link.parent)
+                    .map(|(_, row)| part(row, &link.parent_columns))
+                    .collect();
+                for row in self.tables[number].values_mut() {
+                    if parents.contains(&part(row, &link.columns)) {
+                        for &at in link.columns.iter().filter(|at| link.cuts(table, **at)) {
+                            row[at] = link.left(table, at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// What differs, one line per row; empty when equal.
     pub fn difference(&self, found: &Self, schema: &Schema) -> String {
         let mut report = String::new();
@@ -108,6 +132,12 @@ pub struct States<'a> {
     pub after: &'a Content,
     pub live: &'a Content,
     pub result: &'a Content,
+    /// Rows that must stay away.
+    pub away: &'a BTreeSet<Key>,
+    /// Can the recipe tell what the accident took from what was deleted later?
+    pub proven: bool,
+    /// May another row stand in for a lost one?
+    pub repoint: bool,
 }
 
 impl States<'_> {
@@ -121,7 +151,7 @@ impl States<'_> {
             problems.extend(self.new_row(&key));
         }
         for key in self.before.without(self.after) {
-            if self.result.get(&key).is_none() {
+            if self.result.get(&key).is_none() && !self.away.contains(&key) {
                 problems.extend(self.missing_row(&key, database));
             }
         }
@@ -139,7 +169,7 @@ impl States<'_> {
             return Some(format!("{}: was in live and is gone", self.named(key)));
         };
         let table = &self.schema.tables[key.table];
-        for at in (0..live.len()).filter(|&at| live[at] != result[at]) {
+        for at in (0..live.len()).filter(|&at| live[at] != result[at] && !table.counters.contains(&at)) {
             let (before, after) =
                 (self.before.get(key).map(|row| &row[at]), self.after.get(key).map(|row| &row[at]));
             // Whether a link was cut or is empty because somebody made the row again cannot be told: a known limit.
@@ -149,7 +179,7 @@ impl States<'_> {
             let returned = before == Some(&result[at])
                 && is_cut_link(table, at, &live[at])
                 && self.parent_returned(table, at, key);
-            if !cut && !returned {
+            if !cut && !returned && !self.stands_in(table, at, self.before.get(key), result) {
                 let name = &table.columns[at].name;
                 return Some(format!(
                     "{}: {name} of live was overwritten: {live:?} {result:?}",
@@ -178,17 +208,25 @@ impl States<'_> {
     /// have cut.
     fn new_row(&self, key: &Key) -> Option<String> {
         let result = self.result.get(key)?;
-        let Some(before) = self.before.get(key) else {
-            return Some(format!("{}: was never there", self.named(key)));
-        };
         let table = &self.schema.tables[key.table];
-        for at in (0..before.len()).filter(|&at| before[at] != result[at]) {
+        let Some(before) = self.before.get(key) else {
+            // Its key was a part of the lost parent's.
+            let of_another = self.before.tables[key.table].values().any(|before| {
+                let differs = |at: &usize| before[*at] != result[*at] && !table.counters.contains(at);
+                (0..before.len()).filter(differs).all(|at| self.stands_in(table, at, Some(before), result))
+            });
+            return (!of_another).then(|| format!("{}: was never there", self.named(key)));
+        };
+        if self.away.contains(key) {
+            return Some(format!("{}: was deleted on purpose and came back", self.named(key)));
+        }
+        for at in (0..before.len()).filter(|&at| before[at] != result[at] && !table.counters.contains(&at)) {
             let cut = table.links.iter().any(|link| {
                 link.columns.contains(&at)
                     && link.delete.starts_with("set")
                     && self.parent_is_not_back(link, before)
             });
-            if !cut {
+            if !cut && !self.stands_in(table, at, Some(before), result) {
                 let name = &table.columns[at].name;
                 return Some(format!(
                     "{}: {name} came back as another value: {before:?} {result:?}",
@@ -205,9 +243,33 @@ impl States<'_> {
                 })
             })
         });
-        let hung = self.hangs_on_taken(key);
+        let hung = !self.proven && self.hangs_on_taken(key);
         (!was_taken && !is_needed && !hung)
             .then(|| format!("{}: was deleted after the accident and came back", self.named(key)))
+    }
+
+    /// Does the row hang on one that stands in for its lost parent, by holding one of its unique values?
+    fn stands_in(&self, table: &Table, at: usize, before: Option<&Vec<Value>>, result: &[Value]) -> bool {
+        let Some(before) = before.filter(|_| self.repoint) else { return false };
+        table.links.iter().filter(|link| link.columns.contains(&at)).any(|link| {
+            let of = |content: &Content, row: &[Value]| {
+                let wanted = part(row, &link.columns);
+                let mut rows = content.tables[link.parent].values();
+                rows.find(|parent| part(parent, &link.parent_columns) == wanted).cloned()
+            };
+            let (Some(lost), Some(there)) = (of(self.before, before), of(self.result, result)) else {
+                return false;
+            };
+            let uniques = &self.schema.tables[link.parent].uniques;
+            uniques.iter().any(|unique| part(&lost, &unique.columns) == part(&there, &unique.columns))
+                // The parent's own key was a part of its parent's.
+                || self.schema.tables[link.parent].links.iter().any(|up| {
+                    up.columns.iter().any(|at| link.parent_columns.contains(at))
+                        && up.columns.iter().any(|&at| {
+                            self.stands_in(&self.schema.tables[link.parent], at, Some(&lost), &there)
+                        })
+                })
+        })
     }
 
     /// What was deleted later but hung on a row that the accident took looks like a part of the accident: a known limit.

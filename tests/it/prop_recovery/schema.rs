@@ -123,6 +123,21 @@ pub struct Link {
     update: &'static str,
     full: bool,
     deferrable: &'static str,
+    /// The parent's column in which triggers keep count.
+    counter: Option<usize>,
+}
+
+impl Link {
+    /// Does the end of the parent change this column of the child?
+    pub fn cuts(&self, table: &Table, at: usize) -> bool {
+        self.columns.contains(&at)
+            && (!self.delete.contains('(') || self.delete.contains(&table.names(&[at])))
+    }
+
+    /// What it leaves there.
+    pub fn left(&self, table: &Table, at: usize) -> Value {
+        if self.delete.contains("default") { table.columns[at].default.clone() } else { None }
+    }
 }
 
 /// A unique constraint or index.
@@ -142,6 +157,8 @@ pub struct Table {
     pub key: Vec<usize>,
     pub uniques: Vec<Unique>,
     pub links: Vec<Link>,
+    /// Columns in which triggers count the rows that refer to a row.
+    pub counters: Vec<usize>,
     pub rows: Vec<Vec<Value>>,
 }
 
@@ -187,6 +204,7 @@ impl Table {
     /// Is the column part of the key, of a unique constraint or of a foreign key?
     pub fn is_payload(&self, at: usize) -> bool {
         !self.key.contains(&at)
+            && !self.counters.contains(&at)
             && !self.uniques.iter().any(|unique| unique.columns.contains(&at))
             && !self.links.iter().any(|link| link.columns.contains(&at))
     }
@@ -219,8 +237,31 @@ impl Schema {
                 schema.add_link(number, dice);
             }
         }
+        if dice.chance(25) {
+            schema.add_counters(dice);
+        }
         schema.fill(dice);
         schema
+    }
+
+    /// Counts rows in some of their parents, as applications do that cannot afford to count when asked.
+    fn add_counters(&mut self, dice: &mut Dice) {
+        for number in 0..self.tables.len() {
+            for link in 0..self.tables[number].links.len() {
+                if dice.chance(50) {
+                    let parent = self.tables[number].links[link].parent;
+                    let table = &mut self.tables[parent];
+                    let at = table.columns.len();
+                    let counter = Column {
+                        default: Some("0".to_owned()),
+                        ..column(format!("n{number}_{link}"), Kind::Int, true)
+                    };
+                    table.columns.push(counter);
+                    table.counters.push(at);
+                    self.tables[number].links[link].counter = Some(at);
+                }
+            }
+        }
     }
 
     fn table(&self, number: usize, dice: &mut Dice) -> Table {
@@ -233,6 +274,7 @@ impl Schema {
             key: Vec::new(),
             uniques: Vec::new(),
             links: Vec::new(),
+            counters: Vec::new(),
             rows: Vec::new(),
         };
         match dice.weighted(&[(40, 0), (15, 1), (15, 2), (10, 3), (20, 4)]) {
@@ -280,6 +322,7 @@ impl Schema {
             update: "cascade",
             full: false,
             deferrable: "",
+            counter: None,
         });
         table.columns.push(column("line", Kind::Int, true));
     }
@@ -314,7 +357,8 @@ impl Schema {
             dice.weighted(&[(80, ""), (10, "deferrable initially deferred"), (10, "deferrable")]);
         let full = several && !partly && dice.chance(20);
         let update = *dice.pick(&["cascade", "no action", "restrict"]);
-        table.links.push(Link { columns, parent, parent_columns, delete, update, full, deferrable });
+        let counter = None;
+        table.links.push(Link { columns, parent, parent_columns, delete, update, full, deferrable, counter });
     }
 
     fn fill(&mut self, dice: &mut Dice) {
@@ -420,7 +464,42 @@ impl Schema {
                 .unwrap();
             }
         }
+        for (number, table) in self.tables.iter().enumerate() {
+            for (at, link) in table.links.iter().enumerate() {
+                sql.extend(link.counter.map(|counter| self.counting(number, at, counter)));
+            }
+        }
         sql
+    }
+
+    /// The triggers that keep count of a link, and the counts to begin with.
+    fn counting(&self, number: usize, at: usize, counter: usize) -> String {
+        let table = &self.tables[number];
+        let link = &table.links[at];
+        let parent = &self.tables[link.parent];
+        let (child_name, parent_name) = (quoted(&table.name), quoted(&parent.name));
+        let n = parent.names(&[counter]);
+        let of = |whose: &str| {
+            let pairs =
+                link.columns.iter().zip(&link.parent_columns).map(|(&from, &to)| {
+                    format!("p.{} = {whose}.{}", parent.names(&[to]), table.names(&[from]))
+                });
+            pairs.collect::<Vec<_>>().join(" and ")
+        };
+        let (old, new, child) = (of("old"), of("new"), of("c"));
+        let list = table.names(&link.columns);
+        format!(
+            "update {parent_name} as p set {n} = (select count(*) from {child_name} as c where {child});
+create function count_{number}_{at}() returns trigger language plpgsql as $f$
+begin
+  if tg_op <> 'INSERT' then update public.{parent_name} as p set {n} = p.{n} - 1 where {old}; end if;
+  if tg_op <> 'DELETE' then update public.{parent_name} as p set {n} = p.{n} + 1 where {new}; end if;
+  return null;
+end $f$;
+create trigger count_{number}_{at} after insert or delete or update of {list} on {child_name}
+  for each row execute function count_{number}_{at}();
+"
+        )
     }
 }
 
@@ -428,6 +507,9 @@ impl Table {
     /// A value for a column that is no part of a key or link; unique columns take the value of the number.
     pub fn new_value(&self, place: usize, at: usize, dice: &mut Dice) -> Value {
         let column = &self.columns[place];
+        if self.counters.contains(&place) {
+            return Some("0".to_owned());
+        }
         let unique = self.uniques.iter().any(|unique| unique.columns.contains(&place));
         match (unique, column.not_null) {
             (true, false) if at > 1 && at < 1000 && at.is_multiple_of(5) && !self.distinct_nulls() => None,

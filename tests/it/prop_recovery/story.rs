@@ -2,34 +2,62 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::damage::Damage;
 use super::dice::Dice;
 use super::model::{Content, Key};
 use super::schema::{Schema, Table, Value, part, quoted, tuple};
 
-/// One way in which rows may be lost, with the recipe's entries that name them.
+/// One way in which rows may be lost or overwritten, with what a recipe's entries need to name them.
 pub struct Accident {
     /// What was run, in one transaction.
-    pub sql: String,
-    /// Table and condition of each entry.
+    pub body: String,
+    /// Table and condition of each deletion.
     pub entries: Vec<(String, String)>,
+    pub damages: Vec<Damage>,
+    /// Was it TRUNCATE?
+    pub truncates: bool,
+}
+
+impl Accident {
+    /// What was run.
+    pub fn sql(&self) -> String {
+        format!("begin;\n{}commit;", self.body)
+    }
 }
 
 /// Something to try; the foreign keys may forbid it.
 pub fn accident(schema: &Schema, dice: &mut Dice) -> Accident {
-    let mut sql = String::from("begin; set constraints all deferred;\n");
+    let mut body = String::from("set constraints all deferred;\n");
     let mut entries = Vec::new();
-    for _ in 0..dice.weighted(&[(80, 1), (20, 2)]) {
+    let damages = if dice.chance(40) { damages(schema, dice) } else { Vec::new() };
+    let only_damage = !damages.is_empty() && damages.iter().any(|damage| damage.is_link);
+    damages.iter().for_each(|damage| body.push_str(&damage.sql(schema)));
+    for _ in 0..if only_damage { 0 } else { dice.weighted(&[(80, 1), (20, 2)]) } {
         let number = dice.below(schema.tables.len());
         let table = &schema.tables[number];
-        let condition = condition(table, dice);
+        // A condition over values that were overwritten before would choose other rows of the backup.
+        let condition = if damages.is_empty() { condition(table, dice) } else { some_keys(table, dice) };
         if dice.chance(25) {
-            clean_up(schema, number, &condition, &mut sql);
+            clean_up(schema, number, &condition, &mut body);
         }
-        sql.push_str(&format!("delete from {} where {condition};\n", quoted(&table.name)));
+        body.push_str(&format!("delete from {} where {condition};\n", quoted(&table.name)));
         entries.push((table.name.clone(), condition));
     }
-    sql.push_str("commit;");
-    Accident { sql, entries }
+    Accident { body, entries, damages, truncates: false }
+}
+
+/// Overwrites columns of one or two tables. Links only where nothing else happens.
+fn damages(schema: &Schema, dice: &mut Dice) -> Vec<Damage> {
+    let links = dice.chance(30);
+    let mut found: Vec<Damage> = Vec::new();
+    for _ in 0..if links { 1 } else { dice.between(1, 2) } {
+        let number = dice.below(schema.tables.len());
+        let condition = condition(&schema.tables[number], dice);
+        if found.iter().all(|damage| damage.table != number) {
+            found.extend(Damage::random(schema, number, condition, links, dice));
+        }
+    }
+    found
 }
 
 /// TRUNCATE is never forbidden: it takes all tables that refer to the first, rows that refer to nothing included.
@@ -43,8 +71,10 @@ pub fn truncation(schema: &Schema, dice: &mut Dice) -> Accident {
     }
     let name = |at: &usize| schema.tables[*at].name.clone();
     Accident {
-        sql: format!("truncate {} cascade;", quoted(&name(&first))),
+        body: format!("truncate {} cascade;\n", quoted(&name(&first))),
         entries: taken.iter().map(|at| (name(at), "true".to_owned())).collect(),
+        damages: Vec::new(),
+        truncates: true,
     }
 }
 
@@ -67,13 +97,18 @@ fn condition(table: &Table, dice: &mut Dice) -> String {
             }
         }
         1 => format!("length({}::text) % 2 = {}", quoted(&table.name), dice.below(2)),
-        _ => {
-            let keys: Vec<Vec<Value>> = (0..dice.between(1, 5))
-                .map(|_| part(&table.rows[dice.below(table.rows.len())], &table.key))
-                .collect();
-            table.is_one_of(&keys)
-        }
+        _ => some_keys(table, dice),
     }
+}
+
+fn some_keys(table: &Table, dice: &mut Dice) -> String {
+    if table.rows.is_empty() {
+        return "true".to_owned();
+    }
+    let keys: Vec<Vec<Value>> = (0..dice.between(1, 5))
+        .map(|_| part(&table.rows[dice.below(table.rows.len())], &table.key))
+        .collect();
+    table.is_one_of(&keys)
 }
 
 /// What an application does before it deletes a row that others refer to.
@@ -128,20 +163,13 @@ pub struct Later<'a> {
     pub after: &'a Content,
     pub taken: &'a BTreeSet<Key>,
     pub reach: &'a BTreeSet<Key>,
-    fresh: usize,
+    /// Can the recipe tell what the accident took from what was deleted later?
+    pub proven: bool,
+    pub damages: &'a [Damage],
+    pub fresh: usize,
 }
 
-impl<'a> Later<'a> {
-    pub fn new(
-        schema: &'a Schema,
-        before: &'a Content,
-        after: &'a Content,
-        taken: &'a BTreeSet<Key>,
-        reach: &'a BTreeSet<Key>,
-    ) -> Self {
-        Self { schema, before, after, taken, reach, fresh: 1000 }
-    }
-
+impl Later<'_> {
     /// Work that would have gone the same way without the accident.
     pub fn calm(&mut self, dice: &mut Dice) -> Vec<String> {
         let mut done = Vec::new();
@@ -160,7 +188,10 @@ impl<'a> Later<'a> {
         for (number, table) in self.schema.tables.iter().enumerate() {
             for key in self.after.tables[number].keys() {
                 let id = Key { table: number, values: key.clone() };
-                if dice.chance(15) && !self.reach.contains(&id) && !self.is_referred(number, key) {
+                if dice.chance(15)
+                    && (self.proven || !self.reach.contains(&id))
+                    && !self.is_referred(number, key)
+                {
                     let key = table.is_one_of(std::slice::from_ref(key));
                     done.push(format!(
                         "delete from {} as gone where {key}{};",
@@ -266,7 +297,11 @@ impl<'a> Later<'a> {
             let loose = link.columns.iter().all(|&at| !table.columns[at].not_null);
             let row = |content: &Content| content.tables[number].get(key).map(|row| part(row, &link.columns));
             let cut = row(self.before) != row(self.after);
-            !of_key && (loose && !cut || !reached && !self.is_referred(number, key))
+            // Somebody who sets a damaged link to the very value that the accident wrote cannot be told from it.
+            let damaged = self.damages.iter().any(|damage| {
+                damage.table == number && damage.columns.iter().any(|at| link.columns.contains(at))
+            });
+            !damaged && !of_key && (loose && !cut || !reached && !self.is_referred(number, key))
         };
         let free: Vec<_> = table.links.iter().filter(is_free).collect();
         let (columns, values) = if dice.chance(70) && !payload.is_empty() {
