@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::BytesMut;
+
 use super::ExtractError;
 use super::aftermath::{BRACKET, told_name};
 use crate::catalog::{Catalog, ForeignKey, Table};
 use crate::ident::TableName;
-use crate::pg::ScratchSession;
+use crate::pg::{CopyOut, PgError, ScratchSession};
 use crate::scratch::Scratch;
 use crate::sql::literal::literal;
 
@@ -19,6 +21,32 @@ pub(super) const CHARGED: i16 = -2;
 
 /// Reasons below this number are entries of the recipe.
 pub(super) const FIRST_FOLLOWED: i32 = 100_000;
+
+/// Bytes of COPY text that are sent at once.
+const PIECE: usize = 64 << 10;
+
+/// An addition of so many rows at most makes the side table's statistics anew.
+const FEW: u64 = 50_000;
+
+/// What went wrong while places were read and written.
+pub(super) enum PlacesError {
+    /// Reading them, which evaluates what the user wrote.
+    Evaluating(PgError),
+    /// Writing them down.
+    Own(ExtractError),
+}
+
+impl From<ExtractError> for PlacesError {
+    fn from(error: ExtractError) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl From<PgError> for PlacesError {
+    fn from(error: PgError) -> Self {
+        Self::Own(error.into())
+    }
+}
 
 /// Why a row was chosen; the number orders the reasons, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +74,10 @@ pub(super) struct Chosen<'a> {
     pub session: &'a ScratchSession,
     pub catalog: &'a Catalog,
     made: BTreeSet<TableName>,
+    /// Families that have rows of a table.
+    families: BTreeMap<TableName, BTreeSet<i16>>,
+    /// Number of the last addition.
+    wave: i64,
     /// Tables of which something tells what the accident made of their rows.
     pub told: BTreeSet<TableName>,
     /// Is it a backup taken after the accident? Then only rows that were gone by then are followed to their children.
@@ -82,6 +114,8 @@ impl<'a> Chosen<'a> {
             session,
             catalog,
             made: BTreeSet::new(),
+            families: BTreeMap::new(),
+            wave: 0,
             told: BTreeSet::new(),
             bracketed,
             rehearsed: BTreeMap::new(),
@@ -97,13 +131,88 @@ impl<'a> Chosen<'a> {
     pub async fn side_table(&mut self, table: &TableName) -> Result<String, ExtractError> {
         let name = side_name(self.table(table)?);
         if self.made.insert(table.clone()) {
+            // Without a key: it would cost more than everything else. `add` keeps a row from being there twice.
             let create = format!(
-                "create unlogged table {name} (n bigint generated always as identity, tab oid not null, place tid not null, \
-                 family int2 not null, origin int4 not null, primary key (tab, place, family))"
+                "create unlogged table {name} (tab oid not null, place tid not null, family int2 not null, \
+                 origin int4 not null, n int8 not null)"
             );
             self.session.execute("preparing extraction", &create).await?;
         }
         Ok(name)
+    }
+
+    /// Adds rows to a family that are not in it yet; returns how many. `places` selects each row at most once, as `tab`
+    /// and `place`.
+    pub async fn add(
+        &mut self,
+        table: &TableName,
+        (family, origin): (i16, i32),
+        places: &str,
+    ) -> Result<u64, ExtractError> {
+        let side = self.side_table(table).await?;
+        let unless = if self.has_rows_of(table, family) {
+            format!(
+                " as s where not exists (select from {side} as o where o.tab = s.tab and o.place = s.place and o.family = {family})"
+            )
+        } else {
+            " as s".to_owned()
+        };
+        self.wave += 1;
+        let insert = format!(
+            "with added as (insert into {side} (tab, place, family, origin, n)\n\
+             select s.tab, s.place, {family}::int2, {origin}, {} from (\n{places}\n){unless} returning 1) select count(*) from added",
+            self.wave
+        );
+        let rows = self.session.text_rows("choosing rows in scratch", &insert).await?;
+        self.added(table, family, number(&rows)).await
+    }
+
+    /// Adds the rows whose places `places` sends (partition and place, COPY text) to a family that has none of the table's
+    /// rows yet, each once; returns how many.
+    pub async fn add_first(
+        &mut self,
+        table: &TableName,
+        (family, origin): (i16, i32),
+        places: &mut CopyOut,
+    ) -> Result<u64, PlacesError> {
+        let side = self.side_table(table).await?;
+        self.wave += 1;
+        let end = format!("\t{family}\t{origin}\t{}\n", self.wave);
+        let copy = format!("copy {side} (tab, place, family, origin, n) from stdin");
+        let mut into = self.session.copy_in("evaluating a predicate", &copy).await?;
+        let mut lines = BytesMut::with_capacity(2 * PIECE);
+        while let Some(place) = places.next_row().await.map_err(PlacesError::Evaluating)? {
+            lines.extend_from_slice(&place);
+            lines.extend_from_slice(end.as_bytes());
+            if lines.len() >= PIECE {
+                into.send(lines.split().freeze()).await?;
+            }
+        }
+        into.send(lines.freeze()).await?;
+        let rows = into.finish().await?;
+        Ok(self.added(table, family, rows).await?)
+    }
+
+    async fn added(&mut self, table: &TableName, family: i16, rows: u64) -> Result<u64, ExtractError> {
+        if rows > 0 {
+            self.families.entry(table.clone()).or_default().insert(family);
+        }
+        // Without statistics, few rows are taken for none, and joined with all others one by one.
+        if (1..=FEW).contains(&rows) {
+            let side = side_name(self.table(table)?);
+            self.session.execute("choosing rows in scratch", &format!("analyze {side}")).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Does a family have rows of the table?
+    pub fn has_rows_of(&self, table: &TableName, family: i16) -> bool {
+        self.families.get(table).is_some_and(|families| families.contains(&family))
+    }
+
+    /// Is no row of the table in two families?
+    pub fn has_each_once(&self, table: &TableName) -> bool {
+        self.families.get(table).is_none_or(|families| families.len() <= 1)
     }
 
     /// The table in scratch.
@@ -121,8 +230,7 @@ impl<'a> Chosen<'a> {
         family: i16,
         since: i64,
     ) -> Result<u64, ExtractError> {
-        let (parent_side, child_side) =
-            (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
+        let parent_side = self.side_table(&fk.parent).await?;
         let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
         let gone = match self.teller_of(&fk.parent, family) {
             // It could touch the table and did not.
@@ -134,17 +242,15 @@ impl<'a> Chosen<'a> {
             ),
             None => String::new(),
         };
-        let insert = format!(
-            "insert into {child_side} (tab, place, family, origin)\n\
-             select distinct c.rowback_tab, c.rowback_place, {family}::int2, {}\n\
+        let places = format!(
+            "select distinct c.rowback_tab as tab, c.rowback_place as place\n\
              from {} as c\njoin {} as p on {}\njoin {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid\n{gone}\
-             where h.family = {family} and h.n > {since}\non conflict do nothing",
-            Reason::Child(at).number(),
+             where h.family = {family} and h.n > {since}",
             child_source(fk, child),
             parent.from_sql(),
             join_condition(fk, child, parent),
         );
-        self.insert_counting(&insert).await
+        self.add(&fk.child, (family, Reason::Child(at).number()), &places).await
     }
 
     /// Who tells which rows of a table were gone after the accident, for a family.
@@ -161,26 +267,17 @@ impl<'a> Chosen<'a> {
         let (parent_side, child_side) =
             (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
         let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
-        let insert = format!(
-            "insert into {parent_side} (tab, place, family, origin)\n\
-             select distinct p.tableoid, p.ctid, {PARENTS}::int2, {}\n\
+        let places = format!(
+            "select distinct p.tableoid as tab, p.ctid as place\n\
              from {} as c\njoin {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} \
              and h.family <> {CHARGED}\n\
              join {} as p on {}\n\
-             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED})\n\
-             on conflict do nothing",
-            Reason::Parent(at).number(),
+             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED})",
             child_source(fk, child),
             parent.from_sql(),
             join_condition(fk, child, parent),
         );
-        self.insert_counting(&insert).await
-    }
-
-    async fn insert_counting(&self, insert: &str) -> Result<u64, ExtractError> {
-        let counted = format!("with added as ({insert} returning 1) select count(*) from added");
-        let rows = self.session.text_rows("following foreign keys in scratch", &counted).await?;
-        Ok(number(&rows))
+        self.add(&fk.parent, (PARENTS, Reason::Parent(at).number()), &places).await
     }
 
     /// The highest number given to a chosen row of the table so far.

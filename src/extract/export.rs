@@ -9,6 +9,7 @@ use super::chosen::{Chosen, FIRST_FOLLOWED, number, side_name};
 use super::{AFTER_COLUMN, ExtractError, KeyColumns, ORIGIN_COLUMN};
 use crate::catalog::{Table, quoted_list};
 use crate::ident::Ident;
+use crate::pg::{PgError, ScratchSession};
 use crate::progress::{SharedProgress, Step};
 use crate::staging::{Finished, StagedColumn, StagedFile, StagedTable, StagingFormat, StagingWriter};
 use crate::value::BaseType;
@@ -18,7 +19,8 @@ const ROWS_PER_NEWS: u64 = 4096;
 
 /// Number of rows of the table that are chosen for whatever reason.
 pub(super) async fn rows_chosen(chosen: &Chosen<'_>, table: &Table) -> Result<u64, ExtractError> {
-    let sql = format!("select count(distinct (tab, place)) from {}", side_name(table));
+    let rows = if chosen.has_each_once(&table.name) { "*" } else { "distinct (tab, place)" };
+    let sql = format!("select count({rows}) from {}", side_name(table));
     Ok(number(&chosen.session.text_rows("counting chosen rows", &sql).await?))
 }
 
@@ -38,11 +40,18 @@ impl Selecting {
     }
 
     /// The chosen rows, each once: place, the entries that select it, and the strongest reference that leads to it.
-    fn rows_sql(self, side: &str) -> String {
-        let one = format!(
-            "select tab, place, (min(origin) filter (where origin < {FIRST_FOLLOWED}))::text as entries, \
-             min(origin) filter (where origin >= {FIRST_FOLLOWED}) as followed from {side} group by tab, place"
-        );
+    fn rows_sql(self, side: &str, each_once: bool) -> String {
+        let one = if each_once {
+            format!(
+                "select tab, place, case when origin < {FIRST_FOLLOWED} then origin::text end as entries, \
+                 case when origin >= {FIRST_FOLLOWED} then origin end as followed from {side}"
+            )
+        } else {
+            format!(
+                "select tab, place, (min(origin) filter (where origin < {FIRST_FOLLOWED}))::text as entries, \
+                 min(origin) filter (where origin >= {FIRST_FOLLOWED}) as followed from {side} group by tab, place"
+            )
+        };
         match self {
             Self::One => one,
             Self::Several => format!(
@@ -54,8 +63,64 @@ impl Selecting {
     }
 }
 
-/// Writes the staging file of one table. A column whose text its native type would not give back stays text, which shows
-/// only on the way: the table is then read once more.
+/// Where the rows of one table go.
+pub(super) struct StagingFile<'a> {
+    table: &'a Table,
+    staged: StagedTable,
+    staging: &'a Path,
+    format: StagingFormat,
+    is_told: bool,
+    even_empty: bool,
+}
+
+impl<'a> StagingFile<'a> {
+    /// Of a table, in the folder `staging`, unless there are no rows.
+    pub fn new(table: &'a Table, key: &KeyColumns, (staging, format): (&'a Path, StagingFormat)) -> Self {
+        let staged = staged_table(table, key, false);
+        Self { table, staged, staging, format, is_told: false, even_empty: false }
+    }
+
+    /// Writes the rows that a COPY sends; errors of the COPY itself become what `refused` says. A column whose text its
+    /// native type would not give back stays text, which shows only on the way: the rows are then read once more. `None`,
+    /// and no file, when there are no rows.
+    pub async fn write(
+        &self,
+        (session, copy): (&ScratchSession, &str),
+        progress: &SharedProgress,
+        refused: impl Fn(PgError) -> ExtractError,
+    ) -> Result<Option<StagedFile>, ExtractError> {
+        let mut text_columns = BTreeSet::new();
+        loop {
+            let mut writer = StagingWriter::create(self.staging, self.format, &self.staged, &text_columns)?;
+            let mut rows = session.copy_out("reading chosen rows", copy).await.map_err(&refused)?;
+            let mut told = 0;
+            let mut joiner = Joiner::new(self.table);
+            while let Some(row) = rows.next_row().await.map_err(&refused)? {
+                if self.is_told {
+                    joiner.push(&row).map_or(Ok(()), |row| writer.write_row(&row))?;
+                } else {
+                    writer.write_row(&row)?;
+                }
+                told += 1;
+                if told == ROWS_PER_NEWS {
+                    progress.advance(Step::Extract, told);
+                    told = 0;
+                }
+            }
+            joiner.take().map_or(Ok(()), |row| writer.write_row(&row))?;
+            progress.advance(Step::Extract, told);
+            if writer.rows() == 0 && !self.even_empty {
+                return Ok(None);
+            }
+            match writer.finish()? {
+                Finished::Written(file) => return Ok(Some(file)),
+                Finished::Demote(columns) => text_columns.extend(columns),
+            }
+        }
+    }
+}
+
+/// Writes the staging file of a table's chosen rows.
 pub(super) async fn stage_table(
     chosen: &Chosen<'_>,
     table: &Table,
@@ -63,43 +128,20 @@ pub(super) async fn stage_table(
     staging: &Path,
     (selecting, format): (Selecting, StagingFormat),
     progress: &SharedProgress,
-) -> Result<StagedFile, ExtractError> {
+) -> Result<Option<StagedFile>, ExtractError> {
     let is_told = chosen.told.contains(&table.name);
-    let staged = staged_table(table, key, is_told);
     let (told, join, then_by) = if is_told { told_sql(table) } else { Default::default() };
     let sql = format!(
         "copy (select {}, concat_ws(' ', 'predicate ' || h.entries, g.origin){told} from {} as t join ({}) as h \
          on h.tab = t.tableoid and h.place = t.ctid left join rowback.origins as g on g.id = h.followed{join} order by {}{then_by}) to stdout",
         quoted_list("t.", table.column_names()),
         table.from_sql(),
-        selecting.rows_sql(&side_name(table)),
-        ordered_by(table, key),
+        selecting.rows_sql(&side_name(table), chosen.has_each_once(&table.name)),
+        ordered_by(table, key, "t."),
     );
-    let mut text_columns = BTreeSet::new();
-    loop {
-        let mut writer = StagingWriter::create(staging, format, &staged, &text_columns)?;
-        let mut rows = chosen.session.copy_out("reading chosen rows", &sql).await?;
-        let mut told = 0;
-        let mut joiner = Joiner::new(table);
-        while let Some(row) = rows.next_row().await? {
-            if is_told {
-                joiner.push(&row).map_or(Ok(()), |row| writer.write_row(&row))?;
-            } else {
-                writer.write_row(&row)?;
-            }
-            told += 1;
-            if told == ROWS_PER_NEWS {
-                progress.advance(Step::Extract, told);
-                told = 0;
-            }
-        }
-        joiner.take().map_or(Ok(()), |row| writer.write_row(&row))?;
-        progress.advance(Step::Extract, told);
-        match writer.finish()? {
-            Finished::Written(file) => return Ok(file),
-            Finished::Demote(columns) => text_columns.extend(columns),
-        }
-    }
+    let staged = staged_table(table, key, is_told);
+    let file = StagingFile { table, staged, staging, format, is_told, even_empty: true };
+    file.write((chosen.session, &sql), progress, ExtractError::from).await
 }
 
 /// What is told about each row: more to select, where from, and the order in which one row's lines come.
@@ -115,14 +157,14 @@ fn told_sql(table: &Table) -> (String, String, &'static str) {
 }
 
 /// By key; texts by their bytes, so that the order is the same on every machine.
-fn ordered_by(table: &Table, key: &KeyColumns) -> String {
+pub(super) fn ordered_by(table: &Table, key: &[Ident], of_table: &str) -> String {
     let by = key.iter().map(|name| {
         let is_text = table.column(name).is_some_and(|column| {
             matches!(column.base_type, BaseType::Text | BaseType::Varchar | BaseType::Bpchar)
                 && !column.is_enum
         });
         let collate = if is_text { " collate \"C\"" } else { "" };
-        format!("t.{}{collate}", name.quoted())
+        format!("{of_table}{}{collate}", name.quoted())
     });
     by.collect::<Vec<_>>().join(", ")
 }

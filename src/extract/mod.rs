@@ -3,6 +3,7 @@
 
 mod aftermath;
 mod aliases;
+mod alone;
 mod bracket;
 mod chosen;
 mod closure;
@@ -174,15 +175,45 @@ pub async fn run(
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
     loading::load_selected(scratch, &catalog, recipe, &entries, &mut notes).await?;
-    let mut chosen = Chosen::start(scratch, &catalog).await?;
-    let replays =
-        replay::run_all(&mut chosen, scratch, recipe, (&entries, &reached), options, &mut notes).await?;
+    let found = if let Some(entry) = alone::entry(scratch, &catalog, recipe, &entries) {
+        let files = stage_alone(scratch, recipe, entry, staging, options, progress).await?;
+        Found { files, ..Found::default() }
+    } else {
+        let to = (staging, options, progress);
+        follow_and_stage(scratch, &catalog, recipe, (&entries, &reached), to, &mut notes).await?
+    };
+    let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
+    notes.extend(left_out.iter().map(LeftOut::note));
+    let Found { files, edges, aliases } = found;
+    let catalog = only_staged(&catalog, &files);
+    let passes = scratch.passes().await;
+    Ok(Extracted { files, edges, aliases, left_out, catalog, notes, passes })
+}
+
+/// The staged rows, and how they hang together.
+#[derive(Debug, Default)]
+struct Found {
+    files: Vec<StagedFile>,
+    edges: Vec<EdgeCount>,
+    aliases: Vec<Aliases>,
+}
+
+/// Writes down which rows are chosen, follows their references, and stages them all.
+async fn follow_and_stage(
+    scratch: &Scratch,
+    catalog: &Catalog,
+    recipe: &Recipe,
+    (entries, reached): (&[Entry<'_>], &Reached),
+    (staging, options, progress): (&Path, &ExtractOptions, &SharedProgress),
+    notes: &mut Vec<String>,
+) -> Result<Found, ExtractError> {
+    let mut chosen = Chosen::start(scratch, catalog).await?;
+    let replays = replay::run_all(&mut chosen, scratch, recipe, (entries, reached), options, notes).await?;
     let families =
-        choose_all(&mut chosen, scratch, recipe, (&entries, &replays, &reached), options, &mut notes).await?;
+        choose_all(&mut chosen, scratch, recipe, (entries, &replays, reached), options, notes).await?;
     if chosen.bracketed {
         for table in chosen.tables().clone() {
-            bracket::tell(&mut chosen, (scratch, recipe), &table, bracket::Extent::Chosen, &mut notes)
-                .await?;
+            bracket::tell(&mut chosen, (scratch, recipe), &table, bracket::Extent::Chosen, notes).await?;
         }
     }
     if recipe.policy.parents == crate::recipe::Parents::Missing {
@@ -190,12 +221,29 @@ pub async fn run(
     }
     let edges = edges::count_edges(&mut chosen, &families).await?;
     let aliases = aliases::find(&mut chosen).await?;
-    let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
-    notes.extend(left_out.iter().map(LeftOut::note));
-    let files = stage(&mut chosen, scratch, (recipe, &entries), staging, options, progress).await?;
-    let catalog = only_staged(&catalog, &files);
-    let passes = scratch.passes().await;
-    Ok(Extracted { files, edges, aliases, left_out, catalog, notes, passes })
+    let files = stage(&mut chosen, scratch, (recipe, entries), staging, options, progress).await?;
+    Ok(Found { files, edges, aliases })
+}
+
+/// Stages the rows of the one entry from which nothing leads on.
+async fn stage_alone(
+    scratch: &Scratch,
+    recipe: &Recipe,
+    entry: &Entry<'_>,
+    staging: &Path,
+    options: &ExtractOptions,
+    progress: &SharedProgress,
+) -> Result<Vec<StagedFile>, ExtractError> {
+    let key = resolve::key_of(recipe, entry.table)?;
+    selection::prove_key(scratch.session(), entry.table, &key).await?;
+    progress.start(Step::Extract, &entry.table.name.to_string(), None);
+    let file = export::StagingFile::new(entry.table, &key, (staging, options.format));
+    let file = alone::stage(scratch, entry, &key, &file, (options.time_limit, progress)).await?;
+    progress.finish(Step::Extract);
+    if file.is_none() {
+        nothing_matches(scratch, entry).await?;
+    }
+    Ok(file.into_iter().collect())
 }
 
 fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>>, ExtractError> {
@@ -295,15 +343,19 @@ async fn choose(
     let key = resolve::key_of(recipe, entry.table)?;
     selection::prove_key(scratch.session(), entry.table, &key).await?;
     let hits = selection::choose(chosen, scratch, entry, &key, family, options.time_limit).await?;
+    if hits == 0 { nothing_matches(scratch, entry).await } else { Ok(()) }
+}
+
+/// Says why an entry selects no rows.
+async fn nothing_matches(scratch: &Scratch, entry: &Entry<'_>) -> Result<(), ExtractError> {
     // A comparison that found nothing to recover says so in this way; there is nothing to wonder about.
-    let asks_for_nothing = entry.recover.selection == Selection::Where("false".to_owned());
-    if hits == 0 && !asks_for_nothing {
-        // The message says how many rows there are and how new they are, of all of them.
-        let why = "nothing matches; its rows are counted";
-        scratch.load(&entry.table.name, Choice::All, why).await?;
-        return Err(selection::why_nothing(scratch.session(), entry.table).await?);
+    if entry.recover.selection == Selection::Where("false".to_owned()) {
+        return Ok(());
     }
-    Ok(())
+    // The message says how many rows there are and how new they are, of all of them.
+    let why = "nothing matches; its rows are counted";
+    scratch.load(&entry.table.name, Choice::All, why).await?;
+    Err(selection::why_nothing(scratch.session(), entry.table).await?)
 }
 
 async fn stage(
@@ -331,7 +383,7 @@ async fn stage(
         let how = (selecting, options.format);
         let file = export::stage_table(chosen, table, &key, staging, how, progress).await?;
         progress.finish(Step::Extract);
-        files.push(file);
+        files.extend(file);
     }
     Ok(files)
 }

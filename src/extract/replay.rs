@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::aftermath::{told_name, told_table};
 use super::bracket::same_key;
-use super::chosen::{CHARGED, Chosen, number};
+use super::chosen::{CHARGED, Chosen, Reason, number};
 use super::reach::{Reach, Surroundings};
 use super::{Entry, ExtractError, ExtractOptions, Following, Selected, resolve};
 use crate::catalog::{Catalog, Table, quoted_list};
@@ -394,18 +394,18 @@ async fn choose(
     name: &TableName,
     (family, condition): (i16, &str),
 ) -> Result<(), ExtractError> {
-    let side = chosen.side_table(name).await?;
-    let entry = entry.number;
     let rows = format!(
-        "from {} where rowback_teller = {} and {condition} on conflict do nothing",
+        "from {} where rowback_teller = {} and {condition}",
         told_name(chosen.table(name)?),
         replayed.number
     );
-    let insert = format!(
-        "insert into {side} (tab, place, family, origin) select rowback_tab, rowback_place, {family}::int2, {entry} {rows}; \
-         insert into rowback.selected select rowback_tab, rowback_place, {entry} {rows}"
+    let places = format!("select distinct rowback_tab as tab, rowback_place as place {rows}");
+    chosen.add(name, (family, Reason::Selected(entry.number).number()), &places).await?;
+    let record = format!(
+        "insert into rowback.selected select rowback_tab, rowback_place, {} {rows} on conflict do nothing",
+        entry.number
     );
-    Ok(chosen.session.execute("choosing what the replay touched", &insert).await?)
+    Ok(chosen.session.execute("choosing what the replay touched", &record).await?)
 }
 
 fn touches_nothing(entry: &Entry<'_>, replayed: &Replayed, did: &'static str) -> ExtractError {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::chosen::{Chosen, Reason};
+use super::chosen::{Chosen, PlacesError, Reason};
 use super::{Entry, ExtractError, Selected};
 use crate::catalog::{Catalog, Table, quoted_list};
 use crate::ident::{Ident, TableName};
@@ -134,7 +134,45 @@ pub(super) async fn choose(
     time_limit: Duration,
 ) -> Result<u64, ExtractError> {
     let (table, number) = (entry.table, Reason::Selected(entry.number).number());
-    let select = select_places(table, key, &entry.selected);
+    let places = select("tableoid, ctid", table, key, &entry.selected);
+    let reader = reader(scratch, table, time_limit).await?;
+    let reading = format!("copy ({places}) to stdout");
+    let refused = |source| ExtractError::predicate(&table.name, source, None);
+    let mut places = reader.copy_out("evaluating a predicate", &reading).await.map_err(refused)?;
+    if !entry.shares_table {
+        return chosen.add_first(&table.name, (family, number), &mut places).await.map_err(
+            |error| match error {
+                PlacesError::Evaluating(source) => refused(source),
+                PlacesError::Own(error) => error,
+            },
+        );
+    }
+    let hits = format!("rowback.hits_{number}");
+    let create = format!("create unlogged table {hits} (tab oid, place tid)");
+    chosen.session.execute("evaluating a predicate", &create).await?;
+    let mut into =
+        chosen.session.copy_in("evaluating a predicate", &format!("copy {hits} from stdin")).await?;
+    while let Some(row) = places.next_row().await.map_err(refused)? {
+        let mut line = row.to_vec();
+        line.push(b'\n');
+        into.send(line.into()).await?;
+    }
+    let count = into.finish().await?;
+    chosen.add(&table.name, (family, number), &format!("select tab, place from {hits}")).await?;
+    let record = format!(
+        "insert into rowback.selected select tab, place, {number} from {hits} on conflict do nothing; drop table {hits}"
+    );
+    chosen.session.execute("evaluating a predicate", &record).await?;
+    Ok(count)
+}
+
+/// A session that may only read, and not for longer than `time_limit` a statement; unqualified names are the table's
+/// neighbours.
+pub(super) async fn reader(
+    scratch: &Scratch,
+    table: &Table,
+    time_limit: Duration,
+) -> Result<ScratchSession, ExtractError> {
     let reader = scratch.connect().await?;
     let limit = time_limit.as_millis();
     let begin = format!(
@@ -142,47 +180,19 @@ pub(super) async fn choose(
         table.name.schema.quoted()
     );
     reader.execute("evaluating a predicate", &begin).await?;
-    let side = chosen.side_table(&table.name).await?;
-    let staged = format!("rowback.hits_{number}");
-    let create = format!("create unlogged table {staged} (tab oid, place tid)");
-    chosen.session.execute("evaluating a predicate", &create).await?;
-    let copied = async {
-        let mut rows =
-            reader.copy_out("evaluating a predicate", &format!("copy ({select}) to stdout")).await?;
-        let mut into =
-            chosen.session.copy_in("evaluating a predicate", &format!("copy {staged} from stdin")).await?;
-        while let Some(row) = rows.next_row().await? {
-            let mut line = row.to_vec();
-            line.push(b'\n');
-            into.send(line.into()).await?;
-        }
-        into.finish().await
-    };
-    let count = copied.await.map_err(|source| ExtractError::predicate(&table.name, source, None))?;
-    let record = if entry.shares_table {
-        format!(
-            "; insert into rowback.selected select tab, place, {number} from {staged} on conflict do nothing"
-        )
-    } else {
-        String::new()
-    };
-    let insert = format!(
-        "insert into {side} (tab, place, family, origin) select tab, place, {family}::int2, {number} from {staged} \
-         on conflict do nothing{record}; drop table {staged}"
-    );
-    chosen.session.execute("evaluating a predicate", &insert).await?;
-    Ok(count)
+    Ok(reader)
 }
 
-fn select_places(table: &Table, key: &[Ident], selected: &Selected) -> String {
+/// `values` of the rows that are selected.
+pub(super) fn select(values: &str, table: &Table, key: &[Ident], selected: &Selected) -> String {
     let source = table.from_sql();
     match selected {
-        Selected::Everything | Selected::Replay(_) => format!("select tableoid, ctid from {source}"),
-        Selected::Where(text) => format!("select tableoid, ctid from {source} where (\n{text}\n)"),
+        Selected::Everything | Selected::Replay(_) => format!("select {values} from {source}"),
+        Selected::Where(text) => format!("select {values} from {source} where (\n{text}\n)"),
         Selected::Query(text) => {
             let columns = quoted_list("", key);
             format!(
-                "select tableoid, ctid from {source} where ({columns}) in \
+                "select {values} from {source} where ({columns}) in \
                  (select {columns} from (\n{text}\n) as rowback_query)"
             )
         }

@@ -166,6 +166,59 @@ async fn two_entries_share_what_hangs_on_both() {
     assert_eq!(keys(&rows, "public.person"), ["2", "3"]);
 }
 
+/// An entry from which nothing leads on is read in one go; a second entry beside it makes the rows go the long way.
+#[tokio::test]
+async fn rows_that_lead_nowhere_are_those_that_the_long_way_finds() {
+    let world = TestDb::with(
+        "world",
+        &format!(
+            "{WORLD} create table measure (code text primary key, at timestamp, predicate text);
+            insert into measure values ('b', '2026-01-01', 'x'), ('B', 'infinity', null), ('a', '2025-01-01', E't\\tb'), ('z', null, 'y');"
+        ),
+    );
+    let beside = "[[recover]]\ntable = \"country\"\nwhere = \"code = 'fr'\"\nchildren = \"none\"";
+    for (alone, keys_found) in [
+        (
+            "table = \"measure\"\nwhere = \"measure.predicate is null or public.measure.code < 'b'\"",
+            vec!["B", "a"],
+        ),
+        (
+            "table = \"measure\"\nquery = \"select code from measure where predicate is not null\"",
+            vec!["a", "b", "z"],
+        ),
+        (
+            "table = \"visit\"\nkind = \"corrupted\"\ndamaged = \"true\"\nwhere = \"visit.id > 1\"",
+            vec!["2", "3"],
+        ),
+        (
+            "table = \"person\"\nwhere = \"id in (2, 5)\"\nchildren = \"none\"\n[policy]\nparents = \"none\"",
+            vec!["2", "5"],
+        ),
+    ] {
+        let table = if alone.contains("measure") {
+            "public.measure"
+        } else if alone.contains("visit") {
+            "public.visit"
+        } else {
+            "public.person"
+        };
+        let alone = format!("[[recover]]\n{alone}");
+        let (short, rows, origins) = extract(&world, &alone).await.unwrap();
+        assert_eq!(keys(&rows, table), keys_found, "{alone}");
+        assert_eq!(origins[table], vec!["predicate 0"; keys_found.len()]);
+        let (long, mut beside_rows, beside_origins) =
+            extract(&world, &format!("{alone}\n{beside}")).await.unwrap();
+        beside_rows.remove("public.country");
+        assert_eq!((rows, &origins[table]), (beside_rows, &beside_origins[table]));
+        let digest = |extracted: &Extracted| {
+            extracted.files.iter().find(|file| file.table.table.to_string() == table).unwrap().sha256.clone()
+        };
+        assert_eq!(digest(&short), digest(&long), "{alone}");
+    }
+    let nothing = "[[recover]]\ntable = \"measure\"\nwhere = \"code = 'q'\"";
+    assert_eq!(extract(&world, nothing).await.unwrap_err().code(), "predicate-matches-nothing");
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_recipe_is_said_with_the_nearest_name() {
     let world = TestDb::with("world", WORLD);

@@ -1,0 +1,52 @@
+//! Rows of one table from which nothing leads on: they go into their staging file in the order of one read, and which
+//! they are is written down nowhere else.
+
+use std::time::Duration;
+
+use super::export::{StagingFile, ordered_by};
+use super::{Entry, ExtractError, Selected, selection};
+use crate::catalog::{Catalog, quoted_list};
+use crate::ident::Ident;
+use crate::progress::SharedProgress;
+use crate::recipe::{Kind, Parents, Recipe};
+use crate::scratch::Scratch;
+use crate::staging::StagedFile;
+
+/// The recipe's one entry, if its rows lead nowhere: not to children, not to parents, not to each other.
+pub(super) fn entry<'e, 'a>(
+    scratch: &Scratch,
+    catalog: &Catalog,
+    recipe: &Recipe,
+    entries: &'e [Entry<'a>],
+) -> Option<&'e Entry<'a>> {
+    let [entry] = entries else { return None };
+    let table = &entry.table.name;
+    let is_read = !matches!(entry.selected, Selected::Replay(_)) && entry.reads_backup();
+    let follows = entry.recover.kind == Kind::Deleted;
+    let climbs = follows && recipe.policy.parents == Parents::Missing;
+    let leads_on = catalog.foreign_keys.iter().any(|fk| {
+        let (child, parent) = (&fk.child == table, &fk.parent == table);
+        (child && (parent || climbs)) || (parent && follows && entry.following.follows(fk))
+    });
+    (is_read && !scratch.has_later() && !leads_on).then_some(entry)
+}
+
+/// Writes the staging file of the entry's rows; `None` when there are none.
+pub(super) async fn stage(
+    scratch: &Scratch,
+    entry: &Entry<'_>,
+    key: &[Ident],
+    file: &StagingFile<'_>,
+    (time_limit, progress): (Duration, &SharedProgress),
+) -> Result<Option<StagedFile>, ExtractError> {
+    let table = entry.table;
+    let of_table = format!("{}.", table.name.name.quoted());
+    let values = format!("{}, 'predicate {}'", quoted_list(&of_table, table.column_names()), entry.number);
+    let sql = format!(
+        "copy ({} order by {}) to stdout",
+        selection::select(&values, table, key, &entry.selected),
+        ordered_by(table, key, &of_table)
+    );
+    let reader = selection::reader(scratch, table, time_limit).await?;
+    file.write((&reader, &sql), progress, |source| ExtractError::predicate(&table.name, source, None)).await
+}
