@@ -178,7 +178,8 @@ async fn a_full_disk_is_named() {
     let error = Cluster::start(&fake, &options(&parent)).await.err().unwrap();
     assert_eq!(error.code(), "initdb-failed");
     assert_eq!(error.causes(), ["initdb: error: could not write file: No space left on device"]);
-    assert!(error.hint().starts_with("The disk of \"/tmp/"), "{}", error.hint());
+    let disk = format!("The disk of \"{}", parent.path().display());
+    assert!(error.hint().starts_with(&disk), "{}", error.hint());
     assert_eq!(entries(parent.path()), [parent.join("bin")]);
 }
 

@@ -12,6 +12,7 @@ mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use binary::{Output, Rowback, Running};
@@ -22,15 +23,28 @@ pub use rescue::Rescue;
 pub use scenario::Scenario;
 pub use server::{Server, server};
 
-/// A directory that is gone when the value is dropped. It lies in `/tmp` whatever `TMPDIR` says (a socket's path
-/// must stay short) and may be entered by other users, since a server that root starts runs as another one.
+/// Where directories of the tests lie: in memory where there is enough of it, since making clusters is most of what the
+/// tests wait for, else in `/tmp`; not where `TMPDIR` says, since a socket's path must stay short.
+pub fn parent_directory() -> &'static Path {
+    static PARENT: OnceLock<&'static str> = OnceLock::new();
+    const ENOUGH: u64 = 4 << 30;
+    let parent = PARENT.get_or_init(|| {
+        let free = rustix::fs::statvfs("/dev/shm").map_or(0, |shm| shm.f_bavail * shm.f_frsize);
+        if free >= ENOUGH { "/dev/shm" } else { "/tmp" }
+    });
+    Path::new(parent)
+}
+
+/// A directory that is gone when the value is dropped. It may be entered by other users, since a server that root starts
+/// runs as another one.
 pub struct TempDir(tempfile::TempDir);
 
 impl TempDir {
     /// Makes an empty directory; `name` only helps to recognise it.
     pub fn new(name: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::Builder::new().prefix(&format!("rbt-{name}-")).tempdir_in("/tmp").unwrap();
+        let dir =
+            tempfile::Builder::new().prefix(&format!("rbt-{name}-")).tempdir_in(parent_directory()).unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         Self(dir)
     }

@@ -35,7 +35,8 @@ impl Server {
     /// Starts a server of its own, for tests that stop or starve one; `settings` are `name=value`.
     pub fn start(settings: &[&str]) -> Self {
         let bin = server_programs();
-        let directory = tempfile::Builder::new().prefix("rbpg-").tempdir_in("/tmp").unwrap().keep();
+        let directory =
+            tempfile::Builder::new().prefix("rbpg-").tempdir_in(super::parent_directory()).unwrap().keep();
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
         let user = server_user();
         if let Some((_, uid, gid)) = &user {
