@@ -19,4 +19,4 @@ join pg_catalog.pg_proc as f on f.oid = t.tgfoid
 where not t.tgisinternal
   and t.tgenabled in ('O', 'A')
   and t.tgtype & 7 = 7
-  and pg_catalog.strpos(pg_catalog.lower(f.prosrc), pg_catalog.lower($2::text)) > 0
+  and pg_catalog.strpos(pg_catalog.replace(pg_catalog.lower(f.prosrc), '""', '"'), pg_catalog.lower($2::text)) > 0

@@ -6,6 +6,7 @@ use super::aftermath::Teller;
 use super::drift::Fit;
 use crate::ident::Ident;
 use crate::recipe::{Kind, Recipe, Recover};
+use crate::sql::predicate::Predicate;
 
 /// What one entry says.
 #[derive(Debug, Clone)]
@@ -16,8 +17,8 @@ pub struct Charge<'a> {
     pub kind: Kind,
     /// Positions in `Fit::columns` of the columns that it is about.
     pub columns: Vec<usize>,
-    /// Did the recipe name these columns? Then they say nothing about who a row is.
-    pub named: bool,
+    /// Of them, those that the recipe names as damaged, in `columns` or in `damaged`: they say nothing about who a row is.
+    pub named: Vec<usize>,
     /// Condition over `live.` and `backup.`; without one every difference is damage.
     pub damaged: Option<&'a str>,
     /// Expression over live's row that gives the true owner; without one the backup's value is the truth.
@@ -50,19 +51,31 @@ fn charge<'a>(
     for column in &named {
         columns.push(position(column, entry, recipe, fit)?);
     }
+    let mut spoken_of = columns.clone();
     if named.is_empty() {
         columns = fit.written().map(|(at, _)| at).filter(|at| !fit.key.contains(at)).collect();
+        let mentioned = mentioned(entry);
+        let is_mentioned = |at: &usize| mentioned.iter().any(|name| *name == fit.columns[*at].live.name);
+        spoken_of = columns.iter().copied().filter(is_mentioned).collect();
     }
     Ok(Charge {
         number,
         kind: entry.kind,
         columns,
-        named: !named.is_empty(),
+        named: spoken_of,
         damaged: entry.damaged.as_deref(),
         owner_from: entry.owner_from.as_deref(),
         teller: teller_of(recipe, entry).filter(|_| !entry.is_found_in_live()),
         in_live: entry.is_found_in_live(),
     })
+}
+
+/// Live's columns that `damaged` speaks of. One that is not understood speaks of none, and then they tell who a row is.
+fn mentioned(entry: &Recover) -> Vec<Ident> {
+    let parsed = entry.damaged.as_deref().and_then(|text| Predicate::parse(text).ok());
+    let columns = parsed.as_ref().and_then(Predicate::columns).into_iter().flatten();
+    let of_live = columns.filter(|column| column.qualifier.as_deref() == Some("live"));
+    of_live.map(|column| Ident::new(column.name.as_str())).collect()
 }
 
 /// Who tells what the accident made of the rows of an entry.

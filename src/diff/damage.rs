@@ -78,7 +78,7 @@ pub async fn find(
         };
         for (at, count) in counts {
             let finding = &mut found[at];
-            finding.named.extend(charge.columns.iter().filter(|_| charge.named));
+            finding.named.extend(&charge.named);
             finding.evidence = finding.evidence.into_iter().chain(charge.teller.map(Teller::evidence)).min();
             let truths = match count {
                 Count::Damaged(truths) => truths,

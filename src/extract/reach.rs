@@ -138,6 +138,9 @@ impl Search<'_> {
         if let Some(view) = around.views.iter().find(|view| has_word(text, view)) {
             self.anything(format!("{whose} names the view {view}"));
         }
+        if text.contains("u&\"") {
+            self.anything(format!("{whose} spells names with escapes"));
+        }
         let catalog = self.catalog;
         let all = catalog.tables.keys().chain(catalog.partitions.keys());
         for table in all.filter(|table| has_word(text, &table.name.as_str().to_lowercase())) {
@@ -149,8 +152,12 @@ impl Search<'_> {
     }
 }
 
-/// Does `word` stand in `text`, not as a part of a longer name?
+/// Does `word` stand in `text`, not as a part of a longer name? Quotes in a quoted name are doubled.
 fn has_word(text: &str, word: &str) -> bool {
+    has_spelling(text, word) || (word.contains('"') && has_spelling(text, &word.replace('"', "\"\"")))
+}
+
+fn has_spelling(text: &str, word: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
     !word.is_empty()
         && text.match_indices(word).any(|(at, _)| {
@@ -168,6 +175,7 @@ mod tests {
     fn names_are_found_as_words() {
         assert!(has_word("delete from orders;", "orders"));
         assert!(has_word("delete from app.\"my orders\"", "my orders"));
+        assert!(has_word("delete from \"a\"\"b\"", "a\"b"));
         assert!(!has_word("delete from orders_old", "orders"));
         assert!(!has_word("delete from preorders", "orders"));
         assert!(!has_word("", "orders") && !has_word("x", ""));

@@ -24,7 +24,8 @@ impl KeyList {
     pub fn read(path: &Path, table: &TableName) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
         let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut file = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.as_slice());
+        // Blanks are a part of a value: trimmed, a key that has some would name no row, and its row would come back.
+        let mut file = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes.as_slice());
         let header = file.headers().map_err(|error| error.to_string())?.clone();
         let columns: Vec<Ident> =
             header.iter().map(|name| Ident::new(name.trim_start_matches('\u{feff}'))).collect();

@@ -85,6 +85,18 @@ fn without_columns_every_value_that_differs_comes_back() {
 }
 
 #[test]
+fn without_columns_values_of_every_type_come_back() {
+    let damage = "update pupils set email = md5(email) || '@invalid', phone = null, mood = 'sad', fee = 0, marks = '{}', settings = null,
+        raw = '{}', place = point(0, 0), letter = '<gone/>', seen = 'infinity', changes = -7 where id % 7 = 0;";
+    let recipe =
+        "[[recover]]\ntable = \"pupils\"\nkind = \"corrupted\"\ndamaged = \"live.email like '%@invalid'\"";
+    // What is not damaged by the condition stays as it is, and a human is told.
+    let other = "update pupils set settings = '{\"own\": []}', raw = '[1 ,2]', place = point(1, 2), marks = '{{1},{2}}' where id in (1, 2);";
+    recover(damage, "", recipe, 0);
+    recover(&format!("{damage}{other}"), other, recipe, 1);
+}
+
+#[test]
 fn entries_on_one_row_are_joined() {
     let damage =
         "update pupils set email = 'x' || id where id % 3 = 0; update pupils set fee = 1 where id % 5 = 0;

@@ -132,6 +132,28 @@ fn a_reference_that_the_recipe_declares_moves_along() {
 }
 
 #[test]
+fn verify_finds_what_points_across_tenants() {
+    let accident = format!(
+        "{}update remarks set tenant_id = 5 where order_id in (select id from orders where tenant_id = 5)",
+        moving("5", "tenant_id = 2")
+    );
+    let declared = "[[foreign_key]]\nfrom = \"remarks(tenant_id, order_id)\"\nto = \"orders(tenant_id, id)\"";
+    let ((dump, _backup), live, truth) = market(&accident, "");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&format!("{BY_BACKUP}\n{declared}")).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "everything is home");
+    let _certificate = rescue.verify().expect_code(0);
+    // Order 16 is of tenant 2, and so is its remark.
+    assert_eq!(live.value("select o.tenant_id || ' ' || r.tenant_id from orders o join remarks r on r.order_id = o.id where o.id = 16"), "2 2");
+    live.psql("update remarks set tenant_id = 3 where order_id = 16");
+    let certificate = rescue.verify().expect_code(1);
+    assert!(certificate.stdout.contains("remarks"), "{}", certificate.stdout);
+    live.psql("update remarks set tenant_id = 2 where order_id = 16");
+    let _certificate = rescue.verify().expect_code(0);
+}
+
+#[test]
 fn what_cannot_go_home_stays_with_all_that_hangs_on_it() {
     // A parcel's code, an order's number and a tenant stand in the way of 1, 6 and 11.
     let before =

@@ -36,6 +36,7 @@ mod kinds_together;
 mod pg;
 mod pg_tls;
 mod predicate;
+mod probes;
 mod prop_pushdown;
 mod prop_recovery;
 mod prop_values;

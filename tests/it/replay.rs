@@ -148,6 +148,21 @@ fn a_row_that_the_statement_changed_and_somebody_deleted_stays_away() {
 }
 
 #[test]
+fn tables_are_found_by_names_with_quotes_and_escapes() {
+    let store = "create table \"the \"\"odd\"\" one\" (id int primary key, what text);
+        insert into \"the \"\"odd\"\" one\" select g, 'w' || g from generate_series(1, 9) as g;";
+    for name in ["\"the \"\"odd\"\" one\"", "U&\"the \\0022odd\\0022 one\""] {
+        let statement = format!(
+            "delete from opinions where id = 9; update {name} set what = 'x' where id < 4; delete from {name} where id = 5"
+        );
+        let scene = scene_of(&format!("{STORE}{store}"), &statement, "", "");
+        let entries = entry("opinions", "deleted", &statement)
+            + &entry("public.\\\"the \\\"\\\"odd\\\"\\\" one\\\"", "corrupted", &statement);
+        let _said = scene.recover(&entries, 0);
+    }
+}
+
+#[test]
 fn what_hung_on_a_row_that_only_lost_its_link_and_was_deleted_since_stays_away() {
     // Buyer 10 lost its patron 2 in the accident and lived on; its order 209 was deleted on purpose afterwards.
     let later = "delete from orders where id = 209;";

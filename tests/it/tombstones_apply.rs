@@ -221,3 +221,25 @@ fn keys_that_name_nothing_are_told() {
         assert_eq!(planned.stdout.contains(words), told, "{}", planned.stdout);
     }
 }
+
+#[test]
+fn blanks_are_a_part_of_a_key() {
+    let shop = TestDb::with(
+        "blanks",
+        "create table it (code text primary key); insert into it values ('a'), (' a'), ('a '), ('b');",
+    );
+    let live = shop.copy("live");
+    live.psql("delete from it");
+    let dump = shop.dump(&["-Fc"]);
+    let recipe =
+        "[[recover]]\ntable = \"it\"\nwhere = \"true\"\n[policy]\nexclude_keys = { it = \"erased.csv\" }\n";
+    for (list, back) in [("code\n a\n", ["a", "a ", "b"]), ("code\r\n\"a \"\r\n", [" a", "a", "b"])] {
+        let rescue = Rescue::new(&live, &dump);
+        rescue.directory().write("erased.csv", list);
+        let planned = rescue.recover_text(recipe).expect_code(0);
+        assert!(!planned.stdout.contains("name no row"), "{}", planned.stdout);
+        let _applied = rescue.apply().expect_code(0);
+        assert_eq!(live.rows("it"), back, "{list:?}");
+        let _undone = rescue.undo().expect_code(0);
+    }
+}

@@ -61,3 +61,90 @@ fn counters_of_rows_that_survived_are_true_although_other_triggers_were_overrule
         lost.assert_same(&live.digest(), "undo gives back what was there");
     }
 }
+
+const RECIPE: &str = "[[recover]]\ntable = \"orders\"\nwhere = \"shop_id in (1, 2) and id > 8\"\n[policy]\n";
+
+/// A backup of the shop, and the shop after orders were deleted. The first database owns the file.
+fn lost() -> (TestDb<'static>, std::path::PathBuf, TestDb<'static>) {
+    let shop = TestDb::with("triggers", SHOP);
+    let dump = shop.dump(&["-Fc"]);
+    let live = shop.copy("live");
+    live.psql("delete from orders where shop_id in (1, 2) and id > 8");
+    (shop, dump, live)
+}
+
+#[test]
+fn with_disable_and_replica_no_trigger_fires_and_all_are_awake_afterwards() {
+    let (shop, dump, live) = lost();
+    let damaged = live.digest();
+    let wanted = shop.copy("wanted");
+    // What was not counted down a second time is not counted up either.
+    wanted.psql("update shops set orders = 2 where id in (1, 2)");
+    let state = "select string_agg(tgname || tgenabled::text, ' ' order by tgname) from pg_trigger where not tgisinternal";
+    let awake = live.value(state);
+    for policy in ["disable", "replica"] {
+        let rescue = Rescue::new(&live, &dump);
+        let _planned = rescue.recover_text(&format!("{RECIPE}triggers = \"{policy}\"\n")).expect_code(0);
+        let _applied = rescue.apply().expect_code(0);
+        wanted.digest().assert_same(&live.digest(), policy);
+        assert_eq!(live.value(state), awake, "{policy}");
+        let _verified = rescue.verify().expect_code(0);
+        let _nothing = rescue.apply().expect_code(0);
+        wanted.digest().assert_same(&live.digest(), "a second apply changes nothing");
+        let _undone = rescue.undo().expect_code(0);
+        damaged.assert_same(&live.digest(), "undo gives back what was there");
+    }
+}
+
+#[test]
+fn with_replica_foreign_keys_are_checked_all_the_same() {
+    let (_shop, dump, live) = lost();
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&format!("{RECIPE}triggers = \"replica\"\n")).expect_code(0);
+    live.psql("delete from orders where shop_id = 1; delete from shops where id = 1");
+    let before = live.digest();
+    let refused = rescue.apply().expect_code(5);
+    assert!(
+        refused.stderr.contains("a recovered row of public.orders has no parent in public.shops"),
+        "{}",
+        refused.stderr
+    );
+    before.assert_same(&live.digest(), "nothing hangs in the air");
+    // The twin: with its parents there, the same plan is written.
+    live.psql("insert into shops values (1, 'shop 1', 0)");
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.value("select count(*) from orders where shop_id in (1, 2) and id > 8"), "26");
+}
+
+#[test]
+fn rows_that_triggers_change_swallow_or_refuse_are_told_one_by_one() {
+    let (shop, dump, live) = lost();
+    live.psql(
+        "create function moody() returns trigger language plpgsql as $$
+         begin
+           if new.id = 20 then return null; end if;
+           if new.id = 21 then raise exception 'not this one'; end if;
+           if tg_op = 'UPDATE' and new.id = 24 then new.total = -1; end if;
+           if new.id = 24 then new.total = -1; end if;
+           return new;
+         end $$;
+         create trigger zz_moody before insert or update on orders for each row execute function moody();",
+    );
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    let applied = rescue.apply().expect_code(1);
+    for (row, why) in [
+        ("public.orders (id = 20)", ""),
+        ("public.orders (id = 21)", "not this one"),
+        ("public.orders (id = 24)", ""),
+    ] {
+        let told = applied.stdout.lines().find(|line| line.contains(row));
+        assert!(told.is_some_and(|line| line.contains(why)), "{row}: {}", applied.stdout);
+    }
+    let there = "select count(*) from orders";
+    assert_eq!(live.value(there), "58", "the others are back");
+    assert_eq!(shop.value(there), "60");
+    assert_eq!(live.value("select count(*) from receipts"), "58", "what hung on the two is not in the air");
+    let verified = rescue.verify().expect_code(1);
+    assert!(verified.stdout.contains("id = 24"), "{}", verified.stdout);
+}
