@@ -67,10 +67,11 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     let counts = counts.collect::<Vec<_>>().join(", ");
     steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
     let mut settled: Vec<String> = match firing.triggers {
-        Triggers::Fire | Triggers::Replica => {
+        // A trigger of one table may alter rows of another in the same statement.
+        Triggers::Fire | Triggers::Replica if tables.iter().any(fires) => {
             tables.iter().enumerate().filter_map(|(at, part)| settle(at + 1, part)).collect()
         }
-        Triggers::Disable => Vec::new(),
+        Triggers::Fire | Triggers::Replica | Triggers::Disable => Vec::new(),
     };
     settled.extend(firing.after(tables, false));
     if !settled.is_empty() {
@@ -305,11 +306,18 @@ fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
     )
 }
 
+/// Does writing the part fire a trigger of its table?
+fn fires(part: &BatchTable<'_>) -> bool {
+    part.table.triggers.iter().any(|trigger| match part.action {
+        Action::Insert => trigger.on_insert,
+        Action::Update => trigger.on_update,
+    })
+}
+
 /// Sets inserted rows that a trigger altered to their staged values. The key and identity columns that are always
 /// generated cannot be set; a row whose key was altered is reported.
 fn settle(number: usize, part: &BatchTable<'_>) -> Option<String> {
-    let fires = |trigger: &crate::catalog::Trigger| trigger.row_level && trigger.on_insert;
-    if part.action != Action::Insert || !part.table.triggers.iter().any(fires) {
+    if part.action != Action::Insert {
         return None;
     }
     let always = |name: &Ident| {
