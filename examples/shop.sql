@@ -116,3 +116,15 @@ from generate_series(1, 300) as g;
 
 insert into notes (subject_type, subject_id, body)
 select case when g % 2 = 0 then 'customer' else 'order' end, 1 + (g * 17) % 200, 'Note ' || g from generate_series(1, 120) as g;
+
+-- Two shops that have a schema of their own each, with the same tables.
+create schema north;
+create schema south;
+create table north.bookings (id int primary key, guest text not null, day date not null);
+create table north.seats (booking_id int not null references north.bookings, seat text not null, primary key (booking_id, seat));
+create table south.bookings (id int primary key, guest text not null, day date not null);
+create table south.seats (booking_id int not null references south.bookings, seat text not null, primary key (booking_id, seat));
+insert into north.bookings select g, 'guest ' || g, date '2026-02-01' + g from generate_series(1, 30) as g;
+insert into north.seats select id, seat from north.bookings, unnest('{A,B}'::text[]) as seat;
+insert into south.bookings select g, 'visitor ' || g, date '2026-02-01' + g from generate_series(101, 120) as g;
+insert into south.seats select id, 'A' from south.bookings;

@@ -8,6 +8,7 @@ use crate::plan::recall::staged_columns;
 use crate::plan::{Part, row_key_json};
 
 use super::RowKey;
+use crate::ident::TableName;
 
 const WHAT: &str = "finding the rows that live refuses";
 
@@ -37,6 +38,7 @@ impl Writing {
 /// A row that live refuses, and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
+    pub(super) table: TableName,
     pub(super) key: RowKey,
     pub(super) message: String,
 }
@@ -125,7 +127,7 @@ async fn try_all(
 
 /// A trigger that raises for each of many rows speaks of something else than the rows (a freeze, a maintenance window):
 /// then the batch waits for the next run instead of being committed without them.
-fn refuses_everything(count: u64, refused: &[(u64, DbFacts)]) -> Option<PgError> {
+pub(super) fn refuses_everything(count: u64, refused: &[(u64, DbFacts)]) -> Option<PgError> {
     let all = count > 1 && u64::try_from(refused.len()) == Ok(count);
     let raised = refused.iter().all(|(_, db)| db.sqlstate.starts_with("P0"));
     let (_, db) = refused.first().filter(|_| all && raised)?;
@@ -180,11 +182,11 @@ async fn name(
         let text =
             rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
         let key = RowKey::parse(&text).unwrap_or_default();
-        named.push(Refused { key, message: db.message.clone() });
+        named.push(Refused { table: part.table.clone(), key, message: db.message.clone() });
     }
     Ok(named)
 }
 
-fn single(rows: &[Vec<Option<String>>]) -> Option<u64> {
+pub(super) fn single(rows: &[Vec<Option<String>>]) -> Option<u64> {
     rows.first()?.first()?.as_deref()?.parse().ok()
 }

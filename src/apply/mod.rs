@@ -6,6 +6,7 @@ mod error;
 mod history;
 mod holders;
 mod isolate;
+mod isolate_groups;
 mod journal;
 mod limits;
 mod lock;
@@ -172,8 +173,9 @@ fn announce(
         .collect();
     for row in performed.reported {
         let what = || format!("running batch {}", batch.number);
-        let refused = performed.refused.iter().find(|refused| refused.key == row.key);
-        let refused = refused.filter(|_| row.word == "blocked" || row.word == "kept");
+        let refused =
+            performed.refused.iter().find(|refused| refused.key == row.key && refused.table == row.table);
+        let refused = refused.filter(|_| ["blocked", "kept", "held_back"].contains(&row.word.as_str()));
         let word = refused.map_or(row.word.as_str(), |_| "refused");
         let outcome = Outcome::parse(word).ok_or_else(|| PgError::Answer {
             what: what(),
@@ -225,6 +227,7 @@ fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplyS
         committed_before: number(before),
         inserted: tables.iter().map(|table| table.inserted).sum(),
         updated: tables.iter().map(|table| table.updated).sum(),
+        moved: tables.iter().map(|table| table.moved).sum(),
         tables,
         leftovers: leftovers(&runner.history),
         notes: runner.notes.clone(),
@@ -233,7 +236,7 @@ fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplyS
 
 fn count(tables: &mut Vec<TableCount>, part: &PartRecord) {
     let at = tables.iter().position(|count| count.table == part.table).unwrap_or_else(|| {
-        tables.push(TableCount { table: part.table.clone(), inserted: 0, updated: 0, present: 0 });
+        tables.push(TableCount { table: part.table.clone(), inserted: 0, updated: 0, moved: 0, present: 0 });
         tables.len() - 1
     });
     let entry = &mut tables[at];
@@ -243,6 +246,7 @@ fn count(tables: &mut Vec<TableCount>, part: &PartRecord) {
     match part.action {
         Action::Insert => entry.inserted += written,
         Action::Update => entry.updated += written,
+        Action::Move => entry.moved += written,
     }
     entry.present += u64::try_from(theirs.len()).unwrap_or(u64::MAX);
 }

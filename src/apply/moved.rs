@@ -176,7 +176,7 @@ impl Scene<'_> {
         if !self.altered || self.recovered.is_planned(&touched.table) {
             return Ok(false);
         }
-        let inserts = self.parts.iter().filter(|part| part.action == Action::Insert);
+        let inserts = self.parts.iter().filter(|part| part.action.writes_whole_rows());
         let tables: Vec<String> = inserts.map(|part| part.table.quoted()).collect();
         let rows = self.session.query(&APPLY_NUMBERING, &[&tables, &touched.table.name.as_str()]).await?;
         rows.first().map_or(Ok(false), |row| column(row, "numbering", WHAT))

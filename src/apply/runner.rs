@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
 use super::isolate::{self, Writing};
+use super::isolate_groups;
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
 use super::moved::{self, Moves, Updates};
 use super::ours::Recovered;
@@ -259,9 +260,10 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Rows that need each other in a circle cannot be written one by one.
+    /// Rows that need each other in a circle cannot be written one by one; rows that move are written group by group.
     fn may_isolate(&self, job: &Job<'_>) -> bool {
-        self.task != Task::Undo && job.batch.parts.len() == 1
+        let parts = &job.batch.parts;
+        self.task != Task::Undo && (parts.len() == 1 || isolate_groups::moves(parts))
     }
 
     /// What triggers moved beside the batch's rows. A dry run is one transaction over all batches, in which nobody can

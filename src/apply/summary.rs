@@ -21,6 +21,8 @@ pub enum Outcome {
     HeldBack,
     /// Not written: live refused the row when it was written by itself.
     Refused,
+    /// Not moved: in live now, rows hang on it or go with it that cannot move.
+    Stays,
     /// Not inserted, and not there: another unique constraint or a trigger stands in the way.
     Blocked,
     /// Written, and gone again before the commit: a trigger took it away.
@@ -44,6 +46,7 @@ impl Outcome {
             "kept" => Self::Kept,
             "held_back" => Self::HeldBack,
             "refused" => Self::Refused,
+            "stays" => Self::Stays,
             "blocked" => Self::Blocked,
             "swallowed" => Self::Swallowed,
             "altered" => Self::Altered,
@@ -60,6 +63,7 @@ impl Outcome {
             Self::Kept => "live holds other values, left alone",
             Self::HeldBack => "held back: its parent in live is another one, or is not there",
             Self::Refused => "live refused it",
+            Self::Stays => "not moved: a row that goes with it or hangs on it cannot",
             Self::Blocked => "not inserted: another unique constraint or a trigger stands in the way",
             Self::Swallowed => "written, then removed again by a trigger",
             Self::Altered => {
@@ -111,6 +115,9 @@ pub struct TableCount {
     pub inserted: u64,
     /// Rows updated.
     pub updated: u64,
+    /// Rows moved here out of another table.
+    #[serde(default)]
+    pub moved: u64,
     /// Rows that were there already, equal.
     pub present: u64,
 }
@@ -132,6 +139,8 @@ pub struct ApplySummary {
     pub inserted: u64,
     /// Rows updated, by this run and earlier ones.
     pub updated: u64,
+    /// Rows moved from one table to another, by this run and earlier ones.
+    pub moved: u64,
     /// The same by table, in the order of the plan.
     pub tables: Vec<TableCount>,
     /// Rows that did not end as staged.
@@ -172,7 +181,7 @@ pub struct UndoCount {
     pub table: TableName,
     /// Inserted rows that were deleted again.
     pub removed: u64,
-    /// Updated rows that got the values back that they had before apply.
+    /// Updated rows that got the values back that they had before apply, and moved rows that went back.
     pub restored: u64,
 }
 

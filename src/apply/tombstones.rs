@@ -196,7 +196,7 @@ impl<'p> Rows<'p> {
     fn positions<'n>(&self, names: impl Iterator<Item = &'n Ident>) -> Option<Vec<usize>> {
         let find = |list: &[Ident], name: &Ident| list.iter().position(|column| column == name);
         let position = |name: &Ident| match self.part.action {
-            Action::Insert => find(&self.part.columns, name),
+            Action::Insert | Action::Move => find(&self.part.columns, name),
             Action::Update => find(&self.part.key, name)
                 .or_else(|| find(&self.part.columns, name).map(|at| at + self.part.key.len())),
         };
@@ -306,13 +306,13 @@ impl Book {
             return Ok(BTreeSet::new());
         };
         let sets_it =
-            rows.part.action == Action::Insert || names().any(|name| rows.part.columns.contains(name));
+            rows.part.action.writes_whole_rows() || names().any(|name| rows.part.columns.contains(name));
         let Some(positions) = rows.positions(names()).filter(|_| sets_it) else { return Ok(BTreeSet::new()) };
         let hangs = |at: &usize| rows.raw(*at, &positions).is_some_and(|key| keys.contains(&key));
         let found: BTreeSet<usize> = (0..rows.lines.len()).filter(hangs).collect();
         match &reference.when {
             // An update does not carry the columns of the condition; it only sets a reference that holds.
-            Some(when) if rows.part.action == Action::Insert && !found.is_empty() => {
+            Some(when) if rows.part.action.writes_whole_rows() && !found.is_empty() => {
                 holds(reader, reference, when, rows, &found).await
             }
             _ => Ok(found),
@@ -323,7 +323,7 @@ impl Book {
     fn exclude(&mut self, references: &[Reference], rows: &Rows<'_>, number: usize) {
         for reference in references.iter().filter(|reference| reference.parent == rows.part.table) {
             let columns: Vec<Ident> = reference.columns.iter().map(|(_, parent)| parent.clone()).collect();
-            let whole = rows.part.action == Action::Insert;
+            let whole = rows.part.action.writes_whole_rows();
             let Some(positions) = rows.positions(columns.iter()).filter(|_| whole) else { continue };
             if let Some(key) = rows.raw(number, &positions) {
                 self.parents.entry((rows.part.table.clone(), columns)).or_default().insert(key);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::isolate::{self, Refused, Writing};
+use super::isolate_groups;
 use super::moved::Moves;
 use super::row_key::json_array;
 use super::{Limits, RowKey};
@@ -104,6 +105,10 @@ impl<'a> Transaction<'a> {
                     if let Some(copy) = &step.copy {
                         self.copy_in(what, copy).await?;
                     }
+                }
+                StepKind::Write if self.isolating != Writing::Together && isolate_groups::moves(parts) => {
+                    let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating);
+                    (performed.counts, performed.refused) = self.watched(work).await?;
                 }
                 StepKind::Write if self.isolating != Writing::Together && parts.len() == 1 => {
                     let (rows, refused) = self

@@ -152,7 +152,7 @@ fn announce(
 fn was_taken_back(part: &Part, held: &Held, before: &BatchHistory) -> bool {
     let Some(Pending::Undo { taken, .. }) = &before.pending else { return false };
     let expected = match part.action {
-        Action::Insert => GONE,
+        Action::Insert | Action::Move => GONE,
         Action::Update => CHANGED,
     };
     let mut earlier =
@@ -189,6 +189,6 @@ fn count(tables: &mut Vec<UndoCount>, part: &TakenRecord) {
     });
     match part.action {
         Action::Insert => tables[at].removed += part.rows,
-        Action::Update => tables[at].restored += part.rows,
+        Action::Update | Action::Move => tables[at].restored += part.rows,
     }
 }

@@ -1,6 +1,7 @@
 //! Batches of rows that must change together: reads a convoy's files in step, group by group, and never splits a group.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::planning::{Maker, push_update};
 use super::{CaseError, Error};
@@ -9,17 +10,37 @@ use crate::diff::{ConvoyFiles, DiffReader, DiffRow, RowAction};
 use crate::ident::Ident;
 use crate::plan::{Action, BatchTable};
 use crate::recipe::Triggers;
-use crate::staging::verify_sha256;
+use crate::staging::{StagedFile, verify_sha256};
 
-/// One file of a convoy, read by groups.
-struct Wagon<'a> {
-    table: &'a Table,
-    key: Vec<Ident>,
+/// A file of rows with the number of their group before the key, read by groups.
+pub(super) struct Grouped {
     reader: DiffReader,
     next: Option<(i64, DiffRow)>,
 }
 
-impl Wagon<'_> {
+/// The lowest group that has rows left in any of the files.
+pub(super) fn next_group<'g>(files: impl Iterator<Item = &'g Grouped>) -> Option<i64> {
+    files.filter_map(|file| Some(file.next.as_ref()?.0)).min()
+}
+
+impl Grouped {
+    /// Opens the file, after its digest was found to be that of the diff.
+    pub(super) fn open(directory: &Path, file: &StagedFile) -> Result<Self, Error> {
+        verify_sha256(directory, file)?;
+        let mut found = Self { reader: DiffReader::open(directory, file)?, next: None };
+        found.advance()?;
+        Ok(found)
+    }
+
+    /// The next row of this group; `None` when there is no more.
+    pub(super) fn take_of(&mut self, group: i64) -> Result<Option<DiffRow>, Error> {
+        let taken = self.next.take_if(|(of, _)| *of == group);
+        if taken.is_some() {
+            self.advance()?;
+        }
+        Ok(taken.map(|(_, row)| row))
+    }
+
     fn advance(&mut self) -> Result<(), Error> {
         self.next = match self.reader.next_row()? {
             None => None,
@@ -32,6 +53,13 @@ impl Wagon<'_> {
     }
 }
 
+/// One table of a convoy.
+struct Wagon<'a> {
+    table: &'a Table,
+    key: Vec<Ident>,
+    rows: Grouped,
+}
+
 /// The rows of a batch so far, by table of the convoy and list of columns.
 type Parts = BTreeMap<(usize, Vec<Ident>), (Vec<u8>, u64)>;
 
@@ -40,20 +68,17 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
     let directory = maker.layout.diff().join(&convoy.directory);
     let mut wagons = Vec::new();
     for table in &convoy.tables {
-        verify_sha256(&directory, &table.file)?;
         let live = maker.diffed.catalog.tables.get(&table.table).ok_or(CaseError::Stale)?;
         super::planning::refuse_odd_names(live)?;
-        let reader = DiffReader::open(&directory, &table.file)?;
-        let mut wagon = Wagon { table: live, key: table.key.clone(), reader, next: None };
-        wagon.advance()?;
-        wagons.push(wagon);
+        let rows = Grouped::open(&directory, &table.file)?;
+        wagons.push(Wagon { table: live, key: table.key.clone(), rows });
     }
     let cascades = maker.triggers != Triggers::Replica;
     let (mut parts, mut rows) = (Parts::new(), 0);
-    while let Some(group) = wagons.iter().filter_map(|wagon| Some(wagon.next.as_ref()?.0)).min() {
+    while let Some(group) = next_group(wagons.iter().map(|wagon| &wagon.rows)) {
         let (mut next, mut count) = (Parts::new(), 0);
         for (number, wagon) in wagons.iter_mut().enumerate() {
-            while let Some((_, row)) = wagon.next.take_if(|(of, _)| *of == group) {
+            while let Some(row) = wagon.rows.take_of(group)? {
                 // With session_replication_role = replica no ON UPDATE CASCADE moves anything.
                 if row.action == RowAction::Update || !cascades {
                     let (text, of) = next.entry((number, row.columns.clone())).or_default();
@@ -61,7 +86,6 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
                     *of += 1;
                     count += 1;
                 }
-                wagon.advance()?;
             }
         }
         if rows > 0 && rows + count > maker.most {
@@ -84,6 +108,7 @@ fn emit<'a>(maker: &mut Maker<'a>, wagons: &[Wagon<'a>], parts: Parts) -> Result
         action: Action::Update,
         key: wagons[number].key.clone(),
         columns,
+        from: None,
         rows,
         count,
         guards: Vec::new(),

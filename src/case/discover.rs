@@ -60,12 +60,13 @@ pub(super) async fn compare(
 /// Does the entry ask for every row of its table in the backup, and are those that live holds unchanged nothing to it?
 /// The true owner of a row may be told by neither of its versions, so misrouted rows are all looked at.
 fn is_open(entry: &Recover) -> bool {
-    entry.selection == Selection::Everything && matches!(entry.kind, Kind::Deleted | Kind::Corrupted)
+    let misses_rows = entry.kind == Kind::Deleted || entry.misrouted_to.is_some();
+    entry.selection == Selection::Everything && (misses_rows || entry.kind == Kind::Corrupted)
 }
 
 /// A column that was not compared (renamed, say) may be the damaged one.
 fn is_told_by(entry: &Recover, table: &TableComparison) -> bool {
-    entry.kind == Kind::Deleted || table.not_compared.is_empty()
+    entry.kind == Kind::Deleted || entry.misrouted_to.is_some() || table.not_compared.is_empty()
 }
 
 /// The recipe with what was found; the entry of a table that could not be compared goes on asking for every row.

@@ -16,6 +16,7 @@ mod stages;
 mod summary;
 mod timing;
 mod totals;
+mod transfers;
 mod verifying;
 mod writing;
 

@@ -10,7 +10,7 @@ use super::{Error, sources};
 use crate::catalog::{Column, ForeignKey, Table};
 use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_time, speaks_for_itself};
 use crate::ident::{Ident, TableName};
-use crate::plan::{Action, BatchTable, ParentGuard, Tells};
+use crate::plan::{BatchTable, ParentGuard, Tells};
 use crate::value::BaseType;
 use crate::value::copy_text::{NULL, fields, is_null, push_field};
 
@@ -47,7 +47,7 @@ impl<'a> Parents<'a> {
         let diffed = self.diffed;
         for fk in diffed.catalog.parents_of(&part.table.name).filter(|fk| fk.when().is_none()) {
             let writes =
-                part.action == Action::Insert || fk.child_columns().any(|name| part.columns.contains(name));
+                part.action.writes_whole_rows() || fk.child_columns().any(|name| part.columns.contains(name));
             let Some(own) = ParentGuard::references(part, fk).filter(|_| writes) else { continue };
             let Some(parent) = diffed.catalog.tables.get(&fk.parent) else { continue };
             let Some(known) = self.known(fk, parent)? else { continue };
@@ -78,7 +78,8 @@ impl<'a> Parents<'a> {
 
 impl Known {
     fn read(mut self, layout: &Layout, table: &DiffedTable, referred: &[Ident]) -> Result<Self, Error> {
-        let inserts = table.actions.get(&RowAction::Insert).is_some_and(|rows| *rows > 0);
+        let some = |action| table.actions.get(&action).is_some_and(|rows| *rows > 0);
+        let inserts = some(RowAction::Insert) || some(RowAction::Move);
         let position = |name: &Ident| table.columns.iter().position(|column| column.as_ref() == Some(name));
         let positions = referred.iter().map(|name| Some((name, position(name)?))).collect::<Option<Vec<_>>>();
         let Some(positions) = positions.filter(|_| inserts || !self.tells.any_of.is_empty()) else {
@@ -109,7 +110,7 @@ impl Known {
             group.iter().filter_map(|at| telling.get(*at)).all(|(name, at)| !is_null(&seen.value(name, *at)))
         };
         match seen.diff.action {
-            RowAction::Insert => true,
+            RowAction::Insert | RowAction::Move => true,
             RowAction::Repoint => false,
             RowAction::Update => {
                 !referred.iter().any(moves)

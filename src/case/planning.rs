@@ -1,14 +1,14 @@
 //! Turns staging and diff files into the sealed plan: reads rows in order, lets the pure code of `plan/` order and render
 //! them, writes batch and undo files. Memory is bounded by a batch, and by the rows of tables that refer to each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
 use super::layout::Layout;
 use super::parents::{Identities, Parents};
-use super::{CaseError, Error, convoys, sources, totals};
-use crate::catalog::graph::parents_first;
+use super::{CaseError, Error, convoys, sources, totals, transfers};
+use crate::catalog::graph::{last_below, parents_first};
 use crate::catalog::{ForeignKey, Table};
 use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction};
 use crate::ident::{Ident, TableName};
@@ -60,7 +60,15 @@ pub(super) fn make(
         .map(|table| Ok((table.table.clone(), target(diffed, table)?)))
         .collect::<Result<_, Error>>()?;
     let names = targets.keys().cloned().collect();
-    for component in parents_first(&names, &diffed.catalog.foreign_keys) {
+    let foreign_keys = &diffed.catalog.foreign_keys;
+    let moved = diffed.transfers.iter().flat_map(|transfers| &transfers.tables);
+    let moved: BTreeSet<TableName> =
+        moved.filter(|table| table.leading > 0).map(|table| table.to.clone()).collect();
+    let (order, first) = last_below(parents_first(&names, foreign_keys), &moved, foreign_keys);
+    for (number, component) in order.into_iter().enumerate() {
+        if let Some(transfers) = diffed.transfers.as_ref().filter(|_| number == first) {
+            transfers::plan(&mut maker, transfers)?;
+        }
         if component.cyclic {
             maker.insert_together(&targets, &component.tables)?;
         } else {
@@ -247,6 +255,7 @@ impl<'a> Maker<'a> {
                 key: part.key,
                 columns: part.columns,
                 rows: part.count,
+                from: part.from.map(|from| from.name.clone()),
             })
             .collect();
         self.batches.push(Batch {
@@ -340,6 +349,7 @@ fn part<'t>(
         action,
         key: target.key.clone(),
         columns,
+        from: None,
         rows,
         count,
         guards: Vec::new(),

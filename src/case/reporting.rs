@@ -119,7 +119,7 @@ fn reported_table(layout: &Layout, table: &DiffedTable, show_values: bool) -> Re
         table: table.table.clone(),
         verdicts: table.verdicts.iter().map(|(verdict, rows)| (verdict.word().to_owned(), *rows)).collect(),
         insert: rows_of(RowAction::Insert),
-        update: rows_of(RowAction::Update),
+        update: rows_of(RowAction::Update) + rows_of(RowAction::Move),
         key: keys.map(|column| column.name.to_string()).collect(),
         left,
         partly,
@@ -139,7 +139,8 @@ fn add_followers(tables: &mut Vec<ReportedTable>, diffed: &Diffed) {
                 key: Vec::new(),
                 left: RowList::default(),
                 partly: RowList::default(),
-                diff_file: "diff/convoys".to_owned(),
+                diff_file: if diffed.transfers.is_some() { "diff/transfers" } else { "diff/convoys" }
+                    .to_owned(),
             });
             tables.len() - 1
         });

@@ -1,7 +1,7 @@
 //! The rows of a diff one by one, with the backup's values out of staging beside live's, and what apply said about them.
 //! Reads the files of a case, one row at a time; asks no server.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::layout::Layout;
 use super::{CaseError, Error};
 use crate::apply::AppliedState;
-use crate::diff::{DiffReader, DiffRow, Diffed, DiffedTable, FOUND, Verdict};
+use crate::diff::{DiffReader, DiffRow, Diffed, DiffedTable, FOUND, RowAction, Verdict};
 use crate::ident::{Ident, TableName};
 use crate::plan::Plan;
 use crate::recipe::nearest;
@@ -47,6 +47,8 @@ pub struct ShownRows {
     files: VecDeque<PartFile>,
     open: Option<Part>,
     outcomes: Outcomes,
+    /// Rows that come from another table and were shown.
+    moved: HashSet<Vec<String>>,
 }
 
 /// One file of rows, not open yet.
@@ -86,6 +88,16 @@ pub fn show(case: &Path, options: &ShowOptions) -> Result<ShownRows, Error> {
             staged: None,
         }));
     }
+    for moved in diffed.transfers.iter().flat_map(|transfers| &transfers.tables) {
+        if moved.to == table && moved.unlisted > 0 {
+            files.push_back(PartFile {
+                directory: layout.diff().join("transfers"),
+                file: moved.file.clone(),
+                grouped: true,
+                staged: None,
+            });
+        }
+    }
     let (moved, cascaded) = diffed.followers().get(&table).copied().unwrap_or_default();
     Ok(ShownRows {
         verdicts: found.map(|one| one.verdicts.clone()).unwrap_or_default(),
@@ -95,6 +107,7 @@ pub fn show(case: &Path, options: &ShowOptions) -> Result<ShownRows, Error> {
         files,
         open: None,
         outcomes: outcomes(&layout, &table)?,
+        moved: HashSet::new(),
         table,
     })
 }
@@ -180,7 +193,9 @@ impl ShownRows {
                 self.open = None;
                 continue;
             };
-            if self.wanted.is_empty() || self.wanted.contains(&row.verdict) {
+            // Rows that come from another table mostly stand in the diff file of the table that they come to as well.
+            let is_known = row.action == RowAction::Move && !self.moved.insert(row.key.clone());
+            if !is_known && (self.wanted.is_empty() || self.wanted.contains(&row.verdict)) {
                 let key: Vec<_> = part.key.iter().cloned().zip(row.key.iter().cloned()).collect();
                 let name = key.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
                 let outcome = self.outcomes.get(&name).cloned();

@@ -129,9 +129,6 @@ pub(super) async fn extract(
 /// What the recipe may say and this version does not do.
 fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     let refuse = |what| Err(CaseError::NotInThisVersion { what });
-    if recipe.recover.iter().any(|entry| entry.misrouted_to.is_some()) {
-        return refuse("misrouted_to");
-    }
     let replays = recipe.recover.iter().any(|entry| recipe.replay_of(entry).is_some());
     if replays && recipe.backup.after.is_some() {
         return refuse("a replay beside a backup taken after the accident: both tell what it did, keep one");

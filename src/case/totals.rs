@@ -66,7 +66,8 @@ pub(super) fn summarize(
         let updates = table.actions.get(&RowAction::Update).copied().unwrap_or(0);
         plan.totals.insert += table.actions.get(&RowAction::Insert).copied().unwrap_or(0);
         plan.totals.relink += count(Verdict::Unlinked);
-        let repairs = updates - count(Verdict::Unlinked).min(updates);
+        let moves = table.actions.get(&RowAction::Move).copied().unwrap_or(0);
+        let repairs = moves + updates - count(Verdict::Unlinked).min(updates);
         plan.totals.repair += repairs;
         plan.totals.conflicts += table.conflicts();
         let live = diffed.catalog.tables.get(&table.table).filter(|_| checks.triggers == Triggers::Fire);
@@ -75,6 +76,9 @@ pub(super) fn summarize(
         }
     }
     add_followers(&mut plan, diffed, checks.triggers);
+    if checks.triggers == Triggers::Fire {
+        plan.triggers.extend(triggers_on_leaving(diffed));
+    }
     plan.totals.left_out = diffed.rows_left_out();
     plan.notes.extend(diffed.notes.iter().cloned());
     plan.notes.extend(plan::needs_and_risks(checks.triggers).map(str::to_owned));
@@ -86,6 +90,7 @@ fn actions_of(table: &DiffedTable) -> BTreeSet<Action> {
     let mut found = BTreeSet::new();
     found.extend(some(RowAction::Insert).then_some(Action::Insert));
     found.extend(some(RowAction::Update).then_some(Action::Update));
+    found.extend(some(RowAction::Move).then_some(Action::Move));
     found
 }
 
@@ -98,13 +103,27 @@ fn add_followers(plan: &mut Plan, diffed: &Diffed, triggers: Triggers) {
         *plan.evidence.entry("cascade".to_owned()).or_default() += rows;
         plan.totals.repair += rows;
         if let Some(live) = diffed.catalog.tables.get(&table).filter(|_| triggers == Triggers::Fire) {
-            for line in plan::triggers_that_fire(live, &BTreeSet::from([Action::Update])) {
+            for line in plan::triggers_that_fire(live, &BTreeSet::from([sort_of(diffed, &table)])) {
                 if !plan.triggers.contains(&line) {
                     plan.triggers.push(line);
                 }
             }
         }
     }
+}
+
+/// Are the rows of a table that move with others inserted there, or updated?
+fn sort_of(diffed: &Diffed, table: &TableName) -> Action {
+    let mut moved = diffed.transfers.iter().flat_map(|transfers| &transfers.tables);
+    if moved.any(|one| &one.to == table) { Action::Move } else { Action::Update }
+}
+
+/// Triggers of the tables that rows leave.
+fn triggers_on_leaving(diffed: &Diffed) -> Vec<String> {
+    let left = diffed.transfers.iter().flat_map(|transfers| &transfers.tables).map(|table| &table.from);
+    let left: BTreeSet<&TableName> = left.collect();
+    let tables = left.into_iter().filter_map(|table| diffed.catalog.tables.get(table));
+    tables.flat_map(plan::triggers_that_fire_on_leaving).collect()
 }
 
 /// What apply needs to look at `exclude_keys` again.

@@ -55,6 +55,25 @@ fn by_depth(components: Vec<Component>, edges: &BTreeSet<(&TableName, &TableName
     with_depth.into_iter().map(|(_, component)| component).collect()
 }
 
+/// The same order with the components at the end that hold one of `tables` or lie below one, and where these begin.
+pub fn last_below(
+    order: Vec<Component>,
+    tables: &BTreeSet<TableName>,
+    foreign_keys: &[ForeignKey],
+) -> (Vec<Component>, usize) {
+    let mut below = tables.clone();
+    let mut open: Vec<TableName> = tables.iter().cloned().collect();
+    while let Some(parent) = open.pop() {
+        let children = foreign_keys.iter().filter(|fk| fk.parent == parent).map(|fk| &fk.child);
+        open.extend(children.filter(|child| below.insert((*child).clone())).cloned());
+    }
+    let (last, mut first): (Vec<_>, Vec<_>) =
+        order.into_iter().partition(|component| component.tables.iter().any(|table| below.contains(table)));
+    let begins = first.len();
+    first.extend(last);
+    (first, begins)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,8 @@ pub struct Parents {
     recovered_of: BTreeSet<(TableName, Vec<Ident>)>,
     /// By reference the keys that children spell otherwise than their parents, each with the parent's spelling.
     aliases: HashMap<Reference, HashMap<Key, Key>>,
+    /// Keys of rows that could have gone to another table and did not.
+    left: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
     /// Keys that rows will have when they have moved.
     arrived: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
 }
@@ -139,6 +141,22 @@ impl Parents {
     /// The key to which a reference to this lost one goes.
     pub fn repointed(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Key> {
         self.get(fk)?.repointed.get(self.spelled(fk, key))
+    }
+
+    /// The row was never away: what hung on it in the backup and is gone, is gone for another reason.
+    pub fn leave(&mut self, table: &TableName, columns: &[Ident], key: Key) {
+        self.left.entry((table.clone(), columns.to_vec())).or_default().insert(key);
+    }
+
+    /// Is no such row known?
+    pub fn nothing_was_left(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Was the parent never away?
+    pub fn was_left(&self, fk: &ForeignKey, key: &[u8]) -> bool {
+        let list = (fk.parent.clone(), fk.parent_columns().cloned().collect());
+        self.left.get(&list).is_some_and(|keys| keys.contains(self.spelled(fk, key)))
     }
 
     /// A row will have this key when it has moved with its owner.

@@ -33,7 +33,8 @@ pub struct Charge<'a> {
 pub fn of<'a>(recipe: &'a Recipe, fit: &Fit<'_>) -> Result<Vec<Charge<'a>>, DiffError> {
     let mut found = Vec::new();
     for (number, entry) in (0u16..).zip(&recipe.recover) {
-        if entry.table == fit.live.name && entry.kind != Kind::Deleted {
+        let is_about_values = entry.kind != Kind::Deleted && entry.misrouted_to.is_none();
+        if entry.table == fit.live.name && is_about_values {
             found.push(charge(number, entry, recipe, fit)?);
         }
     }

@@ -9,7 +9,7 @@ use super::judge::Court;
 use crate::catalog::graph::parents_first;
 use crate::catalog::{Action, Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
-use crate::recipe::Recipe;
+use crate::recipe::{Kind, Recipe};
 
 /// The tables of a convoy, the one that leads it first, then parents before children.
 pub struct Convoy<'a> {
@@ -72,7 +72,9 @@ fn reach(
 /// The tables that may have to move with rows that the recipe's entries repair, beside those of the entries.
 pub fn companions(live: &Catalog, recipe: &Recipe) -> BTreeSet<TableName> {
     let mut found = BTreeSet::new();
-    for entry in recipe.recover.iter().filter(|entry| entry.kind != crate::recipe::Kind::Deleted) {
+    for entry in
+        recipe.recover.iter().filter(|entry| entry.kind != Kind::Deleted && entry.misrouted_to.is_none())
+    {
         let Some(table) = live.tables.get(&entry.table) else { continue };
         let map = recipe.columns.get(&entry.table);
         let named = entry.columns.iter().chain(&entry.owner);

@@ -6,7 +6,7 @@ use super::drift::{Fit, Fits};
 use super::identity::IdentityRule;
 use super::judge::{Court, Upward};
 use super::tombstones::Tombstones;
-use super::{DiffError, DiffInput, charges, convoy, damage};
+use super::{DiffError, DiffInput, charges, convoy, damage, transfer};
 use crate::catalog::{Action, Catalog, ForeignKey};
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
@@ -36,6 +36,7 @@ pub(super) async fn all<'a>(
             upwards,
             tombstones: tombstones.get(name),
             charges: charges::of(input.recipe, fit)?,
+            transfers: transfer::of(input.recipe, name, live)?,
             tellers: charges::tellers_of_deletions(input.recipe),
             leads_convoy: false,
             changed: input.recipe.policy.changed,
@@ -43,6 +44,7 @@ pub(super) async fn all<'a>(
             links: if leaves { Links::Leave } else { Links::Repair },
         };
         damage::check(session, &court).await?;
+        transfer::check(session, &court).await?;
         let court = Court { leads_convoy: convoy::of(&court, fits, live, input.recipe)?.is_some(), ..court };
         found.insert(name.clone(), court);
     }

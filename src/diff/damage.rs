@@ -39,13 +39,7 @@ pub async fn check(session: &ReadSession, court: &Court<'_>) -> Result<(), DiffE
     let fit = court.fit;
     for charge in &court.charges {
         if let Some(condition) = charge.damaged.filter(|_| !charge.in_live) {
-            let names: Vec<String> = fit.columns.iter().map(|column| column.live.name.quoted()).collect();
-            let from = fit.live.from_sql();
-            let sql = format!(
-                "select 1 as parsed from {from} as live, (select {} from {from}) as backup where (\n{condition}\n) limit 0",
-                names.join(", ")
-            );
-            ask(session, fit, charge, "damaged", &sql).await?;
+            check_condition(session, fit, charge, condition).await?;
         }
         if let Some(owner) = charge.owner_from {
             let kind = &fit.columns[charge.columns[0]].live.type_name;
@@ -54,6 +48,22 @@ pub async fn check(session: &ReadSession, court: &Court<'_>) -> Result<(), DiffE
         }
     }
     Ok(())
+}
+
+/// Lets PostgreSQL parse `damaged`.
+pub(super) async fn check_condition(
+    session: &ReadSession,
+    fit: &Fit<'_>,
+    charge: &Charge<'_>,
+    condition: &str,
+) -> Result<(), DiffError> {
+    let names: Vec<String> = fit.columns.iter().map(|column| column.live.name.quoted()).collect();
+    let from = fit.live.from_sql();
+    let sql = format!(
+        "select 1 as parsed from {from} as live, (select {} from {from}) as backup where (\n{condition}\n) limit 0",
+        names.join(", ")
+    );
+    ask(session, fit, charge, "damaged", &sql).await.map(drop)
 }
 
 /// What is damaged in each row of a chunk; `live` are live's rows of the same keys.
@@ -213,7 +223,7 @@ async fn by_path(
 }
 
 /// Which of the asked rows the charge's condition calls damaged.
-async fn damaged(
+pub(super) async fn damaged(
     session: &ReadSession,
     fit: &Fit<'_>,
     charge: &Charge<'_>,

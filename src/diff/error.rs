@@ -17,6 +17,22 @@ pub enum DiffError {
         /// The table.
         table: TableName,
     },
+    /// Live has no such table as `misrouted_to` names.
+    #[error("live has no table \"{table}\", which misrouted_to names")]
+    OtherTableGone {
+        /// The table.
+        table: TableName,
+    },
+    /// Rows cannot go from one table to the other without a loss.
+    #[error("rows of \"{other}\" cannot go to \"{table}\": the tables differ")]
+    TablesDiffer {
+        /// Where they belong.
+        table: TableName,
+        /// Where they are.
+        other: TableName,
+        /// In what.
+        problem: String,
+    },
     /// The role cannot read all that it must.
     #[error("the role \"{role}\" may not read {} in live", names(denied))]
     NotReadable {
@@ -166,6 +182,19 @@ impl DiffError {
     }
 }
 
+impl DiffError {
+    /// What to do about a table that rows cannot come from.
+    fn advice_on_transfers(&self) -> String {
+        match self {
+            Self::TablesDiffer { other, .. } => format!(
+                "Give both tables the same columns for the time of the recovery, or recover the rows with kind = \"deleted\" and remove them from {} by hand.",
+                other.quoted()
+            ),
+            _ => "Name the table in live that the rows ended up in, as the catalog spells it.".to_owned(),
+        }
+    }
+}
+
 fn names(denied: &[(TableName, &'static str)]) -> String {
     denied.iter().map(|(table, _)| format!("\"{table}\"")).collect::<Vec<_>>().join(", ")
 }
@@ -174,6 +203,8 @@ impl Explain for DiffError {
     fn code(&self) -> &'static str {
         match self {
             Self::TableGone { .. } => "live-table-missing",
+            Self::OtherTableGone { .. } => "other-table-missing",
+            Self::TablesDiffer { .. } => "tables-differ",
             Self::NotReadable { .. } => "permission-denied",
             Self::ColumnGone { .. } => "live-column-missing",
             Self::ColumnNew { .. } => "live-column-new",
@@ -202,6 +233,7 @@ impl Explain for DiffError {
     fn kind(&self) -> Kind {
         match self {
             Self::TableGone { .. }
+            | Self::TablesDiffer { .. }
             | Self::ColumnGone { .. }
             | Self::ColumnNew { .. }
             | Self::Rule { .. }
@@ -210,6 +242,7 @@ impl Explain for DiffError {
             | Self::KeyNotUnique { .. }
             | Self::ToldToFail { .. } => Kind::Refused,
             Self::KeyIgnored { .. }
+            | Self::OtherTableGone { .. }
             | Self::Condition { .. }
             | Self::NotRepairable { .. }
             | Self::Contradiction { .. } => Kind::Usage,
@@ -223,7 +256,9 @@ impl Explain for DiffError {
 
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::Tombstones { problem, .. } | Self::Entangled { problem, .. } => vec![problem.clone()],
+            Self::Tombstones { problem, .. }
+            | Self::Entangled { problem, .. }
+            | Self::TablesDiffer { problem, .. } => vec![problem.clone()],
             Self::NotReadable { denied, .. } => {
                 denied.iter().map(|(table, reason)| format!("{table}: {reason}")).collect()
             }
@@ -252,6 +287,9 @@ impl Explain for DiffError {
                 "If it has another name now, give it the old one for the time of the recovery. If it was dropped, make it again first: `pg_restore --section=pre-data -t {}` on the backup. If it only hangs on a table of the recipe, `children = [...]` can leave it out. {nothing}",
                 table.name
             ),
+            Self::OtherTableGone { .. } | Self::TablesDiffer { .. } => {
+                format!("{} {nothing}", self.advice_on_transfers())
+            }
             Self::ColumnGone { table, column, nearest } => {
                 let map = nearest.as_deref().unwrap_or("…");
                 format!(

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::DiffError;
 use super::convoy::{Convoy, Edge};
+use super::drift::Fit;
 use super::lookup::{RawKey, RawRow, StagedRow, key_of, push_values, text};
+use crate::catalog::ForeignKey;
 use crate::ident::TableName;
 use crate::pg::ReadSession;
 use crate::value::copy_text::fields;
@@ -149,33 +151,57 @@ async fn children(
     let rows: Vec<StagedRow> =
         with_key.iter().map(|&at| StagedRow::of(moving[at].live.clone(), String::new())).collect();
     let rows: Vec<&StagedRow> = rows.iter().collect();
+    let reference = Reference { fk: edge.fk, parent, child, pairs: &edge.pairs };
+    let found = referring(session, &reference, &rows).await?;
+    Ok(found.into_iter().filter_map(|(number, row)| Some((*with_key.get(number)?, row))).collect())
+}
+
+/// A foreign key between two tables.
+pub(super) struct Reference<'r, 'a> {
+    /// The reference.
+    pub fk: &'r ForeignKey,
+    /// The table referred to.
+    pub parent: &'r Fit<'a>,
+    /// The table that refers.
+    pub child: &'r Fit<'a>,
+    /// Positions of parent and child column, pair by pair.
+    pub pairs: &'r [(usize, usize)],
+}
+
+/// Live's rows that refer to the given rows of the parent, each with the number of the row that it refers to.
+pub(super) async fn referring(
+    session: &ReadSession,
+    reference: &Reference<'_, '_>,
+    rows: &[&StagedRow],
+) -> Result<Vec<(usize, RawRow)>, DiffError> {
+    let Reference { fk, parent, child, pairs } = *reference;
+    let positions: Vec<usize> = pairs.iter().map(|(up, _)| *up).collect();
     let names: Vec<String> =
         child.columns.iter().map(|column| format!("c.{}", column.live.name.quoted())).collect();
     let keys: Vec<String> = (1..=positions.len()).map(|at| format!("k{at}")).collect();
-    let cast = if edge.fk.is_enforced() { "" } else { "::text" };
-    let equal: Vec<String> = edge
-        .pairs
+    let cast = if fk.is_enforced() { "" } else { "::text" };
+    let equal: Vec<String> = pairs
         .iter()
         .zip(&keys)
         .enumerate()
         .map(|(at, ((_, down), key))| {
-            let equals = edge.fk.operator(at);
+            let equals = fk.operator(at);
             format!("k.{key}{cast} {equals} c.{}{cast}", child.columns[*down].live.name.quoted())
         })
         .collect();
-    let source = match edge.fk.when() {
+    let source = match fk.when() {
         Some(when) => format!("(select * from {} where (\n{when}\n)) as c", child.live.from_sql()),
         None => format!("{} as c", child.live.from_sql()),
     };
     let by_key: Vec<String> =
-        child.key.iter().map(|&at| format!("c.{}", child.columns[at].live.name.quoted())).collect();
+        child.key.iter().map(|&at| format!(", c.{}", child.columns[at].live.name.quoted())).collect();
     let mut sql = format!("copy (select k.n, {} from (values ", names.join(", "));
-    push_values(&mut sql, &rows, &positions, parent);
+    push_values(&mut sql, rows, &positions, parent);
     sql.push_str(&format!(
-        ") as k(n, {}) join {source} on {} order by k.n, {}) to stdout",
+        ") as k(n, {}) join {source} on {} order by k.n{}) to stdout",
         keys.join(", "),
         equal.join(" and "),
-        by_key.join(", ")
+        by_key.concat()
     ));
     let what = format!("looking for rows of {} that move along", child.live.name);
     let mut answer = session.copy_out(&what, &sql).await?;
@@ -183,9 +209,7 @@ async fn children(
     while let Some(row) = answer.next_row().await? {
         let mut parts = fields(&row);
         let ordinal = parts.next().and_then(|field| text(field)?.parse::<usize>().ok());
-        if let Some(&at) = ordinal.and_then(|ordinal| with_key.get(ordinal)) {
-            found.push((at, parts.map(Box::from).collect()));
-        }
+        found.extend(ordinal.map(|at| (at, parts.map(Box::from).collect())));
     }
     Ok(found)
 }

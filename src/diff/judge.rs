@@ -13,6 +13,7 @@ use super::lookup::{RawRow, StagedRow, key_of};
 use super::origin::{Followed, Origin};
 use super::repoint;
 use super::tombstones::Tombstones;
+use super::transfer::Transfer;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::{ForeignKey, column_list};
 use crate::ident::{Ident, TableName};
@@ -101,6 +102,8 @@ pub struct Court<'a> {
     pub tombstones: Option<&'a Tombstones>,
     /// What the recipe's entries say about damage in rows that are in live.
     pub charges: Vec<Charge<'a>>,
+    /// What the recipe's entries say about rows that ended up in another table.
+    pub transfers: Vec<Transfer<'a>>,
     /// Who tells which rows the accident deleted, the strongest first.
     pub tellers: Vec<Teller>,
     /// Do rows of other tables move with damaged ones of this?
@@ -174,6 +177,53 @@ impl Court<'_> {
         }
     }
 
+    /// Does a second backup say that the row was still there after the accident?
+    pub fn was_left(&self, row: &StagedRow) -> bool {
+        matches!(self.told(row), Some((Teller::Bracket, Fate::Stayed(_))))
+    }
+
+    /// Is the row in its place, and was it all the time? What hung on it in the backup and is gone, is gone for another reason.
+    pub fn was_never_away(
+        &self,
+        row: &StagedRow,
+        live: Option<&[Box<[u8]>]>,
+        refers: &[bool],
+        parents: &Parents,
+    ) -> bool {
+        live.is_some()
+            && (self.may_only_be_away(row) || self.hangs_on_what_was_left(row, refers, parents).is_some())
+    }
+
+    /// Is the row only looked at because it may have gone to another table?
+    fn may_only_be_away(&self, row: &StagedRow) -> bool {
+        !self.transfers.is_empty() && {
+            let origin = Origin::parse(&row.origin);
+            !origin.entries.is_empty() && !self.is_followed_from(&origin)
+        }
+    }
+
+    /// The parent that was never away, where nothing else that the row hangs on comes back.
+    fn hangs_on_what_was_left(
+        &self,
+        row: &StagedRow,
+        refers: &[bool],
+        parents: &Parents,
+    ) -> Option<&TableName> {
+        if parents.nothing_was_left() || self.evidence(&Origin::parse(&row.origin)) != Evidence::Cascade {
+            return None;
+        }
+        let all = self.upwards.iter().zip(refers).filter(|(_, refers)| **refers);
+        let mut found = None;
+        for (upward, _) in all {
+            let Some(key) = row.key(&upward.columns) else { continue };
+            if parents.is_recovered(upward.fk, &key) {
+                return None;
+            }
+            found = found.or_else(|| parents.was_left(upward.fk, &key).then_some(&upward.fk.parent));
+        }
+        found
+    }
+
     /// Was the row still there after the accident? What another entry of kind `deleted` selects by its predicate is its own
     /// affair, whatever a replay leaves.
     fn outlived(&self, row: &StagedRow, origin: &Origin<'_>) -> bool {
@@ -188,7 +238,10 @@ impl Court<'_> {
 
     /// Does an entry of kind `deleted` select the row, or an operator who put it there by hand?
     fn is_followed_from(&self, origin: &Origin<'_>) -> bool {
-        let is_charge = |entry: &u16| self.charges.iter().any(|charge| charge.number == *entry);
+        let is_charge = |entry: &u16| {
+            self.charges.iter().any(|charge| charge.number == *entry)
+                || self.transfers.iter().any(|transfer| transfer.number == *entry)
+        };
         if origin.entries.is_empty() { true } else { !origin.entries.iter().all(is_charge) }
     }
 
@@ -281,6 +334,10 @@ impl Court<'_> {
     ) -> Judgement {
         let mut cut: BTreeMap<usize, Box<[u8]>> = BTreeMap::new();
         let mut reason = String::new();
+        if let Some(parent) = self.hangs_on_what_was_left(row, refers, parents) {
+            let reason = format!("hangs on a row of {parent} that was never away");
+            return Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) };
+        }
         for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
             let Some(key) = row.key(&upward.columns) else { continue };
             let Some(block) = parents.blocked(upward.fk, &key) else { continue };

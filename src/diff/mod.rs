@@ -22,6 +22,7 @@ mod repoint;
 mod rows;
 mod structure;
 mod tombstones;
+mod transfer;
 mod travel;
 mod verdict;
 mod verify_parents;
@@ -29,6 +30,7 @@ mod verify_parents;
 pub use error::DiffError;
 pub use identity::{is_creation_time, speaks_for_itself};
 pub use rows::{DiffReader, DiffRow};
+pub use transfer::{TransferFiles, TransferTable};
 pub use travel::{ConvoyFiles, ConvoyTable};
 pub use verdict::{Evidence, RowAction, Verdict};
 
@@ -44,10 +46,11 @@ use self::drift::{Fit, Fits};
 use self::judge::{Court, Upward};
 use self::pass::{Bench, Output, Phase, Tally};
 use self::rows::DiffWriter;
+use self::transfer::{Moves, Station};
 use self::travel::Travel;
 use crate::cancel::CancelToken;
 use crate::catalog::Catalog;
-use crate::catalog::graph::parents_first;
+use crate::catalog::graph::{last_below, parents_first};
 use crate::extract::{Extracted, LeftOut};
 use crate::ident::{Ident, TableName};
 use crate::pg::{ReadSession, ServerIdentity, column};
@@ -76,6 +79,9 @@ pub struct Diffed {
     /// Rows that must change together with rows of these tables.
     #[serde(default)]
     pub convoys: Vec<ConvoyFiles>,
+    /// Rows that go from one table to another.
+    #[serde(default)]
+    pub transfers: Option<TransferFiles>,
     /// Lost rows by foreign key, as [`missing_key`] names them.
     pub missing: BTreeMap<String, u64>,
     /// Sequences of live that recovered rows touch.
@@ -121,6 +127,9 @@ impl Diffed {
             let (moved, cascaded) = found.entry(table.table.clone()).or_default();
             *moved += table.moved;
             *cascaded += table.cascaded;
+        }
+        for table in self.transfers.iter().flat_map(|transfers| &transfers.tables) {
+            found.entry(table.to.clone()).or_default().0 += table.unlisted;
         }
         found.retain(|_, (moved, cascaded)| *moved + *cascaded > 0);
         found
@@ -213,8 +222,10 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     for (table, court) in courts.iter().filter(|(_, court)| court.leads_convoy) {
         convoys.extend(convoy::of(court, &fits, &live, input.recipe)?.map(|convoy| (table.clone(), convoy)));
     }
-    let scene = Scene { input, session, courts: &courts, convoys: &convoys };
-    let charged = courts.values().any(|court| !court.charges.is_empty() || !court.tellers.is_empty());
+    let mut scene = Scene { input, session, courts: &courts, convoys: &convoys, moves: Moves::default() };
+    let charged = courts
+        .values()
+        .any(|court| !court.charges.is_empty() || !court.tellers.is_empty() || !court.transfers.is_empty());
     let repoints = input.recipe.policy.recreated == Recreated::Repoint;
     let asks = |upward: &Upward<'_>| {
         if charged || repoints || upward.verify || upward.fk.cuts_link() {
@@ -227,9 +238,16 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
         courts.values().flat_map(|court| court.upwards.iter().map(|upward| (upward.fk, asks(upward)))),
     )
     .with_aliases(&input.extracted.aliases, input.recipe);
+    let away = courts.values().filter(|court| !court.transfers.is_empty());
+    let away: BTreeSet<TableName> = away.map(|court| court.fit.live.name.clone()).collect();
     let order = parents_first(&fits.keys().cloned().collect(), &live.foreign_keys);
+    let (order, first) = last_below(order, &away, &live.foreign_keys);
     let mut done: BTreeMap<TableName, Judged> = BTreeMap::new();
-    for component in &order {
+    for (number, component) in order.iter().enumerate() {
+        if number == first && !away.is_empty() {
+            let station = Station { input, session, live: &live, fits: &fits, courts: &courts };
+            scene.moves = transfer::prepare(&station, &mut parents).await?;
+        }
         if component.cyclic {
             survey(&scene, &component.tables, &mut parents).await?;
         }
@@ -239,6 +257,9 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     }
     settle(&scene, &order, &mut parents, &mut done).await?;
     let mut diffed = finish(input, session, &live, &fits, &order, done).await?;
+    diffed.transfers = scene.moves.files.take();
+    diffed.sequences.append(&mut scene.moves.sequences);
+    diffed.notes.append(&mut scene.moves.notes);
     diffed.tombstones = tombstones::read_of(input.recipe, &tombstones);
     diffed.notes.extend(tombstones::notes(&tombstones));
     structure::refuse_rules(session, &diffed).await?;
@@ -254,6 +275,8 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     live.declare(declared.collect::<Vec<_>>());
     let wanted: BTreeSet<TableName> =
         staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
+    let wanted: BTreeSet<TableName> =
+        wanted.into_iter().chain(transfer::companions(&live, input.recipe)).collect();
     live.tables.retain(|name, _| wanted.contains(name));
     live.partitions.retain(|_, root| wanted.contains(root));
     live.foreign_keys.retain(|fk| wanted.contains(&fk.child) || wanted.contains(&fk.parent));
@@ -266,6 +289,7 @@ struct Scene<'s, 'a> {
     session: &'s ReadSession,
     courts: &'s BTreeMap<TableName, Court<'a>>,
     convoys: &'s BTreeMap<TableName, Convoy<'a>>,
+    moves: Moves,
 }
 
 /// The files and counts of one table.
@@ -283,7 +307,8 @@ impl Scene<'_, '_> {
         let file = file.ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
         let (progress, cancel) = (input.progress, input.cancel);
         let keys = OnceLock::new();
-        Ok(Bench { session: self.session, staging: input.staging, file, progress, cancel, keys })
+        let (session, staging, moves) = (self.session, input.staging, &self.moves);
+        Ok(Bench { session, staging, file, progress, cancel, keys, moves })
     }
 
     async fn judge(
@@ -406,6 +431,7 @@ async fn finish(
         staging_sha256: input.staging_sha256.clone(),
         tables: Vec::new(),
         convoys: Vec::new(),
+        transfers: None,
         missing: BTreeMap::new(),
         sequences: Vec::new(),
         tombstones: Vec::new(),
@@ -419,8 +445,8 @@ async fn finish(
         diffed.notes.extend(fit.notes.iter().cloned());
         if tally.gone > 0 {
             diffed.notes.push(format!(
-                "{} rows of {table} that the recipe calls damaged are not in live: an entry of kind \"deleted\" would \
-                 bring them back",
+                "{} rows of {table} that the recipe does not call deleted are not in live: an entry of kind \"deleted\" \
+                 would bring them back",
                 tally.gone
             ));
         }
@@ -441,7 +467,7 @@ async fn finish(
         for (name, count) in &tally.missing {
             *diffed.missing.entry(name.clone()).or_default() += count;
         }
-        diffed.sequences.extend(sequences(session, fit, tally).await?);
+        diffed.sequences.extend(sequences(session, fit, &tally.highest).await?);
         diffed.tables.push(diffed_table(input, fit, &judged));
         diffed.convoys.extend(judged.convoy);
     }
@@ -477,11 +503,11 @@ fn diffed_table(input: &DiffInput<'_>, fit: &Fit<'_>, judged: &Judged) -> Diffed
 async fn sequences(
     session: &ReadSession,
     fit: &Fit<'_>,
-    tally: &Tally,
+    highest: &BTreeMap<Ident, i64>,
 ) -> Result<Vec<SequenceState>, DiffError> {
     const WHAT: &str = "reading a sequence";
     let mut found = Vec::new();
-    for (name, highest) in &tally.highest {
+    for (name, highest) in highest {
         let Some(sequence) = fit.live.column(name).and_then(|column| column.sequence.clone()) else {
             continue;
         };

@@ -12,6 +12,8 @@ pub enum Followed {
 /// Why a row is staged; a row without a reason was put there by the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin<'a> {
+    /// Numbers of the entries whose `misrouted_to` had a row of its key in the backup.
+    pub twins: Vec<u16>,
     /// Numbers of the recipe's entries that select it, from 0.
     pub entries: Vec<u16>,
     /// The reference that led to it, beside or instead of an entry.
@@ -21,13 +23,19 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Reads `predicate 0,2`, `cascade <foreign key>`, `parent <foreign key>`, or the first and one of the others.
+    /// Reads `twin 0` before all else, `predicate 0,2`, `cascade <foreign key>`, `parent <foreign key>`, or the first and one of the others.
     pub fn parse(text: &'a str) -> Self {
-        let mut found = Self { entries: Vec::new(), followed: None, foreign_key: "" };
+        let mut found = Self { twins: Vec::new(), entries: Vec::new(), followed: None, foreign_key: "" };
+        let numbers = |list: &str| list.split(',').filter_map(|number| number.parse().ok()).collect();
         let mut rest = text;
+        if let Some(twins) = rest.strip_prefix("twin ") {
+            let (list, follows) = twins.split_once(' ').unwrap_or((twins, ""));
+            found.twins = numbers(list);
+            rest = follows;
+        }
         if let Some(entries) = rest.strip_prefix("predicate ") {
-            let (numbers, follows) = entries.split_once(' ').unwrap_or((entries, ""));
-            found.entries = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
+            let (list, follows) = entries.split_once(' ').unwrap_or((entries, ""));
+            found.entries = numbers(list);
             rest = follows;
         }
         for (word, followed) in [("cascade ", Followed::Cascade), ("parent ", Followed::Parent)] {
@@ -47,6 +55,7 @@ mod tests {
     #[test]
     fn origins_are_read_as_extract_writes_them() {
         let origin = |entries: &[u16], followed, foreign_key| Origin {
+            twins: Vec::new(),
             entries: entries.to_vec(),
             followed,
             foreign_key,
@@ -59,6 +68,10 @@ mod tests {
             ("predicate 3 cascade parent x", origin(&[3], Some(Followed::Cascade), "parent x")),
             ("", origin(&[], None, "")),
             ("typed by hand", origin(&[], None, "")),
+            (
+                "twin 0,3 predicate 3 cascade x",
+                Origin { twins: vec![0, 3], ..origin(&[3], Some(Followed::Cascade), "x") },
+            ),
         ];
         for (text, wanted) in cases {
             assert_eq!(Origin::parse(text), wanted, "{text}");

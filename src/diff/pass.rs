@@ -11,6 +11,7 @@ use super::lookup::{LiveRow, StagedRow, by_key, key_of, text};
 use super::probe::{Obstacle, obstacles};
 use super::refit::{self, Refitted};
 use super::rows::DiffWriter;
+use super::transfer::{Moves, Outcome};
 use super::travel::Travel;
 use super::verdict::{Evidence, RowAction, Verdict};
 use super::{DiffError, conditions, damage, repoint, verify_parents};
@@ -85,6 +86,8 @@ pub struct Bench<'a> {
     pub cancel: &'a CancelToken,
     /// The keys of all staged rows, once somebody needed them.
     pub keys: OnceLock<HashSet<Box<[u8]>>>,
+    /// What becomes of rows that ended up in another table.
+    pub moves: &'a Moves,
 }
 
 /// Where a pass writes.
@@ -247,6 +250,17 @@ async fn judge_chunk(
         .zip(refers.iter().zip(findings))
         .map(|((row, live), (refers, finding))| court.judge(row, live.as_deref(), refers, parents, finding))
         .collect();
+    let away: Vec<Option<&Outcome>> = rows
+        .iter()
+        .zip(live)
+        .map(|(row, live)| match live {
+            None => bench.moves.of(&court.fit.live.name, &row.key(&court.fit.key)?),
+            Some(_) => None,
+        })
+        .collect();
+    for ((row, judgement), outcome) in rows.iter().zip(&mut judgements).zip(&away) {
+        outcome.iter().for_each(|outcome| outcome.judge(row, judgement));
+    }
     for (&at, problem) in stuck {
         if judgements[at].verdict != Verdict::Excluded {
             judgements[at].stop(Verdict::Recreated, problem.clone());
@@ -259,10 +273,20 @@ async fn judge_chunk(
     if let Some(travel) = output.as_deref_mut().and_then(|output| output.travel.as_mut()) {
         travel.follow(bench.session, parents, rows, live, &mut judgements).await?;
     }
-    for ((row, live), judgement) in rows.iter().zip(live).zip(&mut judgements) {
-        record(court, parents, (row, live.as_deref()), judgement, (phase, output.is_some()), tally);
+    let all = rows.iter().zip(live).zip(refers.iter().zip(away)).zip(&mut judgements);
+    for (((row, live), (refers, away)), judgement) in all {
+        let never_away = court.was_never_away(row, live.as_deref(), refers, parents);
+        record(
+            court,
+            parents,
+            (row, live.as_deref(), never_away),
+            judgement,
+            (phase, output.is_some()),
+            tally,
+        );
         if let Some(output) = output.as_deref_mut() {
-            output.rows.write(court.fit, row, live.as_deref(), judgement)?;
+            let seen = away.and_then(|away| away.seen(row));
+            output.rows.write(court.fit, row, seen.as_deref().or(live.as_deref()), judgement)?;
         }
     }
     Ok(())
@@ -341,12 +365,15 @@ fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
     judgement.action = RowAction::None;
 }
 
+/// A row, live's row of the same key, and whether it was in its place all the time.
+type Placed<'r> = (&'r StagedRow, Option<&'r [Box<[u8]>]>, bool);
+
 /// Tells the parents' book what children of this row must know, and counts. Needs are told only by judgements that stand,
 /// `written` ones or those of the last phase: before, a row may still turn out not to come back.
 fn record(
     court: &Court<'_>,
     parents: &mut Parents,
-    (row, live): (&StagedRow, Option<&[Box<[u8]>]>),
+    (row, live, never_away): Placed<'_>,
     judgement: &mut Judgement,
     (phase, written): (Phase, bool),
     tally: &mut Tally,
@@ -369,6 +396,9 @@ fn record(
             continue;
         }
         let Some(key) = key else { continue };
+        if never_away {
+            parents.leave(table, &columns, key.clone());
+        }
         if key != before {
             tally.learned |= parents.repoint(table, &columns, before, &key);
         }

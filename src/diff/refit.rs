@@ -82,7 +82,7 @@ impl Refitted {
             let concerned = columns.iter().find(|(at, _)| match judgement.action {
                 RowAction::Insert => judgement.truth.iter().all(|(told, _)| told != *at),
                 RowAction::Update => judgement.columns.contains(at),
-                RowAction::None | RowAction::Repoint => false,
+                RowAction::None | RowAction::Repoint | RowAction::Move => false,
             });
             if let Some((_, reason)) = concerned {
                 let is_new = judgement.action == RowAction::Insert;

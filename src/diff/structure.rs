@@ -12,14 +12,19 @@ use crate::sql::registry::{DIFF_PARTITIONS, DIFF_RULES};
 /// Gives each partitioned table the constraints of its partitions.
 pub(super) async fn load_bounds(session: &ReadSession, fits: &mut Fits<'_>) -> Result<(), DiffError> {
     for (name, fit) in fits.iter_mut().filter(|(_, fit)| fit.live.partitioned) {
-        let (schema, table) = (name.schema.as_str(), name.name.as_str());
-        let mut bounds = Vec::new();
-        for row in session.query(&DIFF_PARTITIONS, &[&schema, &table]).await? {
-            bounds.push(column(&row, "bound", "reading the partitions")?);
-        }
-        fit.bounds = Some(bounds);
+        fit.bounds = Some(bounds_of(session, name).await?);
     }
     Ok(())
+}
+
+/// The constraints of a partitioned table's partitions.
+pub(super) async fn bounds_of(session: &ReadSession, name: &TableName) -> Result<Vec<String>, DiffError> {
+    let (schema, table) = (name.schema.as_str(), name.name.as_str());
+    let mut bounds = Vec::new();
+    for row in session.query(&DIFF_PARTITIONS, &[&schema, &table]).await? {
+        bounds.push(column(&row, "bound", "reading the partitions")?);
+    }
+    Ok(bounds)
 }
 
 /// Refuses tables that would be written to and have a rule on INSERT or UPDATE: PostgreSQL takes no guarded insert where
@@ -32,6 +37,8 @@ pub(super) async fn refuse_rules(session: &ReadSession, diffed: &Diffed) -> Resu
         diffed.tables.iter().filter(writes).map(|table| &table.table).collect();
     let moved = diffed.convoys.iter().flat_map(|convoy| &convoy.tables).filter(|table| table.moved > 0);
     written.extend(moved.map(|table| &table.table));
+    let transfers = diffed.transfers.iter().flat_map(|transfers| &transfers.tables);
+    written.extend(transfers.flat_map(|table| [&table.to, &table.from]));
     let schemas: Vec<&str> = written.iter().map(|table| table.schema.as_str()).collect();
     let names: Vec<&str> = written.iter().map(|table| table.name.as_str()).collect();
     if let Some(row) = session.query(&DIFF_RULES, &[&schemas, &names]).await?.first() {

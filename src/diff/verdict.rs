@@ -94,6 +94,8 @@ pub enum RowAction {
     Update,
     /// Leave live's row in its place and hang on that what hung on this one.
     Repoint,
+    /// Insert it here and delete it in the table where it ended up.
+    Move,
 }
 
 impl RowAction {
@@ -104,19 +106,20 @@ impl RowAction {
             Self::Insert => "insert",
             Self::Update => "update",
             Self::Repoint => "repoint",
+            Self::Move => "move",
         }
     }
 
     /// The reverse of `word`.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::Insert, Self::Update, Self::Repoint]
+        [Self::None, Self::Insert, Self::Update, Self::Repoint, Self::Move]
             .into_iter()
             .find(|action| action.word() == word)
     }
 
     /// Is the row itself written?
     pub fn writes(self) -> bool {
-        matches!(self, Self::Insert | Self::Update)
+        matches!(self, Self::Insert | Self::Update | Self::Move)
     }
 }
 

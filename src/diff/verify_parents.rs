@@ -29,7 +29,7 @@ pub async fn check(
             let asks = match judgements[at].action {
                 RowAction::Insert => upward.verify || turns(upward, rows.0[at]),
                 RowAction::Update => changes(upward, &judgements[at]) && !court.leads_convoy,
-                RowAction::None | RowAction::Repoint => false,
+                RowAction::None | RowAction::Repoint | RowAction::Move => false,
             };
             if !asks || !refers[at][number] {
                 continue;

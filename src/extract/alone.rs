@@ -21,7 +21,8 @@ pub(super) fn entry<'e, 'a>(
 ) -> Option<&'e Entry<'a>> {
     let [entry] = entries else { return None };
     let table = &entry.table.name;
-    let is_read = !matches!(entry.selected, Selected::Replay(_)) && entry.reads_backup();
+    let is_alone = entry.recover.misrouted_to.is_none();
+    let is_read = is_alone && !matches!(entry.selected, Selected::Replay(_)) && entry.reads_backup();
     let follows = entry.recover.kind == Kind::Deleted;
     let climbs = follows && recipe.policy.parents == Parents::Missing;
     let leads_on = catalog.foreign_keys.iter().any(|fk| {

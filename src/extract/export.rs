@@ -126,15 +126,16 @@ pub(super) async fn stage_table(
     table: &Table,
     key: &KeyColumns,
     staging: &Path,
-    (selecting, format): (Selecting, StagingFormat),
+    (selecting, twin, format): (Selecting, Option<&str>, StagingFormat),
     progress: &SharedProgress,
 ) -> Result<Option<StagedFile>, ExtractError> {
     let is_told = chosen.told.contains(&table.name);
     let (told, join, then_by) = if is_told { told_sql(table) } else { Default::default() };
     let sql = format!(
-        "copy (select {}, concat_ws(' ', 'predicate ' || h.entries, g.origin){told} from {} as t join ({}) as h \
+        "copy (select {}, concat_ws(' ', {}, 'predicate ' || h.entries, g.origin){told} from {} as t join ({}) as h \
          on h.tab = t.tableoid and h.place = t.ctid left join rowback.origins as g on g.id = h.followed{join} order by {}{then_by}) to stdout",
         quoted_list("t.", table.column_names()),
+        twin.unwrap_or("null"),
         table.from_sql(),
         selecting.rows_sql(&side_name(table), chosen.has_each_once(&table.name)),
         ordered_by(table, key, "t."),

@@ -18,6 +18,7 @@ mod reach;
 mod replay;
 mod resolve;
 mod selection;
+mod twins;
 
 pub use aliases::Aliases;
 pub use error::ExtractError;
@@ -41,7 +42,8 @@ use crate::scratch::{Pass, Scratch};
 use crate::sql::predicate::{Predicate, Query};
 use crate::staging::{StagedFile, StagingFormat};
 
-/// Name of the column that staging adds to a table's own: why the row is staged. `predicate 0,2` names the entries of the
+/// Name of the column that staging adds to a table's own: why the row is staged. `twin 0` names entries whose `misrouted_to`
+/// has a row of the same key in the backup; `predicate 0,2` names the entries of the
 /// recipe that select it, counted from 0; then, or alone, `cascade <foreign key>` or `parent <foreign key>`.
 pub const ORIGIN_COLUMN: &str = "rowback_origin";
 
@@ -157,6 +159,11 @@ impl Entry<'_> {
     fn reads_backup(&self) -> bool {
         !(matches!(self.selected, Selected::Everything) && self.recover.is_found_in_live())
     }
+
+    /// Are its rows gone from their table, so that what hung on them is looked for?
+    fn is_followed(&self) -> bool {
+        self.recover.kind == Kind::Deleted || self.recover.misrouted_to.is_some()
+    }
 }
 
 /// Runs the whole stage: from the empty tables of `scratch` to files in `staging`.
@@ -219,6 +226,8 @@ async fn follow_and_stage(
     if recipe.policy.parents == crate::recipe::Parents::Missing {
         closure::ascend(&mut chosen, scratch).await?;
     }
+    twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
+    let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
     let edges = edges::count_edges(&mut chosen, &families).await?;
     let aliases = aliases::find(&mut chosen).await?;
     let files = stage(&mut chosen, scratch, (recipe, entries), staging, options, progress).await?;
@@ -283,8 +292,12 @@ fn shares_table(recipe: &Recipe, recover: &Recover) -> bool {
         || recipe.recover.iter().filter(|other| other.table == recover.table).count() > 1
 }
 
-/// Deleted rows are followed to their children; entries that follow the same foreign keys are one family, and share one
-/// descent, but for replays, each of which tells how far its own rows are followed. Rows that are only damaged are chosen by themselves. Returns what each family followed, by its number.
+/// What the rows of a family follow, and the replay that chose them.
+type Family<'e> = (&'e Following, Option<u16>);
+
+/// Deleted rows, and those that went to another table, are followed to their children; entries that follow the same foreign
+/// keys are one family, and share one descent, but for replays, each of which tells how far its own rows are followed. Rows
+/// that are only damaged are chosen by themselves. Returns what each family followed, by its number.
 async fn choose_all<'e>(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
@@ -292,11 +305,10 @@ async fn choose_all<'e>(
     (entries, replays, reached): (&'e [Entry<'_>], &Replays, &Reached),
     options: &ExtractOptions,
     notes: &mut Vec<String>,
-) -> Result<Vec<&'e Following>, ExtractError> {
-    let deleted: Vec<&'e Entry<'_>> =
-        entries.iter().filter(|entry| entry.recover.kind == Kind::Deleted).collect();
+) -> Result<Vec<Family<'e>>, ExtractError> {
+    let deleted: Vec<&'e Entry<'_>> = entries.iter().filter(|entry| entry.is_followed()).collect();
     let family_of = |entry: &'e Entry<'_>| (&entry.following, entry.selected.replay());
-    let mut families: Vec<(&'e Following, Option<u16>)> = Vec::new();
+    let mut families: Vec<Family<'e>> = Vec::new();
     for entry in &deleted {
         if !families.contains(&family_of(entry)) {
             families.push(family_of(entry));
@@ -319,7 +331,7 @@ async fn choose_all<'e>(
         }
         closure::descend(chosen, scratch, following, &roots, family, (recipe, &mut *notes)).await?;
     }
-    for entry in entries.iter().filter(|entry| entry.recover.kind != Kind::Deleted) {
+    for entry in entries.iter().filter(|entry| !entry.is_followed()) {
         if !entry.reads_backup() {
             chosen.side_table(&entry.table.name).await?;
             continue;
@@ -329,7 +341,7 @@ async fn choose_all<'e>(
             _ => choose(chosen, scratch, recipe, entry, chosen::CHARGED, options).await?,
         }
     }
-    Ok(families.into_iter().map(|(following, _)| following).collect())
+    Ok(families)
 }
 
 async fn choose(
@@ -380,7 +392,8 @@ async fn stage(
         let replays = entries.iter().any(|entry| matches!(entry.selected, Selected::Replay(_)));
         let selecting = entries.iter().filter(|entry| replays || entry.recover.table == name).count();
         let selecting = export::Selecting::by(selecting + usize::from(replays));
-        let how = (selecting, options.format);
+        let twin = twins::origin_sql(chosen, entries, table, &key);
+        let how = (selecting, twin.as_deref(), options.format);
         let file = export::stage_table(chosen, table, &key, staging, how, progress).await?;
         progress.finish(Step::Extract);
         files.extend(file);

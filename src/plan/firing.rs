@@ -63,10 +63,9 @@ impl Firing<'_> {
 
 fn each(tables: &[BatchTable<'_>], line: impl Fn(&str, &Trigger) -> String) -> Vec<String> {
     let mut lines = Vec::new();
-    for part in tables {
-        let table = part.table.name.quoted();
-        let awake = part
-            .table
+    for of in tables.iter().flat_map(|part| std::iter::once(part.table).chain(part.from)) {
+        let table = of.name.quoted();
+        let awake = of
             .triggers
             .iter()
             .filter(|trigger| matches!(trigger.mode, TriggerMode::Origin | TriggerMode::Always));
@@ -86,7 +85,7 @@ fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
         .iter()
         .enumerate()
         .map(|(at, name)| match part.action {
-            Action::Insert => format!("l.{0} = r.{0}", name.quoted()),
+            Action::Insert | Action::Move => format!("l.{0} = r.{0}", name.quoted()),
             Action::Update => format!("l.{} = r.k{}", name.quoted(), at + 1),
         })
         .collect();

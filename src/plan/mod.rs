@@ -1,6 +1,7 @@
 //! The sealed list of batches. Pure: the same input gives the same bytes; no async, no files, no clock, no random.
 
 mod firing;
+mod moves;
 mod order;
 mod parents;
 pub mod recall;
@@ -17,7 +18,7 @@ pub use parents::{ParentGuard, Tells};
 pub use sequence::SequenceMove;
 pub use sql::{BatchTable, batch_script, batch_script_with, row_key_json, sequence_script};
 pub use tombstones::{Reference, TombstoneFile, Tombstones};
-pub use triggers::triggers_that_fire;
+pub use triggers::{triggers_that_fire, triggers_that_fire_on_leaving};
 pub use undo::{NOT_TAKEN, OVERRULED, PUT_BACK, undo_script, undo_script_with};
 
 use std::collections::BTreeMap;
@@ -111,7 +112,7 @@ pub struct Batch {
 pub struct Part {
     /// The table.
     pub table: TableName,
-    /// Insert or update.
+    /// What is done to them.
     pub action: Action,
     /// Columns that name a row.
     pub key: Vec<Ident>,
@@ -119,6 +120,9 @@ pub struct Part {
     pub columns: Vec<Ident>,
     /// Number of rows.
     pub rows: u64,
+    /// For rows that move: the table that they leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<TableName>,
 }
 
 /// What is done to rows.
@@ -129,14 +133,22 @@ pub enum Action {
     Insert,
     /// Damaged, unlinked or misrouted columns get their value back.
     Update,
+    /// Rows that ended up in another tenant's table come back: inserted here, deleted there.
+    Move,
 }
 
 impl Action {
+    /// Is a row of the temporary table named by the columns of the row itself, because the whole row is written?
+    pub fn writes_whole_rows(self) -> bool {
+        matches!(self, Self::Insert | Self::Move)
+    }
+
     /// As it stands in file names.
     pub fn word(self) -> &'static str {
         match self {
             Self::Insert => "insert",
             Self::Update => "update",
+            Self::Move => "move",
         }
     }
 }

@@ -63,7 +63,7 @@ impl Tells {
 impl ParentGuard<'_> {
     /// The child's columns as the batch's temporary table `r` has them; `None` when it has not all of them.
     pub fn references(part: &BatchTable<'_>, fk: &ForeignKey) -> Option<Vec<usize>> {
-        let keys = if part.action == Action::Insert { 0 } else { part.key.len() };
+        let keys = if part.action.writes_whole_rows() { 0 } else { part.key.len() };
         fk.child_columns()
             .map(|name| {
                 let written = part.columns.iter().position(|column| column == name).map(|at| at + keys);
@@ -156,7 +156,7 @@ fn lock(guards: &str, guard: &ParentGuard<'_>) -> String {
 /// Conditions that the parent comes with the same statement.
 fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>) -> Vec<String> {
     let parents = tables.iter().enumerate().filter(|(_, part)| {
-        part.action == Action::Insert
+        part.action.writes_whole_rows()
             && part.table.name == guard.parent.name
             && guard.fk.parent_columns().all(|name| part.columns.contains(name))
     });
@@ -182,7 +182,7 @@ fn mark(
     let own: Vec<String> = own
         .into_iter()
         .map(|at| match part.action {
-            Action::Insert => part.columns.get(at).map(|name| format!("r.{}", name.quoted())),
+            Action::Insert | Action::Move => part.columns.get(at).map(|name| format!("r.{}", name.quoted())),
             Action::Update if at < part.key.len() => Some(format!("r.k{}", at + 1)),
             Action::Update => Some(format!("r.n{}", at + 1 - part.key.len())),
         })

@@ -36,9 +36,14 @@ pub fn narrow_sql(number: usize, part: &Part, keys: &str, narrow: Narrow) -> Str
 /// that fits the part's stage. `keys` as in [`narrow_sql`].
 pub fn stored_sql(number: usize, part: &Part, keys: &str) -> String {
     let (columns, same_key) = match part.action {
-        Action::Insert => {
+        Action::Insert | Action::Move => {
             let pairs = part.key.iter().map(|name| format!("l.{0} = r.{0}", name.quoted()));
-            (quoted_list("l.", &part.columns), pairs.collect::<Vec<_>>())
+            let mut columns = vec![quoted_list("l.", &part.columns)];
+            if part.action == Action::Move {
+                columns.extend((1..=part.columns.len()).map(|at| format!("r.s{at}")));
+                columns.push(format!("r.{}", super::moves::GROUP));
+            }
+            (columns.join(", "), pairs.collect::<Vec<_>>())
         }
         Action::Update => {
             let numbered = |prefix: &str, columns: &[Ident]| {
@@ -86,6 +91,7 @@ mod tests {
             key: vec![Ident::new("id")],
             columns: vec![Ident::new("id"), Ident::new("n")],
             rows: 1,
+            from: None,
         }
     }
 

@@ -2,7 +2,7 @@
 //! update by the old values, an undo by the values that apply wrote. Names go through `Ident`, values through COPY.
 
 use super::script::{CopyBlock, Step, StepKind, render};
-use super::{Action, Firing, ParentGuard, SequenceMove, parents};
+use super::{Action, Firing, ParentGuard, SequenceMove, moves, parents};
 use crate::catalog::{Identity, Table, UniqueKey, column_list, quoted_list};
 use crate::ident::Ident;
 use crate::recipe::Triggers;
@@ -13,13 +13,16 @@ use crate::sql::literal::literal;
 pub struct BatchTable<'a> {
     /// The table as live has it.
     pub table: &'a Table,
-    /// Insert or update.
+    /// What is done to them.
     pub action: Action,
     /// Columns that name a row in live.
     pub key: Vec<Ident>,
     /// Columns that are written; for an insert the key is among them.
     pub columns: Vec<Ident>,
-    /// COPY text, each row with its newline. Insert: `columns`. Update: key, new values, seen values.
+    /// For rows that move: the table that they leave, as live has it.
+    pub from: Option<&'a Table>,
+    /// COPY text, each row with its newline. Insert: `columns`. Update: key, new values, seen values. Move: new values, seen
+    /// values, number of the group whose rows move or stay together.
     pub rows: Vec<u8>,
     /// Number of rows.
     pub count: u64,
@@ -62,10 +65,12 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     }
     steps.extend(tables.iter().enumerate().flat_map(|(at, part)| parents::stages(at + 1, part)));
     steps.extend(parents::hold(tables));
+    steps.extend(moves::hold(tables, firing.foreign_keys));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| write_cte(at + 1, part)).collect();
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
+    let check = moves::check(tables);
+    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};{check}", writes.join(",\n"))));
     let mut settled: Vec<String> = match firing.triggers {
         // A trigger of one table may alter rows of another in the same statement.
         Triggers::Fire | Triggers::Replica if tables.iter().any(fires) => {
@@ -120,6 +125,7 @@ pub(super) fn describe(part: &BatchTable<'_>, word: &str) -> String {
     let columns = match part.action {
         Action::Insert => String::new(),
         Action::Update => format!(" ({})", column_list(&part.columns)),
+        Action::Move => part.from.map_or_else(String::new, |from| format!(" out of {}", from.name)),
     };
     format!("{}: {word} {} rows{columns}", part.table.name, part.count).replace(['\n', '\r'], " ")
 }
@@ -134,15 +140,21 @@ pub(super) enum Purpose {
     Undo,
 }
 
-/// `a` for an insert's columns, `k1, n1, s1` (key, new, seen) for an update's, each with the column it is made from.
+/// `a` for an insert's columns, `k1, n1, s1` (key, new, seen) for an update's, `a, s1` and the group for those of rows that
+/// move; each with the column it is made from.
 pub(super) fn temporary_columns(key: &[Ident], columns: &[Ident], action: Action) -> Vec<(String, String)> {
+    let numbered = |prefix: &'static str, columns: &[Ident]| {
+        let named = columns.iter().enumerate();
+        named.map(|(at, name)| (format!("{prefix}{}", at + 1), name.quoted())).collect::<Vec<_>>()
+    };
+    let named = || columns.iter().map(|name| (name.quoted(), name.quoted()));
     match action {
-        Action::Insert => columns.iter().map(|name| (name.quoted(), name.quoted())).collect(),
+        Action::Insert => named().collect(),
+        Action::Move => {
+            let group = (moves::GROUP.to_owned(), "null::pg_catalog.int8".to_owned());
+            named().chain(numbered("s", columns)).chain([group]).collect()
+        }
         Action::Update => {
-            let numbered = |prefix: &'static str, columns: &[Ident]| {
-                let named = columns.iter().enumerate();
-                named.map(|(at, name)| (format!("{prefix}{}", at + 1), name.quoted())).collect::<Vec<_>>()
-            };
             let mut all = numbered("k", key);
             all.extend(numbered("n", columns));
             all.extend(numbered("s", columns));
@@ -193,6 +205,14 @@ fn typed_columns(part: &BatchTable<'_>) -> Option<String> {
             .iter()
             .map(|name| Some(format!("{} {}", name.quoted(), type_of(name)?)))
             .collect::<Option<Vec<_>>>(),
+        Action::Move => {
+            let named = part.columns.iter().map(|name| (name.quoted(), name));
+            let seen = part.columns.iter().enumerate().map(|(at, name)| (format!("s{}", at + 1), name));
+            let typed =
+                named.chain(seen).map(|(as_name, name)| Some(format!("{as_name} {}", type_of(name)?)));
+            let group = Some(format!("{} pg_catalog.int8", moves::GROUP));
+            typed.chain([group]).collect()
+        }
         Action::Update => {
             let prefixed = [("k", &part.key), ("n", &part.columns), ("s", &part.columns)];
             let all = prefixed.into_iter().flat_map(|(prefix, names)| {
@@ -208,7 +228,7 @@ fn typed_columns(part: &BatchTable<'_>) -> Option<String> {
 /// `l.key = r.key`, with the names that the temporary table uses.
 pub(super) fn same_key(part: &BatchTable<'_>) -> String {
     let pairs = part.key.iter().enumerate().map(|(at, name)| match part.action {
-        Action::Insert => format!("l.{0} = r.{0}", name.quoted()),
+        Action::Insert | Action::Move => format!("l.{0} = r.{0}", name.quoted()),
         Action::Update => format!("l.{} = r.k{}", name.quoted(), at + 1),
     });
     pairs.collect::<Vec<_>>().join(" and ")
@@ -218,7 +238,7 @@ pub(super) fn same_key(part: &BatchTable<'_>) -> String {
 pub(super) fn as_staged(part: &BatchTable<'_>) -> String {
     let pairs = part.columns.iter().enumerate().map(|(at, name)| {
         let staged = match part.action {
-            Action::Insert => name.quoted(),
+            Action::Insert | Action::Move => name.quoted(),
             Action::Update => format!("n{}", at + 1),
         };
         format!("l.{}::text is not distinct from r.{staged}::text", name.quoted())
@@ -226,7 +246,7 @@ pub(super) fn as_staged(part: &BatchTable<'_>) -> String {
     pairs.collect::<Vec<_>>().join(" and ")
 }
 
-/// Are the columns of an update still what was seen?
+/// Are the columns still what was seen?
 pub(super) fn as_seen(part: &BatchTable<'_>) -> String {
     let pairs = part.columns.iter().enumerate();
     pairs
@@ -275,6 +295,7 @@ fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
         part.key.iter().enumerate().map(|(at, name)| format!("l.{} as k{}", name.quoted(), at + 1)).collect();
     let keys = keys.join(", ");
     let write = match part.action {
+        Action::Move => return moves::write_cte(number, part),
         Action::Insert => {
             let columns = quoted_list("", &part.columns);
             format!(
@@ -308,16 +329,18 @@ fn write_cte(number: usize, part: &BatchTable<'_>) -> String {
 
 /// Does writing the part fire a trigger of its table?
 fn fires(part: &BatchTable<'_>) -> bool {
-    part.table.triggers.iter().any(|trigger| match part.action {
-        Action::Insert => trigger.on_insert,
+    let leaving = part.from.iter().flat_map(|from| &from.triggers).any(|trigger| trigger.on_delete);
+    let written = part.table.triggers.iter().any(|trigger| match part.action {
+        Action::Insert | Action::Move => trigger.on_insert,
         Action::Update => trigger.on_update,
-    })
+    });
+    leaving || written
 }
 
 /// Sets inserted rows that a trigger altered to their staged values. The key and identity columns that are always
 /// generated cannot be set; a row whose key was altered is reported.
 fn settle(number: usize, part: &BatchTable<'_>) -> Option<String> {
-    if part.action != Action::Insert {
+    if part.action == Action::Update {
         return None;
     }
     let always = |name: &Ident| {
@@ -363,7 +386,7 @@ pub(super) fn key_json(part: &BatchTable<'_>) -> String {
 pub fn row_key_json(key: &[Ident], action: Action) -> String {
     let pairs = key.iter().enumerate().map(|(at, name)| {
         let column = match action {
-            Action::Insert => name.quoted(),
+            Action::Insert | Action::Move => name.quoted(),
             Action::Update => format!("k{}", at + 1),
         };
         format!("{}, r.{column}::text", literal(name.as_str()))
@@ -377,14 +400,17 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
         .iter()
         .enumerate()
         .map(|(at, name)| match part.action {
-            Action::Insert => format!("d.k{} = r.{}", at + 1, name.quoted()),
+            Action::Insert | Action::Move => format!("d.k{} = r.{}", at + 1, name.quoted()),
             Action::Update => format!("d.k{0} = r.k{0}", at + 1),
         })
         .collect();
+    if part.action == Action::Move {
+        return moves::report(number, part, &done_key.join(" and "));
+    }
     let same = as_staged(part);
     let held = |word: &str| format!("case when r.rowback_held is null then '{word}' else 'held_back' end");
     let (absent, differs) = match part.action {
-        Action::Insert => (held("blocked"), "'kept'".to_owned()),
+        Action::Insert | Action::Move => (held("blocked"), "'kept'".to_owned()),
         Action::Update => ("'missing'".to_owned(), held("kept")),
     };
     format!(

@@ -6,15 +6,24 @@ use std::collections::BTreeSet;
 use super::Action;
 use crate::catalog::{Table, Trigger, TriggerMode};
 
+/// One line for each trigger of `table` that rows which leave it will fire.
+pub fn triggers_that_fire_on_leaving(table: &Table) -> Vec<String> {
+    lines(table, |trigger| trigger.on_delete)
+}
+
 /// One line for each trigger of `table` that the plan's actions will fire.
 pub fn triggers_that_fire(table: &Table, actions: &BTreeSet<Action>) -> Vec<String> {
-    let fires = |trigger: &&Trigger| {
-        matches!(trigger.mode, TriggerMode::Origin | TriggerMode::Always)
-            && actions.iter().any(|action| match action {
-                Action::Insert => trigger.on_insert,
-                Action::Update => trigger.on_update,
-            })
-    };
+    lines(table, |trigger| {
+        actions.iter().any(|action| match action {
+            Action::Insert | Action::Move => trigger.on_insert,
+            Action::Update => trigger.on_update,
+        })
+    })
+}
+
+fn lines(table: &Table, on: impl Fn(&Trigger) -> bool) -> Vec<String> {
+    let fires =
+        |trigger: &&Trigger| matches!(trigger.mode, TriggerMode::Origin | TriggerMode::Always) && on(trigger);
     let describe = |trigger: &Trigger| {
         let when = if trigger.before { "before" } else { "after" };
         let level = if trigger.row_level { "each row" } else { "the statement" };

@@ -3,7 +3,7 @@
 
 use super::script::{Step, StepKind, render};
 use super::sql::{Purpose, as_seen, as_staged, describe, key_json, label, opening, same_key, stage};
-use super::{Action, BatchTable, Firing};
+use super::{Action, BatchTable, Firing, moves};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
@@ -42,7 +42,8 @@ pub fn undo_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'
         .enumerate()
         .map(|(at, part)| format!("(select pg_catalog.count(*) from d{}) as {}", at + 1, label(part)));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};", writes.join(",\n"))));
+    let check = moves::check(tables);
+    steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};{check}", writes.join(",\n"))));
     if let Some(awake) = firing.after(tables, true) {
         steps.push(Step::sql(StepKind::Hold, awake));
     }
@@ -70,16 +71,20 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
             same_key(part),
             as_staged(part)
         ));
-        if part.action == Action::Insert {
+        first.extend(moves::hold_taken(at + 1, part));
+        if part.action.writes_whole_rows() {
             let referring: Vec<&ForeignKey> =
                 foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.parent == part.table.name).collect();
             for fk in &referring {
-                looped
-                    .extend(fk.carriers.iter().map(|carrier| hold_referred(&temporary, fk, carrier, tables)));
+                let leaving = leaving(tables, fk);
+                looped.extend(
+                    fk.carriers.iter().map(|carrier| hold_referred(&temporary, fk, carrier, &leaving)),
+                );
             }
             first.push(hold_referred_by_new(&temporary, &part.table.name, &referring));
         }
     }
+    looped.extend(moves::hold_groups(tables, "goes with a row that stays", "rowback_held <> 'gone'"));
     let body = if looped.is_empty() {
         String::new()
     } else {
@@ -91,23 +96,34 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
     )
 }
 
-/// `carrier` is the child, or the partition of it on which the server enforces the key: rows elsewhere do not refer.
-fn hold_referred(temporary: &str, fk: &ForeignKey, carrier: &TableName, tables: &[BatchTable<'_>]) -> String {
+/// The temporary tables of children that leave with the same undo, each with its key.
+fn leaving<'t>(tables: &'t [BatchTable<'_>], fk: &ForeignKey) -> Vec<(usize, &'t [Ident])> {
+    let leaving = tables
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| part.table.name == fk.child && part.action.writes_whole_rows());
+    leaving.map(|(at, part)| (at + 1, part.key.as_slice())).collect()
+}
+
+/// `carrier` is the child, or the partition of it on which the server enforces the key: rows elsewhere do not refer. Rows
+/// of `leaving` leave as well.
+pub(super) fn hold_referred(
+    temporary: &str,
+    fk: &ForeignKey,
+    carrier: &TableName,
+    leaving: &[(usize, &[Ident])],
+) -> String {
     let refers: Vec<String> = fk
         .columns
         .iter()
         .map(|(child, parent)| format!("c.{} = r.{}", child.quoted(), parent.quoted()))
         .collect();
-    let leaving = tables
-        .iter()
-        .enumerate()
-        .filter(|(_, part)| part.table.name == fk.child && part.action == Action::Insert);
     let leaving: Vec<String> = leaving
-        .map(|(at, part)| {
-            let same: Vec<String> = part.key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
+        .iter()
+        .map(|(number, key)| {
+            let same: Vec<String> = key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
             format!(
-                " and not exists (select from pg_temp.\"rowback_{}\" as k where k.rowback_held is null and {})",
-                at + 1,
+                " and not exists (select from pg_temp.\"rowback_{number}\" as k where k.rowback_held is null and {})",
                 same.join(" and ")
             )
         })
@@ -125,7 +141,7 @@ fn hold_referred(temporary: &str, fk: &ForeignKey, carrier: &TableName, tables: 
 /// A row that cannot be locked is not there.
 fn lock(number: usize, part: &BatchTable<'_>) -> String {
     let staged = |at: usize, name: &Ident| match part.action {
-        Action::Insert => format!("r.{}", name.quoted()),
+        Action::Insert | Action::Move => format!("r.{}", name.quoted()),
         Action::Update => format!("r.k{}", at + 1),
     };
     let keys = part.key.iter().enumerate();
@@ -144,7 +160,7 @@ fn lock(number: usize, part: &BatchTable<'_>) -> String {
 }
 
 /// Foreign keys that live has got since the plan was made: whoever refers by one of them keeps the row in its place.
-fn hold_referred_by_new(temporary: &str, parent: &TableName, known: &[&ForeignKey]) -> String {
+pub(super) fn hold_referred_by_new(temporary: &str, parent: &TableName, known: &[&ForeignKey]) -> String {
     let carriers = known.iter().flat_map(|fk| fk.carriers.iter().map(|carrier| (carrier, &fk.name)));
     let known: Vec<String> = carriers
         .map(|(carrier, name)| {
@@ -176,6 +192,7 @@ fn undo_cte(number: usize, part: &BatchTable<'_>) -> String {
     let keys = keys.join(", ");
     let temporary = format!("pg_temp.\"rowback_{number}\" as r");
     let write = match part.action {
+        Action::Move => return moves::undo_cte(number, part),
         Action::Insert => format!(
             "delete from {from} as l using {temporary}\n  where r.rowback_held is null and {key} and {same}\n  returning {keys}"
         ),
@@ -198,7 +215,7 @@ fn undo_cte(number: usize, part: &BatchTable<'_>) -> String {
 /// What came back is held against what was to be taken back: a trigger may have said no, or have its own way.
 fn look_after(number: usize, part: &BatchTable<'_>) -> String {
     let staged = |at: usize, name: &Ident| match part.action {
-        Action::Insert => format!("r.{}", name.quoted()),
+        Action::Insert | Action::Move => format!("r.{}", name.quoted()),
         Action::Update => format!("r.k{}", at + 1),
     };
     let done = part.key.iter().enumerate();
@@ -213,6 +230,10 @@ fn look_after(number: usize, part: &BatchTable<'_>) -> String {
                 format!("not {done} and {there}"),
                 format!("'{PUT_BACK}' where rowback_held is null and {there}"),
             )
+        }
+        Action::Move => {
+            let there = format!("exists (select from {from} as l where {key})");
+            (format!("not {done} and {there}"), moves::overruled(part))
         }
         Action::Update => {
             let as_before = format!("exists (select from {from} as l where {key} and {})", as_seen(part));

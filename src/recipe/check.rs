@@ -77,6 +77,13 @@ fn misrouted(entry: &Recover, place: &Place, told: bool) -> Result<(), RecipeErr
         }
         _ => {}
     }
+    if entry.misrouted_to.is_some() && matches!(entry.selection, Selection::Replay(_)) {
+        return Err(contradiction(
+            place,
+            format!("the entry for {} names both replay and misrouted_to", entry.table),
+            "Say with where, query or damaged which rows went to the other table.",
+        ));
+    }
     let selected = entry.misrouted_to.is_some() && entry.selection != Selection::Everything;
     if entry.damaged.is_none() && !told && !selected {
         return Err(missing_damaged(entry, place));

@@ -57,6 +57,7 @@ impl ShownRow {
             RowAction::None => "nothing is written",
             RowAction::Insert => "insert",
             RowAction::Update => "update",
+            RowAction::Move => "move back",
             RowAction::Repoint => "live's row stands in for it",
         };
         format!("{}  {}: {action}", key.join(", "), self.verdict)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::VerifyError;
 use crate::apply::RowKey;
 use crate::catalog::ForeignKey;
-use crate::diff::DiffedTable;
+use crate::diff::{DiffedTable, RowAction};
 use crate::ident::TableName;
 use crate::staging::write_atomic;
 
@@ -65,7 +65,9 @@ pub struct TableCheck {
 
 impl TableCheck {
     pub(super) fn new(diffed: &DiffedTable) -> Self {
-        let planned = diffed.actions.iter().filter(|(action, _)| action.writes());
+        // Rows that move are counted where both of their tables are looked at.
+        let written = |action: &RowAction| action.writes() && *action != RowAction::Move;
+        let planned = diffed.actions.iter().filter(|(action, _)| written(action));
         let planned: u64 = planned.map(|(_, rows)| *rows).sum();
         Self { staged: diffed.staged.rows, planned, ..Self::empty(diffed.table.clone()) }
     }
@@ -143,6 +145,8 @@ pub enum Problem {
     },
     /// In live although it was taken back.
     StillThere,
+    /// In the table that it was to leave.
+    NotGone,
     /// It refers to a parent that is not there.
     Orphan {
         /// Name of the foreign key.
@@ -157,6 +161,7 @@ impl std::fmt::Display for Mismatch {
             Problem::Missing => formatter.write_str("not in live"),
             Problem::Differs { columns } => write!(formatter, "live differs in {}", columns.join(", ")),
             Problem::StillThere => formatter.write_str("in live although it was taken back"),
+            Problem::NotGone => formatter.write_str("still here, which it was to leave"),
             Problem::Orphan { foreign_key } => {
                 write!(formatter, "its parent by {foreign_key} is not in live")
             }

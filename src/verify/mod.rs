@@ -16,12 +16,12 @@ pub use certificate::{
 pub use error::VerifyError;
 
 use self::look::Looker;
-use self::rows::{Expected, PlannedRow, PlannedRows};
+use self::rows::{Expected, PlannedRow, PlannedRows, Side};
 use crate::apply::{AppliedState, RowKey};
 use crate::cancel::CancelToken;
 use crate::catalog::{ForeignKey, Table};
 use crate::clock;
-use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, RowAction};
+use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, RowAction, TransferFiles, TransferTable};
 use crate::ident::TableName;
 use crate::pg::{ReadSession, column};
 use crate::plan::Plan;
@@ -64,6 +64,12 @@ pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certi
     for convoy in &input.diffed.convoys {
         for moved in convoy.tables.iter().skip(1).filter(|table| table.file.rows > 0) {
             checking.moved(convoy, moved, session).await?;
+        }
+    }
+    if let Some(transfers) = &input.diffed.transfers {
+        for moved in &transfers.tables {
+            checking.went(transfers, moved, Side::To, session).await?;
+            checking.went(transfers, moved, Side::From, session).await?;
         }
     }
     let sequences = sequences(input, session).await?;
@@ -127,15 +133,39 @@ impl<'a> Checking<'a> {
     ) -> Result<(), VerifyError> {
         let table = self.table_of(&moved.table)?;
         let rows = PlannedRows::open_moved(self.input.case, convoy, moved, table, self.undone)?;
-        let known = self.tables.iter().position(|check| check.table == moved.table);
+        self.beside(rows, moved.file.rows, table, session).await
+    }
+
+    /// Rows that no diff file of their own table names, counted with it.
+    async fn beside(
+        &mut self,
+        rows: PlannedRows,
+        count: u64,
+        table: &'a Table,
+        session: &ReadSession,
+    ) -> Result<(), VerifyError> {
+        let known = self.tables.iter().position(|check| check.table == table.name);
         let mut check = match known {
             Some(at) => self.tables.remove(at),
-            None => TableCheck::empty(moved.table.clone()),
+            None => TableCheck::empty(table.name.clone()),
         };
-        check.planned += moved.file.rows;
+        check.planned += count;
         self.rows(rows, table, session, &mut check).await?;
         self.tables.insert(known.unwrap_or(self.tables.len()), check);
         Ok(())
+    }
+
+    /// Rows that go from one table to another: both tables are looked at.
+    async fn went(
+        &mut self,
+        transfers: &TransferFiles,
+        moved: &TransferTable,
+        side: Side,
+        session: &ReadSession,
+    ) -> Result<(), VerifyError> {
+        let table = self.table_of(if side == Side::To { &moved.to } else { &moved.from })?;
+        let rows = PlannedRows::open_transfer(self.input.case, transfers, moved, (side, table), self.undone)?;
+        self.beside(rows, moved.file.rows, table, session).await
     }
 
     fn table_of(&self, name: &TableName) -> Result<&'a Table, VerifyError> {
@@ -164,14 +194,18 @@ impl<'a> Checking<'a> {
             if chunk.is_empty() {
                 break;
             }
-            self.compare(&looker, table, &chunk, check).await?;
-            if !self.undone {
+            self.compare(&looker, (table, &rows), &chunk, check).await?;
+            if !self.undone && !rows.must_leave() {
                 for (fk, count) in keys.iter().zip(&mut orphans) {
                     let found = looker.orphans(fk, &chunk).await?;
                     count.rows += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
                     count.orphans += u64::try_from(found.len()).unwrap_or(u64::MAX);
                     for at in found.into_iter().filter_map(|at| chunk.get(at)) {
-                        self.mismatch(&table.name, at, Problem::Orphan { foreign_key: fk.name.clone() });
+                        self.mismatch(
+                            (&table.name, &table.name),
+                            at,
+                            Problem::Orphan { foreign_key: fk.name.clone() },
+                        );
                     }
                 }
             }
@@ -197,18 +231,19 @@ impl<'a> Checking<'a> {
     async fn compare(
         &mut self,
         looker: &Looker<'_>,
-        table: &Table,
+        (table, rows): (&Table, &PlannedRows),
         chunk: &[PlannedRow],
         check: &mut TableCheck,
     ) -> Result<(), VerifyError> {
         let found = looker.by_key(chunk).await?;
         for (row, live) in chunk.iter().zip(found) {
-            if self.undone && self.input.applied.is_of_others(&table.name, &row.key) {
+            if self.undone && self.input.applied.is_of_others(&rows.written_as, &row.key) {
                 check.equal += 1;
                 continue;
             }
             let problem = match (&row.expected, live) {
                 (Expected::Absent, None) => None,
+                (Expected::Absent, Some(_)) if rows.must_leave() => Some(Problem::NotGone),
                 (Expected::Absent, Some(_)) => Some(Problem::StillThere),
                 (Expected::Values(_), None) => Some(Problem::Missing),
                 (Expected::Values(values), Some(live)) => {
@@ -226,19 +261,25 @@ impl<'a> Checking<'a> {
                 None => check.equal += 1,
                 Some(problem) => {
                     check.mismatched += 1;
-                    self.mismatch(&table.name, row, problem);
+                    self.mismatch((&table.name, &rows.written_as), row, problem);
                 }
             }
         }
         Ok(())
     }
 
-    fn mismatch(&mut self, table: &TableName, row: &PlannedRow, problem: Problem) {
+    /// `written_as` is the table under which the journal names the row.
+    fn mismatch(
+        &mut self,
+        (table, written_as): (&TableName, &TableName),
+        row: &PlannedRow,
+        problem: Problem,
+    ) {
         if self.mismatches.len() >= MOST_LISTED {
             self.unlisted += 1;
             return;
         }
-        let explained = self.reasons.get(&(table.clone(), row.key.clone())).cloned();
+        let explained = self.reasons.get(&(written_as.clone(), row.key.clone())).cloned();
         self.mismatches.push(Mismatch { table: table.clone(), key: row.key.clone(), problem, explained });
     }
 
@@ -290,7 +331,7 @@ async fn sequences(
         return Ok(found);
     }
     let inserted = |table: &DiffedTable| table.actions.get(&RowAction::Insert).is_some_and(|rows| *rows > 0);
-    if !input.diffed.tables.iter().any(inserted) {
+    if input.diffed.transfers.is_none() && !input.diffed.tables.iter().any(inserted) {
         return Ok(found);
     }
     for state in input.diffed.sequences.iter().filter(|state| state.increment > 0) {

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 use super::VerifyError;
 use crate::apply::RowKey;
 use crate::catalog::Table;
-use crate::diff::{ConvoyFiles, ConvoyTable, DiffReader, DiffRow, DiffedTable, FOUND, RowAction};
+use crate::diff::{
+    ConvoyFiles, ConvoyTable, DiffReader, DiffRow, DiffedTable, FOUND, RowAction, TransferFiles,
+    TransferTable,
+};
 use crate::ident::{Ident, TableName};
 use crate::staging::{StagedFile, StagingReader, verify_sha256};
 use crate::value::copy_text::{NULL, fields, push_escaped};
@@ -32,6 +35,15 @@ pub(super) enum Expected {
     Values(BTreeMap<usize, Box<[u8]>>),
 }
 
+/// The two tables of rows that move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Where they come to.
+    To,
+    /// What they leave.
+    From,
+}
+
 /// Where the rows come from.
 enum Source {
     /// The staged file.
@@ -40,11 +52,17 @@ enum Source {
     Found,
     /// Rows that move with others, behind the number of their group: all are looked at.
     Moved,
+    /// Rows that came from another table, behind the number of their group.
+    Came,
+    /// The same in the table that they left.
+    Left,
 }
 
 /// Reads a table's planned rows.
 pub(super) struct PlannedRows {
     table: TableName,
+    /// The table under which the journal names the rows.
+    pub(super) written_as: TableName,
     source: Source,
     diff: DiffReader,
     /// The key's columns in live.
@@ -74,6 +92,7 @@ impl PlannedRows {
         let (sources, columns): (Vec<usize>, Vec<Ident>) =
             compared.filter(|(_, name)| table.column(name).is_some()).unzip();
         Ok(Self {
+            written_as: table.name.clone(),
             table: diffed.table.clone(),
             source: Source::Staged(StagingReader::open(&staging, &diffed.staged)?),
             diff: DiffReader::open(&diff, &diffed.file)?,
@@ -111,6 +130,26 @@ impl PlannedRows {
         Self::open_alone(from, moved.key.clone(), table, undone)
     }
 
+    /// Rows that go from one table to another, on one of both sides.
+    pub(super) fn open_transfer(
+        case: &Path,
+        transfers: &TransferFiles,
+        moved: &TransferTable,
+        (side, table): (Side, &Table),
+        undone: bool,
+    ) -> Result<Self, VerifyError> {
+        let directory = case.join("diff").join(&transfers.directory);
+        let source = if side == Side::To { Source::Came } else { Source::Left };
+        let from = (source, directory.as_path(), &moved.file);
+        let rows = Self::open_alone(from, moved.key.clone(), table, undone)?;
+        Ok(Self { written_as: moved.to.clone(), ..rows })
+    }
+
+    /// Are the rows to be gone from this table?
+    pub(super) fn must_leave(&self) -> bool {
+        matches!(self.source, Source::Left) && !self.undone
+    }
+
     fn open_alone(
         (source, directory, file): (Source, &Path, &StagedFile),
         key_names: Vec<Ident>,
@@ -121,6 +160,7 @@ impl PlannedRows {
         let columns: Vec<Ident> = table.column_names().cloned().collect();
         Ok(Self {
             table: table.name.clone(),
+            written_as: table.name.clone(),
             source,
             diff: DiffReader::open(directory, file)?,
             key_names,
@@ -139,7 +179,7 @@ impl PlannedRows {
             let diff = self.diff.next_row()?;
             let is_there = match &mut self.source {
                 Source::Staged(staged) => staged.next_row(&mut row)?,
-                Source::Found | Source::Moved => diff.is_some(),
+                Source::Found | Source::Moved | Source::Came | Source::Left => diff.is_some(),
             };
             let mut diff = match (is_there, diff) {
                 (true, Some(diff)) => diff,
@@ -148,7 +188,11 @@ impl PlannedRows {
             };
             if matches!(self.source, Source::Moved) {
                 diff.action = RowAction::Update;
+            }
+            if matches!(self.source, Source::Moved | Source::Came | Source::Left) {
                 diff.key.drain(..1.min(diff.key.len()));
+            } else if diff.action == RowAction::Move {
+                continue;
             }
             if diff.action.writes() {
                 chunk.push(self.planned(&row, &diff));
@@ -165,6 +209,12 @@ impl PlannedRows {
         let names = self.key_names.iter().map(|name| name.as_str().to_owned());
         let key = names.zip(diff.key.iter().cloned().map(Some)).collect();
         let expected = match (diff.action, self.undone) {
+            _ if matches!(self.source, Source::Came | Source::Left) => {
+                let is_there = matches!(self.source, Source::Came) != self.undone;
+                let (backup, live) = (Some(&diff.backup), diff.live.as_ref());
+                let values = if matches!(self.source, Source::Came) { backup } else { live };
+                if is_there { Expected::Values(self.told(diff, values)) } else { Expected::Absent }
+            }
             (RowAction::Insert, true) => Expected::Absent,
             (RowAction::Update, true) => Expected::Values(self.told(diff, diff.live.as_ref())),
             (RowAction::Update, false) => Expected::Values(self.told(diff, Some(&diff.backup))),

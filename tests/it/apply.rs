@@ -7,7 +7,7 @@ use rowback::ident::TableName;
 use super::hand_made_case::HandMadeCase;
 
 fn count(table: &str, inserted: u64, updated: u64, present: u64) -> TableCount {
-    TableCount { table: TableName::new("public", table), inserted, updated, present }
+    TableCount { table: TableName::new("public", table), inserted, updated, moved: 0, present }
 }
 
 fn left(summary: &rowback::apply::ApplySummary) -> Vec<(String, String, Outcome)> {

@@ -176,6 +176,11 @@ fn corrupted_replay() {
 }
 
 #[test]
+fn misrouted_schema() {
+    rescue(&Example { name: "misrouted-schema", besides: "", left_for_a_human: false });
+}
+
+#[test]
 fn misrouted() {
     let besides = "insert into reviews (id, tenant_id, product_id, customer_id, stars, body)
                    values (1001, 4, 3, 5, 5, 'written after the backup')";

@@ -139,6 +139,7 @@ fn batch_table<'a>(catalog: &'a Catalog, rows: &Rows) -> BatchTable<'a> {
         columns: rows.columns.clone(),
         rows: text.into_bytes(),
         count: u64::try_from(rows.text.len()).unwrap(),
+        from: None,
         guards: Vec::new(),
     }
 }
@@ -150,6 +151,7 @@ fn part(table: &BatchTable<'_>) -> Part {
         key: table.key.clone(),
         columns: table.columns.clone(),
         rows: table.count,
+        from: None,
     }
 }
 

@@ -33,6 +33,7 @@ mod fault_recover;
 mod hand_made_case;
 mod inheritance;
 mod kinds_together;
+mod misrouted_schema;
 mod pg;
 mod pg_tls;
 mod predicate;

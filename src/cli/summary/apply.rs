@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rowback::apply::{ApplySummary, HeldRow, Leftover, UndoSummary};
+use rowback::apply::{ApplySummary, HeldRow, Leftover, TableCount, UndoSummary};
 
 use super::{push_list, push_notes, shell_word};
 use crate::cli::output::{Output, Paint};
@@ -13,15 +13,19 @@ const LISTED: usize = 20;
 
 /// What apply did.
 pub fn apply(applied: &ApplySummary, case: &Path, output: &Output) -> String {
-    let rows: Vec<_> = applied
-        .tables
-        .iter()
-        .map(|one| [one.inserted, one.updated, one.present].map(grouped).into_iter())
-        .zip(&applied.tables)
-        .map(|(counts, one)| std::iter::once(one.table.to_string()).chain(counts).collect())
-        .collect();
+    let any_moved = applied.moved > 0;
+    let counts = |one: &TableCount| -> Vec<u64> {
+        let moved = any_moved.then_some(one.moved);
+        [one.inserted, one.updated].into_iter().chain(moved).chain([one.present]).collect()
+    };
+    let row = |one: &TableCount| {
+        std::iter::once(one.table.to_string()).chain(counts(one).into_iter().map(grouped)).collect()
+    };
+    let rows: Vec<Vec<String>> = applied.tables.iter().map(row).collect();
     let right = |name| (name, Align::Right);
-    let header = [("table", Align::Left), right("inserted"), right("updated"), right("there before")];
+    let mut header = vec![("table", Align::Left), right("inserted"), right("updated")];
+    header.extend(any_moved.then_some(right("moved")));
+    header.push(right("there before"));
     let mut text = table(&header, &rows);
     push_list(&mut text, "Left for a human:", &shortened(&applied.leftovers, leftover_line));
     push_notes(&mut text, &applied.notes, output);
@@ -34,8 +38,11 @@ pub fn apply(applied: &ApplySummary, case: &Path, output: &Output) -> String {
 
 fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
     let case = shell_word(case);
-    let rows =
+    let mut rows =
         format!("{} inserted, {} updated", counted(applied.inserted, "row"), counted(applied.updated, "row"));
+    if applied.moved > 0 {
+        rows.push_str(&format!(", {} moved", counted(applied.moved, "row")));
+    }
     let left = match applied.leftovers.len() {
         // What happened since then is not known: nobody looked.
         0 if applied.was_done_before() => "what became of the rows since was not looked at".to_owned(),
@@ -117,7 +124,7 @@ fn shortened<T>(rows: &[T], line: impl Fn(&T) -> String) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use rowback::apply::{Outcome, RowKey, TableCount, UndoCount};
+    use rowback::apply::{Outcome, RowKey, UndoCount};
     use rowback::ident::TableName;
 
     use super::super::tests::plain;
@@ -140,7 +147,8 @@ mod tests {
             committed_before: 1,
             inserted: 1204,
             updated: 1,
-            tables: vec![TableCount { table: orders(), inserted: 1204, updated: 1, present: 0 }],
+            moved: 0,
+            tables: vec![TableCount { table: orders(), inserted: 1204, updated: 1, moved: 0, present: 0 }],
             leftovers: Vec::new(),
             notes: Vec::new(),
         }

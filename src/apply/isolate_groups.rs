@@ -1,0 +1,172 @@
+//! A batch of moving rows that one of them spoils: the groups are tried in ever fewer at a time, each time behind a
+//! savepoint, until the ones that live refuses are alone. They stay where they are and are named; all others move.
+
+use std::collections::VecDeque;
+
+use super::RowKey;
+use super::isolate::{Refused, Writing, is_about_rows, refuses_everything};
+use crate::pg::{DbFacts, PgError, WriteSession};
+use crate::plan::recall::staged_columns;
+use crate::plan::{Action, Part, row_key_json};
+
+const WHAT: &str = "finding the rows that live does not let move";
+
+/// Is it a batch of moving rows?
+pub(super) fn moves(parts: &[Part]) -> bool {
+    !parts.is_empty() && parts.iter().all(|part| part.action == Action::Move)
+}
+
+/// A batch that is tried.
+struct Trial<'a> {
+    session: &'a WriteSession,
+    parts: &'a [Part],
+    write_sql: &'a str,
+    groups: Vec<i64>,
+}
+
+/// Groups that were refused, by place in the list, with the server's words.
+type Refusals = Vec<(usize, DbFacts)>;
+
+/// Writes the groups of a batch. Returns how many rows moved, by part, and the rows refused. The temporary tables hold all
+/// rows again afterwards.
+pub(super) async fn write(
+    session: &WriteSession,
+    parts: &[Part],
+    write_sql: &str,
+    writing: Writing,
+) -> Result<(Vec<u64>, Vec<Refused>), PgError> {
+    let (mut copies, mut lists) = (Vec::new(), Vec::new());
+    for number in 1..=parts.len() {
+        copies.push(format!(
+            "create temporary table rowback_rows_{number} on commit drop as select r.* from pg_temp.\"rowback_{number}\" as r \
+             where r.rowback_held is null"
+        ));
+        lists.push(format!("select rowback_group from pg_temp.rowback_rows_{number}"));
+    }
+    session.execute(WHAT, &copies.join("; ")).await?;
+    let listed = session.text_rows(WHAT, &format!("{} order by 1", lists.join(" union "))).await?;
+    let groups = listed.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok());
+    let trial = Trial { session, parts, write_sql, groups: groups.collect() };
+    session.execute(WHAT, "savepoint rowback_trial").await?;
+    let (mut written, refused) = trial.try_all().await?;
+    let count = u64::try_from(trial.groups.len()).unwrap_or(u64::MAX);
+    let numbered: Vec<(u64, DbFacts)> =
+        refused.iter().map(|(at, db)| (u64::try_from(*at).unwrap_or(u64::MAX), db.clone())).collect();
+    if let Some(error) = refuses_everything(count, &numbered) {
+        return Err(error);
+    }
+    let named = trial.name(&refused).await?;
+    if writing == Writing::WithoutRefused {
+        let left: Vec<String> = refused.iter().map(|(at, _)| trial.groups[*at].to_string()).collect();
+        let rest = if left.is_empty() {
+            "true".to_owned()
+        } else {
+            format!("rowback_group not in ({})", left.join(", "))
+        };
+        let back = "rollback to savepoint rowback_trial; release savepoint rowback_trial";
+        session.execute(WHAT, &format!("{back}; {}", trial.refill(&rest))).await?;
+        written = trial.counts(&session.text_rows(WHAT, write_sql).await?);
+        session.execute(WHAT, "set constraints all immediate").await?;
+    }
+    let drops: Vec<String> =
+        (1..=parts.len()).map(|number| format!("drop table pg_temp.rowback_rows_{number}")).collect();
+    session.execute(WHAT, &format!("{}; {}", trial.refill("true"), drops.join("; "))).await?;
+    Ok((written, named))
+}
+
+impl Trial<'_> {
+    async fn try_all(&self) -> Result<(Vec<u64>, Refusals), PgError> {
+        let mut written = vec![0; self.parts.len()];
+        let mut waiting = VecDeque::new();
+        if !self.groups.is_empty() {
+            waiting.push_back((0, self.groups.len() - 1));
+        }
+        let mut refused: Refusals = Vec::new();
+        // A group may need a row of another: what was refused is tried again as long as that helps.
+        loop {
+            let (before, so_far) = (refused.len(), written.clone());
+            refused.clear();
+            while let Some((first, last)) = waiting.pop_front() {
+                match self.some(first, last).await? {
+                    Ok(counts) => written.iter_mut().zip(counts).for_each(|(sum, rows)| *sum += rows),
+                    Err(db) if first == last => refused.push((first, db)),
+                    Err(_) => {
+                        let middle = first + (last - first) / 2;
+                        waiting.push_front((middle + 1, last));
+                        waiting.push_front((first, middle));
+                    }
+                }
+            }
+            if refused.is_empty() || written == so_far || refused.len() == before {
+                return Ok((written, refused));
+            }
+            waiting = refused.iter().map(|(at, _)| (*at, *at)).collect();
+        }
+    }
+
+    async fn some(&self, first: usize, last: usize) -> Result<Result<Vec<u64>, DbFacts>, PgError> {
+        let fill =
+            self.refill(&format!("rowback_group between {} and {}", self.groups[first], self.groups[last]));
+        self.session.execute(WHAT, &format!("savepoint rowback_row; {fill}")).await?;
+        let tried = async {
+            let rows = self.session.text_rows(WHAT, self.write_sql).await?;
+            self.session
+                .execute(WHAT, "set constraints all immediate; release savepoint rowback_row")
+                .await?;
+            Ok(self.counts(&rows))
+        };
+        match tried.await {
+            Ok(counts) => Ok(Ok(counts)),
+            Err(error) if is_about_rows(&error) => {
+                let back = "rollback to savepoint rowback_row; release savepoint rowback_row";
+                self.session.execute(WHAT, back).await?;
+                Ok(Err(error.db().cloned().unwrap_or_default()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn counts(&self, rows: &[Vec<Option<String>>]) -> Vec<u64> {
+        let first = rows.first().into_iter().flatten();
+        let counts = first.map(|count| count.as_deref().and_then(|count| count.parse().ok()).unwrap_or(0));
+        counts.chain(std::iter::repeat(0)).take(self.parts.len()).collect()
+    }
+
+    /// Fills the batch's temporary tables with some of the rows.
+    fn refill(&self, condition: &str) -> String {
+        let fills: Vec<String> = self
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(at, part)| {
+                let (number, columns) = (at + 1, staged_columns(part));
+                format!(
+                    "delete from pg_temp.\"rowback_{number}\" where rowback_held is null; insert into \
+                     pg_temp.\"rowback_{number}\" ({columns}) select {columns} from pg_temp.rowback_rows_{number} \
+                     where {condition}"
+                )
+            })
+            .collect();
+        fills.join("; ")
+    }
+
+    async fn name(&self, refused: &Refusals) -> Result<Vec<Refused>, PgError> {
+        let mut named = Vec::new();
+        for (at, db) in refused {
+            for (number, part) in self.parts.iter().enumerate() {
+                let sql = format!(
+                    "select {}::text from pg_temp.rowback_rows_{} as r where r.rowback_group = {}",
+                    row_key_json(&part.key, part.action),
+                    number + 1,
+                    self.groups[*at]
+                );
+                for row in self.session.text_rows(WHAT, &sql).await? {
+                    let text = row.into_iter().next().flatten().unwrap_or_default();
+                    let key = RowKey::parse(&text).unwrap_or_default();
+                    named.push(Refused { table: part.table.clone(), key, message: db.message.clone() });
+                }
+            }
+        }
+        Ok(named)
+    }
+}
