@@ -75,8 +75,12 @@ impl Content {
                     .collect();
                 for row in self.tables[number].values_mut() {
                     if parents.contains(&part(row, &link.columns)) {
-                        for &at in link.columns.iter().filter(|at| link.cuts(table, **at)) {
-                            row[at] = link.left(table, at);
+                        let cut: Vec<usize> =
+                            link.columns.iter().copied().filter(|at| link.cuts(table, *at)).collect();
+                        cut.iter().for_each(|&at| row[at] = link.left(table, at));
+                        // A default that leads to one of them leads nowhere.
+                        if parents.contains(&part(row, &link.columns)) {
+                            cut.iter().for_each(|&at| row[at] = None);
                         }
                     }
                 }

@@ -301,7 +301,11 @@ impl Later<'_> {
             let damaged = self.damages.iter().any(|damage| {
                 damage.table == number && damage.columns.iter().any(|at| link.columns.contains(at))
             });
-            !damaged && !of_key && (loose && !cut || !reached && !self.is_referred(number, key))
+            // A row that was damaged and then needs another parent looks like another row.
+            let hit = self.before.tables[number].get(key) != self.after.tables[number].get(key);
+            !damaged
+                && !of_key
+                && (loose && !cut || !(reached || self.is_referred(number, key) || hit && !loose))
         };
         let free: Vec<_> = table.links.iter().filter(is_free).collect();
         let (columns, values) = if dice.chance(70) && !payload.is_empty() {
