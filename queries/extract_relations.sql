@@ -2,7 +2,7 @@
 -- params:  $1 text  schema-qualified name of a view
 -- returns: schema text, name text, kind text
 -- why:     PostgreSQL itself knows what a condition reads once it is a view: tables directly, tables behind other views,
---          tables that inherit from those, and functions; a function that is not immutable may read any table, which is why it is listed (kind f)
+--          tables that inherit from those, the views themselves (kind v or m), and functions; a function that is not immutable may read any table, which is why it is listed (kind f)
 with recursive seen as (
   select $1::text::pg_catalog.regclass::oid as relation
   union
@@ -34,7 +34,7 @@ select
 from seen as s
 join pg_catalog.pg_class as c on c.oid = s.relation
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p')
+where c.relkind in ('r', 'p') or c.relkind in ('v', 'm') and c.oid <> $1::text::pg_catalog.regclass::pg_catalog.oid
 union all
 select n.nspname::text, f.proname::text, 'f'::text
 from functions as f

@@ -14,6 +14,7 @@ mod export;
 mod heirs;
 mod keys;
 mod loading;
+mod members;
 mod reach;
 mod replay;
 mod resolve;
@@ -181,7 +182,7 @@ pub async fn run(
     let mut notes = Vec::new();
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
-    loading::load_selected(scratch, &catalog, recipe, &entries, &mut notes).await?;
+    loading::load_selected(scratch, &catalog, recipe, &entries, options.time_limit, &mut notes).await?;
     let found = if let Some(entry) = alone::entry(scratch, &catalog, recipe, &entries) {
         let files = stage_alone(scratch, recipe, entry, staging, options, progress).await?;
         Found { files, ..Found::default() }

@@ -20,8 +20,12 @@ pub(super) struct Reads {
     pub tables: BTreeSet<TableName>,
     /// Functions that may read anything.
     pub functions: Vec<String>,
+    /// Views are read, through which a table may be read a second time.
+    pub through_views: bool,
     /// The condition as PostgreSQL understood it; `None` where it may need other rows of its own table.
     pub clause: Option<Clause>,
+    /// The same as PostgreSQL prints it, as a view.
+    pub definition: String,
 }
 
 /// Lets PostgreSQL parse the condition, as a view that is thrown away, and tells what it reads. This is where a
@@ -89,6 +93,7 @@ async fn about_one_row(
     if let Some(row) = rows.first() {
         let definition: String = column(row, "definition", "reading a predicate")?;
         reads.clause = condition::of_view(&definition, table.name.name.as_str());
+        reads.definition = definition;
     }
     Ok(Some(reads))
 }
@@ -114,11 +119,13 @@ async fn inside(session: &ScratchSession, catalog: &Catalog, create: &str) -> Re
     let mut reads = Reads::default();
     for row in &rows {
         let (schema, name) = (value(row, "schema")?, value(row, "name")?);
-        if value(row, "kind")? == "f" {
-            reads.functions.push(format!("{schema}.{name}"));
-        } else {
-            let found = TableName::new(schema, name);
-            reads.tables.insert(catalog.root_of(&found).clone());
+        match value(row, "kind")?.as_str() {
+            "f" => reads.functions.push(format!("{schema}.{name}")),
+            "v" | "m" => reads.through_views = true,
+            _ => {
+                let found = TableName::new(schema, name);
+                reads.tables.insert(catalog.root_of(&found).clone());
+            }
         }
     }
     Ok(reads)

@@ -25,6 +25,20 @@ pub enum Wish {
     Keys(KeyMatch),
     /// By condition.
     Condition(Condition),
+    /// By both.
+    Both(Condition, KeyMatch),
+}
+
+impl Wish {
+    fn words(&self) -> String {
+        let by_key =
+            |keys: &KeyMatch| format!("({}) in {} keys", column_list(&keys.columns), keys.keys.len());
+        match self {
+            Self::Keys(keys) => by_key(keys),
+            Self::Condition(condition) => condition.text().to_owned(),
+            Self::Both(condition, keys) => format!("{} and {}", condition.text(), by_key(keys)),
+        }
+    }
 }
 
 /// What to load of a table.
@@ -40,11 +54,7 @@ impl Choice {
     /// In words, for people.
     pub fn words(&self) -> String {
         let Self::AnyOf(wishes) = self else { return "every row".to_owned() };
-        let words = wishes.iter().map(|wish| match wish {
-            Wish::Keys(keys) => format!("({}) in {} keys", column_list(&keys.columns), keys.keys.len()),
-            Wish::Condition(condition) => condition.text().to_owned(),
-        });
-        words.collect::<Vec<_>>().join(" or ")
+        wishes.iter().map(Wish::words).collect::<Vec<_>>().join(" or ")
     }
 }
 
@@ -63,8 +73,12 @@ enum Ready {
     AnyOf(Vec<ReadyWish>),
 }
 
+/// All of these must hold.
 #[derive(Debug)]
-struct ReadyWish {
+struct ReadyWish(Vec<ReadyPart>);
+
+#[derive(Debug)]
+struct ReadyPart {
     /// Positions of the columns it looks at, in order.
     positions: Vec<usize>,
     test: ReadyTest,
@@ -89,8 +103,8 @@ impl Ready {
     fn new(choice: &Choice, columns: &[Ident]) -> Self {
         let Choice::AnyOf(wishes) = choice else { return Self::All };
         // What a stream's columns cannot decide (a generated column is not among them) lets everything through.
-        let ready: Option<Vec<ReadyWish>> = wishes.iter().map(|wish| ReadyWish::new(wish, columns)).collect();
-        ready.map_or(Self::All, Self::AnyOf)
+        let ready: Vec<ReadyWish> = wishes.iter().map(|wish| ReadyWish::new(wish, columns)).collect();
+        if ready.iter().any(|wish| wish.0.is_empty()) { Self::All } else { Self::AnyOf(ready) }
     }
 
     fn keeps(&self, row: &[u8]) -> bool {
@@ -102,25 +116,40 @@ impl Ready {
 }
 
 impl ReadyWish {
-    fn new(wish: &Wish, columns: &[Ident]) -> Option<Self> {
+    /// The parts that the stream's columns can decide; none at all lets everything through.
+    fn new(wish: &Wish, columns: &[Ident]) -> Self {
+        Self(match wish {
+            Wish::Keys(keys) => ReadyPart::keys(keys, columns).into_iter().collect(),
+            Wish::Condition(condition) => vec![ReadyPart::condition(condition, columns)],
+            Wish::Both(condition, keys) => {
+                let by_key = ReadyPart::keys(keys, columns);
+                std::iter::once(ReadyPart::condition(condition, columns)).chain(by_key).collect()
+            }
+        })
+    }
+
+    fn keeps(&self, row: &[u8]) -> bool {
+        self.0.iter().all(|part| part.keeps(row))
+    }
+}
+
+impl ReadyPart {
+    fn keys(found: &KeyMatch, columns: &[Ident]) -> Option<Self> {
         let position = |wanted: &Ident| columns.iter().position(|column| column == wanted);
-        match wish {
-            Wish::Keys(found) => {
-                let of_key: Vec<usize> = found.columns.iter().map(position).collect::<Option<_>>()?;
-                let positions = in_order(of_key.iter().copied());
-                let slots =
-                    of_key.iter().map(|at| positions.binary_search(at).ok()).collect::<Option<_>>()?;
-                let fits = of_key.len() <= SLOTS;
-                fits.then(|| Self { positions, test: ReadyTest::Keys(slots, found.keys.clone()) })
-            }
-            Wish::Condition(condition) => {
-                let mut positions = in_order(condition.columns().into_iter().filter_map(position));
-                positions.truncate(SLOTS);
-                let slot_of = |column: &Ident| positions.binary_search(&position(column)?).ok();
-                let bound = condition.bind(&slot_of);
-                Some(Self { positions, test: ReadyTest::Condition(bound) })
-            }
-        }
+        let of_key: Vec<usize> = found.columns.iter().map(position).collect::<Option<_>>()?;
+        let positions = in_order(of_key.iter().copied());
+        let slots = of_key.iter().map(|at| positions.binary_search(at).ok()).collect::<Option<_>>()?;
+        let fits = of_key.len() <= SLOTS;
+        fits.then(|| Self { positions, test: ReadyTest::Keys(slots, found.keys.clone()) })
+    }
+
+    fn condition(condition: &Condition, columns: &[Ident]) -> Self {
+        let position = |wanted: &Ident| columns.iter().position(|column| column == wanted);
+        let mut positions = in_order(condition.columns().into_iter().filter_map(position));
+        positions.truncate(SLOTS);
+        let slot_of = |column: &Ident| positions.binary_search(&position(column)?).ok();
+        let bound = condition.bind(&slot_of);
+        Self { positions, test: ReadyTest::Condition(bound) }
     }
 
     fn keeps(&self, row: &[u8]) -> bool {

@@ -86,6 +86,10 @@ queries! {
     APPLY_NUMBERING = "apply_numbering", Write;
     /// A condition as PostgreSQL understood it, once it is a view in scratch.
     EXTRACT_CONDITION = "extract_condition", Scratch;
+    /// Which functions may make a select give something else when it is run again.
+    EXTRACT_CHANGEABLE = "extract_changeable", Scratch;
+    /// What a select returns, once it is a view in scratch.
+    EXTRACT_RESULT = "extract_result", Scratch;
     /// What a condition reads, once it is a view in scratch.
     EXTRACT_RELATIONS = "extract_relations", Scratch;
     /// Triggers and rules, once they are restored into scratch.

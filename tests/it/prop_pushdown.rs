@@ -14,7 +14,7 @@ use rowback::ident::{Ident, TableName};
 use rowback::pg::{ConnectSettings, ReadSession, SessionOptions};
 use rowback::scratch::choice::{Choice, ChoiceFilter, Wish};
 use rowback::scratch::filter::{Condition, Encoding};
-use rowback::sql::condition::of_view;
+use rowback::sql::condition::{of_view, subselect};
 
 use super::support::TestDb;
 
@@ -265,6 +265,73 @@ async fn no_row_that_postgresql_selects_is_dropped() {
         filters > 600 && dropped > 30_000,
         "{filters} filters dropped {dropped} rows: too little to prove anything"
     );
+}
+
+/// Ways in which a condition over rows of `o` looks at rows of `t`; `?` is the condition of the sub-select.
+const AROUND: [&str; 8] = [
+    "o.big in (select t.big from public.t as t where ?)",
+    "o.big not in (select t.big from public.t as t where ?)",
+    "o.id % 3 = 0 or not exists (select from public.t as t where t.small = o.small and ?)",
+    "exists (select from public.t as t where t.id = o.id + 1 and ?)",
+    "o.big >= (select max(t.big) from public.t as t where ?)",
+    "o.small in (select t.small from public.t as t where ? group by t.small having count(*) > 2)",
+    "o.id < (select count(*) from public.t as t where ?)",
+    "o.id in (select x.id from rowback.subject_rows as x left join (select t.id, t.flag from public.t as t where ?) as y on x.id = y.id where y.id is null)",
+];
+
+#[tokio::test]
+async fn rows_that_a_sub_select_turns_away_change_nothing() {
+    let mut runner = TestRunner::default();
+    let World { db, table, stream, dumps } = world(&mut runner).await;
+    db.psql(
+        "create table rowback.subject_rows (like public.t); insert into rowback.subject_rows table public.t",
+    );
+    let conditions: Vec<String> = (0..200).map(|_| sample(condition(), &mut runner)).collect();
+    let outer: Vec<String> = conditions
+        .iter()
+        .zip(AROUND.iter().cycle())
+        .map(|(inner, way)| way.replace('?', &format!("({inner})")))
+        .collect();
+    let mut script = "set timezone = 'UTC'; set search_path = '';".to_owned();
+    for condition in &outer {
+        script.push_str(&format!(
+            "set search_path = public; create view rowback.v as select 1 as hit from rowback.subject as o where (\n{condition}\n);
+             set search_path = ''; select regexp_replace(pg_get_viewdef('rowback.v'::regclass), E'\\n', ' ', 'g'); drop view rowback.v;\n"
+        ));
+    }
+    let views: Vec<String> = db.psql(&script).lines().map(str::to_owned).collect();
+    assert_eq!(views.len(), outer.len());
+    let name = TableName::new("public", "t");
+    let selects = |condition: &str| {
+        format!(
+            "select coalesce(string_agg(o.id::text, ' ' order by o.id), '') from rowback.subject_rows as o where ({condition});\n"
+        )
+    };
+    let mut both = "set timezone = 'UTC'; set search_path = public;".to_owned();
+    let (mut filters, mut dropped) = (0, 0);
+    for (condition, view) in outer.iter().zip(&views) {
+        let inner = subselect::on_table(view, &name).unwrap_or_else(|| panic!("{condition}\n{view}"));
+        let Some(inner) = Condition::new(&inner, &table, Encoding::Utf8) else { continue };
+        let filter = ChoiceFilter::new(&Choice::AnyOf(vec![Wish::Condition(inner)]), &[], &stream);
+        let rows = dumps[filters % dumps.len()].lines().filter(|line| filter.keep(line.as_bytes()));
+        let kept: Vec<&str> = rows.map(|line| line.split('\t').next().unwrap()).collect();
+        let fewer = format!("(select * from public.t where id = any ('{{{}}}'))", kept.join(","));
+        both.push_str(&selects(condition));
+        both.push_str(&selects(&condition.replace("public.t as t", &format!("{fewer} as t"))));
+        filters += 1;
+        dropped += 300 - kept.len();
+    }
+    let found = db.psql(&both);
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines.len(), 2 * filters);
+    for (at, pair) in lines.chunks(2).enumerate() {
+        assert_eq!(pair[0], pair[1], "filter {at}");
+    }
+    assert!(
+        filters > 80 && dropped > 5000,
+        "{filters} filters dropped {dropped} rows: too little to prove anything"
+    );
+    assert!(lines.iter().any(|line| !line.is_empty()), "something is selected");
 }
 
 #[tokio::test]

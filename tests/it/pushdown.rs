@@ -25,6 +25,7 @@ const WORLD: &str = "
     create table event (id int, on_day date, job bigint references job on delete cascade, primary key (id, on_day)) partition by range (on_day);
     create table event_2025 partition of event for values from ('2025-01-01') to ('2026-01-01');
     create table event_rest partition of event default;
+    create view seen_by_view as select * from person where id > 3;
     create function rich(j bigint) returns boolean language sql stable as 'select exists (select 1 from note n where n.job = j)';
     insert into tenant select g, 'tenant ' || g from generate_series(1, 10) g;
     insert into person select g, 1 + g % 10, nullif(g / 10, 0), 'P' || g % 7, '2026-01-01 00:00+00'::timestamptz + g * interval '1 hour' from generate_series(1, 400) g;
@@ -90,6 +91,17 @@ async fn the_same_rows_with_and_without() {
         "[[recover]]\ntable = \"job\"\nwhere = \"state = 'it''s' and id < 40\"",
         "[[recover]]\ntable = \"person\"\nwhere = \"tenant = 3 and name like 'P1%'\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"person in (select id from public.person where tenant = 2) and id < 100\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person in (select id from public.person where tenant = 2 and md5(name) < 'c')\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person not in (select id from public.person where tenant > 2) and id < 300\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"exists (select from public.person p where p.id = job.person and p.tenant = 2 and p.id < 50)\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person = (select max(p.id) from public.person p where p.tenant = 2)\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person in (select boss from public.person where tenant = 2)\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person in (select id from public.person where tenant = 2 order by id limit 3)\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person in (select id from public.seen_by_view where tenant = 2)\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person in (select p.id from public.person p join public.tenant t on t.id = p.tenant where t.name like 'tenant 1%')\"",
+        "[[recover]]\ntable = \"event\"\nwhere = \"job in (select id from public.job where state = 'done' and person in (select id from public.person where tenant = 4))\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"person in (select id from public.person where tenant = 2)\"\n[[recover]]\ntable = \"person\"\nwhere = \"tenant in (select id from public.tenant where name = 'tenant 3')\"",
+        "[[recover]]\ntable = \"note\"\nwhere = \"job in (select id from public.event where on_day = '2025-01-01')\"\n[[recover]]\ntable = \"note\"\nwhere = \"id < 5\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"id = 17 or hours = (select max(hours) from public.job)\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"public.job.id = 17\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"id < 9 and public.rich(id)\"",
@@ -149,8 +161,8 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     ");
     let beside = "[[recover]]\ntable = \"job\"\nwhere = \"person in (select id from public.person where tenant = 2) and id < 100\"\n[policy]\nparents = \"none\"";
     insta::assert_snapshot!(told(beside, Loading::default()).await, @r#"
-    public.job: "id" < 100 99/2000 (predicate; left to PostgreSQL: job.person IN ( SELECT person.id FROM public.person WHERE (person.tenant = 2)))
-    public.person: every row 400/400 (read by the selection of public.job)
+    public.person: "tenant" = 2 40/400 (read by the selection of public.job)
+    public.job: "id" < 100 and (person) in 40 keys 9/2000 (predicate; left to PostgreSQL: job.person IN ( SELECT person.id FROM public.person WHERE (person.tenant = 2)))
     public.event: (job) in 9 keys 18/3000 (children by event_job_fkey)
     public.note: (job) in 9 keys 18/3000 (children by note_job_fkey)
     public.old_job: every row 1/1 (it inherits from public.job)
