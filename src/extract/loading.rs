@@ -7,13 +7,15 @@ use std::time::Duration;
 use super::members::{self, Member};
 use super::selection::Reads;
 use super::{Entry, ExtractError, Selected, resolve, selection};
-use crate::catalog::Catalog;
-use crate::ident::TableName;
+use crate::catalog::{Catalog, Table};
+use crate::ident::{Ident, TableName};
+use crate::pg::column;
 use crate::recipe::Recipe;
 use crate::scratch::choice::{Choice, Wish};
-use crate::scratch::filter::Condition;
+use crate::scratch::filter::{Condition, Orders};
 use crate::scratch::{Pushdown, Request, Scratch};
-use crate::sql::condition::subselect;
+use crate::sql::condition::{Clause, subselect};
+use crate::sql::registry;
 
 /// Why a table is loaded and what lets its rows through.
 struct Wanted {
@@ -82,7 +84,7 @@ pub(super) async fn load_selected(
                 want(&mut wanted, &table, "", Err(why_not_alone(entry).to_owned()));
             } else if table != *own {
                 let why = format!("read by the selection of {own}");
-                let found = rows_beside(scratch, catalog, &reads, &table).ok_or_else(|| why.clone());
+                let found = rows_beside(scratch, catalog, &reads, &table).await?.ok_or_else(|| why.clone());
                 want(&mut wanted, &table, &why, found);
                 read_beside.insert(table);
             }
@@ -115,7 +117,7 @@ async fn own_rows(
     reads: &Reads,
 ) -> Result<Result<Test, String>, ExtractError> {
     let Some(clause) = &reads.clause else { return Ok(Err(why_not_alone(entry).to_owned())) };
-    let condition = Condition::new(clause, entry.table, scratch.encoding());
+    let condition = condition_on(scratch, entry.table, clause).await?;
     let member = match scratch.loading().pushdown {
         // A view may hide what makes it give something else the next time.
         Pushdown::On if !reads.through_views => members::find(scratch, entry.table, clause).await?,
@@ -126,13 +128,39 @@ async fn own_rows(
 }
 
 /// What lets a row of another table through that the condition reads; `None` where every row is needed.
-fn rows_beside(scratch: &Scratch, catalog: &Catalog, reads: &Reads, table: &TableName) -> Option<Test> {
+async fn rows_beside(
+    scratch: &Scratch,
+    catalog: &Catalog,
+    reads: &Reads,
+    table: &TableName,
+) -> Result<Option<Test>, ExtractError> {
     if reads.clause.is_none() || reads.through_views || !catalog.heirs_of(table).is_empty() {
-        return None;
+        return Ok(None);
     }
-    let clause = subselect::on_table(&reads.definition, table)?;
-    let condition = Condition::new(&clause, catalog.tables.get(table)?, scratch.encoding())?;
-    Some(Test { condition: Some(condition), member: None })
+    let clause = subselect::on_table(&reads.definition, table);
+    let Some((clause, table)) = clause.zip(catalog.tables.get(table)) else { return Ok(None) };
+    let condition = condition_on(scratch, table, &clause).await?;
+    Ok(condition.map(|condition| Test { condition: Some(condition), member: None }))
+}
+
+/// What of a condition can be decided on the text of the table's rows; `None` when that drops no row.
+async fn condition_on(
+    scratch: &Scratch,
+    table: &Table,
+    clause: &Clause,
+) -> Result<Option<Condition>, ExtractError> {
+    const WHAT: &str = "reading how columns are ordered";
+    let mut orders = Orders::default();
+    for row in &scratch.session().query(&registry::EXTRACT_ORDERS, &[&table.oid]).await? {
+        let name = Ident::new(column::<String>(row, "name", WHAT)?);
+        let labels: Vec<String> = column(row, "labels", WHAT)?;
+        if column(row, "bytewise", WHAT)? {
+            orders.by_bytes(name);
+        } else if !labels.is_empty() {
+            orders.by_labels(name, labels.iter().map(String::as_str));
+        }
+    }
+    Ok(Condition::new(clause, table, scratch.encoding(), &orders))
 }
 
 /// `keys` are those of the tests, where they were asked for.

@@ -86,6 +86,8 @@ queries! {
     APPLY_NUMBERING = "apply_numbering", Write;
     /// A condition as PostgreSQL understood it, once it is a view in scratch.
     EXTRACT_CONDITION = "extract_condition", Scratch;
+    /// How texts and enums of a table are ordered.
+    EXTRACT_ORDERS = "extract_orders", Scratch;
     /// Which functions may make a select give something else when it is run again.
     EXTRACT_CHANGEABLE = "extract_changeable", Scratch;
     /// What a select returns, once it is a view in scratch.

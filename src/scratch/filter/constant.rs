@@ -3,8 +3,10 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::moment::{self, Moment, Shape};
+use super::orders::{Labels, Orders};
 use super::outcomes::Outcomes;
 use super::{Encoding, decimal};
 use crate::catalog::{Column, Table};
@@ -18,6 +20,7 @@ use crate::value::copy_text::{is_null, push_escaped, push_unescaped};
 pub struct Meaning<'a> {
     pub(super) table: &'a Table,
     pub(super) encoding: Encoding,
+    pub(super) orders: &'a Orders,
 }
 
 /// What is asked of a field.
@@ -43,6 +46,10 @@ pub enum Constant {
     Truth(bool),
     /// Escaped as in the dump; compared for equality only.
     Text(Vec<u8>),
+    /// A text as it is, whose order is that of its bytes.
+    Bytes(Vec<u8>),
+    /// The place of an enum's label among all.
+    Label(usize, Arc<Labels>),
     /// Canonical, so that the order of the texts is that of the values.
     Uuid(Vec<u8>),
     Moment(Moment, Shape),
@@ -112,21 +119,28 @@ impl Meaning<'_> {
             (BaseType::Numeric { .. } | BaseType::UnboundedNumeric, "numeric") => {
                 decimal::is_numeric(text).then(|| Constant::Numeric(text.to_vec()))
             }
-            (BaseType::Text | BaseType::Varchar, "text") if self.compares_text(column) => Some(escaped(text)),
+            (BaseType::Text | BaseType::Varchar, "text") if self.compares_text(column) => {
+                let by_bytes = self.orders.is_by_bytes(&column.name);
+                Some(if by_bytes { Constant::Bytes(text.to_vec()) } else { Constant::Text(escaped(text)) })
+            }
             (BaseType::Other, name)
                 if column.is_enum && name == column.type_name && self.encoding == Encoding::Utf8 =>
             {
-                Some(escaped(text))
+                let field = escaped(text);
+                let label = self.orders.labels(&column.name).and_then(|labels| {
+                    labels.get(&field).map(|place| Constant::Label(*place, labels.clone()))
+                });
+                Some(label.unwrap_or(Constant::Text(field)))
             }
             _ => None,
         }
     }
 }
 
-fn escaped(text: &[u8]) -> Constant {
+fn escaped(text: &[u8]) -> Vec<u8> {
     let mut field = Vec::with_capacity(text.len());
     push_escaped(&mut field, text);
-    Constant::Text(field)
+    field
 }
 
 fn moment(text: &[u8], shape: Shape, column: Shape) -> Option<Constant> {
@@ -137,11 +151,9 @@ fn like(pattern: &str) -> Test {
     let end = pattern.find(['%', '_']).unwrap_or(pattern.len());
     let (prefix, wild) = pattern.split_at(end);
     if wild.is_empty() {
-        return Test::Compare(Comparison::Equal, escaped(prefix.as_bytes()));
+        return Test::Compare(Comparison::Equal, Constant::Text(escaped(prefix.as_bytes())));
     }
-    let mut field = Vec::new();
-    push_escaped(&mut field, prefix.as_bytes());
-    Test::Like { prefix: field, exact: wild.bytes().all(|byte| byte == b'%') }
+    Test::Like { prefix: escaped(prefix.as_bytes()), exact: wild.bytes().all(|byte| byte == b'%') }
 }
 
 impl Test {
@@ -237,6 +249,8 @@ impl Constant {
                 // The same value could be escaped in another way by another hand.
                 is_canonical(field).then_some(Ordering::Less)
             }
+            Self::Bytes(constant) => by_bytes(field, constant),
+            Self::Label(place, labels) => labels.get(field).map(|found| found.cmp(place)),
             Self::Uuid(constant) => is_uuid(field).then(|| field.cmp(constant.as_slice())),
             Self::Moment(constant, shape) => moment::parse(field, *shape).map(|moment| moment.cmp(constant)),
             Self::Numeric(constant) => decimal::compare(field, constant),
@@ -248,12 +262,22 @@ impl Constant {
         match self {
             Self::Whole(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
-            Self::Text(_) => "a text".to_owned(),
+            Self::Text(_) | Self::Bytes(_) => "a text".to_owned(),
+            Self::Label(..) => "a label".to_owned(),
             Self::Uuid(_) => "a uuid".to_owned(),
             Self::Moment(..) => "a time".to_owned(),
             Self::Numeric(text) => String::from_utf8_lossy(text).into_owned(),
         }
     }
+}
+
+/// `None` when the field is not escaped as a server escapes it.
+fn by_bytes(field: &[u8], constant: &[u8]) -> Option<Ordering> {
+    if !field.contains(&b'\\') {
+        return Some(field.cmp(constant));
+    }
+    let mut value = Vec::with_capacity(field.len());
+    push_unescaped(&mut value, field).then(|| value.as_slice().cmp(constant))
 }
 
 /// An integer as a server prints it.

@@ -5,6 +5,7 @@
 mod constant;
 mod decimal;
 mod moment;
+mod orders;
 mod outcomes;
 mod row;
 
@@ -15,6 +16,7 @@ use self::constant::Meaning;
 use self::outcomes::Outcomes;
 pub use constant::packed_key;
 pub(super) use constant::{is_canonical, whole_number};
+pub use orders::Orders;
 pub(super) use row::{Lines, SLOTS};
 
 use self::constant::Test;
@@ -60,9 +62,9 @@ impl Wanted {
 impl Condition {
     /// What of `clause` can be decided on the text of the rows of `table`; `None` when that drops no row. Texts of other
     /// encodings than UTF-8 (`utf8` false) are never compared.
-    pub fn new(clause: &Clause, table: &Table, encoding: Encoding) -> Option<Self> {
+    pub fn new(clause: &Clause, table: &Table, encoding: Encoding, orders: &Orders) -> Option<Self> {
         let mut undecided = Vec::new();
-        let meaning = Meaning { table, encoding };
+        let meaning = Meaning { table, encoding, orders };
         let root = node(clause, &meaning, &mut undecided);
         let text = words(&root, Wanted::True)?;
         Some(Self { root: Arc::new(root), text, undecided })

@@ -50,7 +50,7 @@ fn table() -> Table {
 
 fn condition(text: &str, encoding: Encoding) -> Option<Condition> {
     let view = format!(" SELECT 1 AS hit\n   FROM rowback.subject t\n  WHERE {text};");
-    Condition::new(&of_view(&view, "t").unwrap(), &table(), encoding)
+    Condition::new(&of_view(&view, "t").unwrap(), &table(), encoding, &Orders::default())
 }
 
 /// Rows of `id, name, at, amount, flag`: which of them may match.
@@ -154,4 +154,27 @@ fn words_tell_what_is_checked_and_what_is_not() {
     );
     let found = found.unwrap();
     insta::assert_snapshot!(format!("{} | {}", found.text(), found.undecided().join("; ")), @r#""id" = 7 and "name" = a text | md5(name) = 'x'::text"#);
+}
+
+#[test]
+fn orders_of_texts_and_labels_are_known_where_they_are_told() {
+    let mut orders = Orders::default();
+    orders.by_bytes(Ident::new("name"));
+    orders.by_labels(Ident::new("mood"), ["sad", "ok", "a\tb"]);
+    let kept = |text: &str, rows: &[&str]| -> Vec<bool> {
+        let view = format!(" SELECT 1 AS hit\n   FROM rowback.subject t\n  WHERE {text};");
+        let clause = of_view(&view, "t").unwrap();
+        let condition = Condition::new(&clause, &table(), Encoding::Utf8, &orders).unwrap();
+        let bound = condition.bind(&|_| Some(0));
+        rows.iter().map(|row| bound.may_be_true(&Lines::new(row.as_bytes(), &[0]))).collect()
+    };
+    let names = ["B", "a", "A\\tb", "Ab", "é", "\\N", "A\\x41"];
+    assert_eq!(kept("((name)::text < 'Ab'::text)", &names), [false, false, true, false, false, false, true]);
+    assert_eq!(kept("((name)::text >= 'a'::text)", &names), [false, true, false, false, true, false, true]);
+    assert_eq!(kept("((name)::text = 'B'::text)", &names), [true, false, false, false, false, false, true]);
+    let moods = ["sad", "ok", "a\\tb", "\\N", "unheard"];
+    assert_eq!(kept("(mood > 'sad'::public.mood)", &moods), [false, true, true, false, true]);
+    assert_eq!(kept("(mood <= 'ok'::public.mood)", &moods), [true, true, false, false, true]);
+    let among = "(mood = ANY (ARRAY['ok'::public.mood, 'sad'::public.mood]))";
+    assert_eq!(kept(among, &moods), [true, true, false, false, true]);
 }
