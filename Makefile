@@ -1,10 +1,11 @@
 # What a person types. Each target works on a fresh Debian or Ubuntu with Rust, as root or not.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install build test fuzz test-datasets demo bench bench-peers fmt clean
+.PHONY: help install build test fuzz test-datasets demo bench bench-growth bench-peers fmt clean
 
 DIR   ?= ../shared/datasets
 SCALE ?= 0.1
+SCALES ?= 0.1 0.5 2
 ONLY  ?=
 SEEDS ?= 1000
 FIRST ?= 1000
@@ -39,6 +40,10 @@ demo: install ## a shop, an accident, a rescue, in front of your eyes
 bench: install ## rowback against a recovery by hand, in one run: make bench [SCALE=0.1]
 	cargo build --locked --release --bin rowback
 	benches/run.sh "$(SCALE)"
+
+bench-growth: install ## how time and memory grow with the backup: make bench-growth [SCALES="0.1 0.5 2"]
+	cargo build --locked --release --bin rowback
+	benches/growth.sh $(SCALES)
 
 bench-peers: install .venv-peers/.complete ## parts of the work against the best tool for each: make bench-peers [SCALE=0.1] [WORK="compare apply"]
 	cargo build --locked --release --bin rowback --example floor
