@@ -8,27 +8,27 @@ use std::path::Path;
 use super::support::{Digest, Output, Rescue, TestDb, run};
 
 /// An accident and what must come of it.
-struct Scenario<'a> {
+pub struct Scenario<'a> {
     /// For the names of databases.
-    name: &'a str,
+    pub name: &'a str,
     /// The database before the accident; this is dumped.
-    shop: &'a str,
+    pub shop: &'a str,
     /// How it is dumped.
-    dump: &'a [&'a str],
+    pub dump: &'a [&'a str],
     /// What went wrong, in live only.
-    accident: &'a str,
+    pub accident: &'a str,
     /// What went on afterwards, in live and in the wanted database.
-    later: &'a str,
+    pub later: &'a str,
     /// What else makes the wanted database differ from one without accident; before `later`.
-    besides: &'a str,
-    recipe: &'a str,
+    pub besides: &'a str,
+    pub recipe: &'a str,
     /// Further arguments of `recover`.
-    more: &'a [&'a str],
+    pub more: &'a [&'a str],
     /// Exit code of `recover` and `verify`: 1 when something is left for a human.
-    code: i32,
+    pub code: i32,
 }
 
-const PLAIN: Scenario<'_> = Scenario {
+pub const PLAIN: Scenario<'_> = Scenario {
     name: "plain",
     shop: "",
     dump: &["-Fc"],
@@ -41,7 +41,7 @@ const PLAIN: Scenario<'_> = Scenario {
 };
 
 /// Plays it through; `look` sees the case after `recover`.
-fn play(scenario: &Scenario<'_>, look: impl FnOnce(&Rescue, &Output)) {
+pub fn play(scenario: &Scenario<'_>, look: impl FnOnce(&Rescue, &Output)) {
     let shop = TestDb::with(scenario.name, scenario.shop);
     let backup = shop.dump(scenario.dump);
     let (live, wanted) = (shop.copy("live"), shop.copy("wanted"));
@@ -105,7 +105,7 @@ fn versions_of_rows(database: &TestDb) -> String {
 }
 
 /// The verdicts of a plan: `table verdict count`, one line each.
-fn verdicts(case: &Path) -> Vec<String> {
+pub fn verdicts(case: &Path) -> Vec<String> {
     let plan: serde_json::Value = serde_json::from_slice(&fs::read(case.join("plan.json")).unwrap()).unwrap();
     let mut lines = Vec::new();
     for (table, counts) in plan["verdicts"].as_object().unwrap() {
@@ -314,342 +314,13 @@ fn partitioned_tables_through_their_root() {
     });
 }
 
-const REGIONS: &str = "
+pub const REGIONS: &str = "
     create table regions (id int primary key, name text unique not null);
     create table customers (id int primary key, region_id int not null references regions, name text);
     create table orders (id int primary key, customer_id int not null references customers, total int);
     insert into regions select g, 'region ' || g from generate_series(1, 3) g;
     insert into customers select g, 1 + g % 3, 'customer ' || g from generate_series(1, 6) g;
     insert into orders select g, 1 + g % 6, g from generate_series(1, 30) g;";
-
-#[test]
-fn parents_that_live_lacks_come_along() {
-    let accident = "delete from orders where customer_id in (1, 4); delete from customers where id in (1, 4); delete from regions where id = 2";
-    let recipe = "[[recover]]\ntable = \"public.orders\"\nwhere = \"customer_id in (1, 4)\"\n";
-    let scenario = Scenario { name: "regions", shop: REGIONS, accident, recipe, ..PLAIN };
-    play(&scenario, |rescue, _| {
-        let lost = ["customers lost 2", "orders lost 10", "regions lost 1"];
-        assert_eq!(verdicts(&rescue.case()), lost.map(|line| format!("public.{line}")));
-    });
-    // Told not to, it says what is missing and inserts nothing.
-    let live = TestDb::with("regions", REGIONS);
-    let backup = live.dump(&["-Fc"]);
-    live.psql(accident);
-    let rescue = Rescue::new(&live, &backup);
-    let _planned =
-        rescue.recover_with(&format!("{recipe}[policy]\nparents = \"none\"\n"), &[]).expect_code(1);
-    assert_eq!(verdicts(&rescue.case()), ["public.orders orphan 10"]);
-}
-
-#[test]
-fn rows_whose_place_was_taken_meanwhile() {
-    let scenario = Scenario {
-        name: "recreated",
-        shop: "
-            create table accounts (id serial primary key, email text not null unique, handle text, phone text, active boolean not null,
-                                   room int4range, exclude using gist (room with &&));
-            create unique index on accounts (lower(handle));
-            create unique index on accounts (phone) where active;
-            create table orders (id int primary key, account_id int not null references accounts on delete cascade);
-            insert into accounts (email, handle, phone, active, room)
-                select 'mail' || g, 'Handle' || g, 'phone' || g, true, int4range(g * 10, g * 10 + 5) from generate_series(1, 12) g;
-            insert into orders select a * 10 + n, a from generate_series(1, 12) a, generate_series(1, 2) n;",
-        accident: "delete from accounts where id <= 10",
-        later: "
-            insert into accounts (email, active) values ('mail1', true);
-            insert into accounts (email, handle, active) values ('new2', 'hANDLE2', true);
-            insert into accounts (email, phone, active) values ('new3', 'phone3', true);
-            insert into accounts (email, room, active) values ('new4', '[42,43]', true);
-            insert into accounts (email, phone, active) values ('new5', 'phone5', false);
-            insert into accounts (email, room, active) values ('new6', '[66,67]', false);",
-        besides: "delete from accounts where id in (1, 2, 3, 4)",
-        recipe: "[[recover]]\ntable = \"public.accounts\"\nwhere = \"id <= 10\"\n",
-        code: 1,
-        ..PLAIN
-    };
-    play(&scenario, |rescue, planned| {
-        assert_eq!(
-            verdicts(&rescue.case()),
-            ["accounts lost 6", "accounts recreated 4", "orders lost 12", "orders orphan 8"]
-                .map(|line| format!("public.{line}"))
-        );
-        assert!(planned.stdout.contains("18 to insert"), "{}", planned.stdout);
-        assert!(planned.stdout.contains("12 conflicts kept as they are"), "{}", planned.stdout);
-    });
-}
-
-#[test]
-fn unique_keys_that_are_checked_at_the_end() {
-    let scenario = Scenario {
-        name: "deferrable",
-        shop: "
-            create table lists (id int primary key deferrable initially deferred, name text);
-            create table items (id int primary key, list_id int not null, position int not null, span int4range,
-                unique (list_id, position) deferrable, exclude using gist (span with &&) deferrable initially deferred);
-            insert into lists select g, 'list ' || g from generate_series(1, 4) g;
-            insert into items select l * 10 + p, l, p, int4range(l * 100 + p, l * 100 + p + 1) from generate_series(1, 4) l, generate_series(1, 5) p;",
-        accident: "delete from lists where id in (2, 3); delete from items where list_id in (2, 3)",
-        later: "insert into items values (99, 3, 4, null), (98, 7, 7, '[201,202)')",
-        besides: "delete from items where id in (34, 21)",
-        recipe: "
-            [[recover]]
-            table = \"public.lists\"
-            where = \"id in (2, 3)\"
-            [[foreign_key]]
-            from = \"public.items(list_id)\"
-            to = \"public.lists(id)\"",
-        more: &["--batch-rows", "3"],
-        code: 1,
-        ..PLAIN
-    };
-    play(&scenario, |rescue, _| {
-        let counts = ["items lost 8", "items recreated 2", "lists lost 2"];
-        assert_eq!(verdicts(&rescue.case()), counts.map(|line| format!("public.{line}")));
-    });
-}
-
-#[test]
-fn rows_that_must_stay_deleted() {
-    let shop = REGIONS
-        .replace("customers (id int primary key,", "customers (id int primary key, email text unique,")
-        .replace("insert into customers select g, 1", "insert into customers select g, 'mail' || g, 1");
-    let files = super::support::TempDir::new("tombstones");
-    let erased = files.write("erased.csv", "email\nmail3\nmail5\nnobody\n");
-    let recipe = format!(
-        "[[recover]]\ntable = \"public.customers\"\nwhere = \"true\"\n[policy]\nexclude_keys = {{ \"public.customers\" = \"{}\" }}\n",
-        erased.display()
-    );
-    let scenario = Scenario {
-        name: "erased",
-        shop: &shop,
-        accident: "delete from orders; delete from customers",
-        besides: "delete from orders where customer_id in (3, 5); delete from customers where id in (3, 5)",
-        recipe: &recipe,
-        ..PLAIN
-    };
-    play(&scenario, |rescue, _| {
-        let counts = [
-            "customers excluded 2",
-            "customers lost 4",
-            "orders excluded 10",
-            "orders lost 20",
-            "regions same 3",
-        ];
-        assert_eq!(verdicts(&rescue.case()), counts.map(|line| format!("public.{line}")));
-    });
-}
-
-#[test]
-fn references_that_only_the_recipe_knows() {
-    let scenario = Scenario {
-        name: "declared",
-        shop: "
-            create table customers (id int primary key, name text);
-            create table orders (id int primary key, customer_id int references customers on delete cascade);
-            create table notes (id int primary key, subject_type text, subject_id int, body text);
-            create table plain_children (id int primary key, customer_no int);
-            insert into customers select g, 'customer ' || g from generate_series(1, 5) g;
-            insert into orders select g, 1 + g % 5 from generate_series(1, 10) g;
-            insert into notes select g, (array['Customer', 'Order', 'Other'])[1 + g % 3], 1 + g % 5, 'note ' || g from generate_series(1, 60) g;
-            insert into plain_children select g, 1 + g % 5 from generate_series(1, 10) g;",
-        // The application cleaned up by itself, and notes on other things were deleted on purpose.
-        accident: "
-            delete from notes where subject_type = 'Customer' and subject_id = 2 or subject_type = 'Order' and subject_id in (1, 6);
-            delete from plain_children where customer_no = 2;
-            delete from customers where id = 2;
-            delete from notes where subject_type = 'Other' and subject_id = 2",
-        besides: "delete from notes where subject_type = 'Other' and subject_id = 2",
-        recipe: "
-            [[recover]]
-            table = \"public.customers\"
-            where = \"id = 2\"
-            [[foreign_key]]
-            from = \"public.notes(subject_id)\"
-            to = \"public.customers(id)\"
-            when = \"subject_type = 'Customer'\"
-            [[foreign_key]]
-            from = \"public.notes(subject_id)\"
-            to = \"public.orders(id)\"
-            when = \"subject_type = 'Order'\"
-            [[foreign_key]]
-            from = \"public.plain_children(customer_no)\"
-            to = \"public.customers(id)\"",
-        ..PLAIN
-    };
-    play(&scenario, |_, _| {});
-}
-
-#[test]
-fn a_child_without_a_key_wants_one() {
-    let shop = "
-        create table customers (id int primary key, name text);
-        create table log (customer_id int references customers on delete cascade, at timestamp, line text);
-        insert into customers select g, 'customer ' || g from generate_series(1, 3) g;
-        insert into log select 1 + g % 3, timestamp '2026-01-01' + g * interval '1 hour', 'line ' || g from generate_series(1, 9) g;";
-    let recipe = "[[recover]]\ntable = \"public.customers\"\nwhere = \"id = 2\"\n";
-    let accident = "delete from customers where id = 2";
-    let live = TestDb::with("keyless", shop);
-    let backup = live.dump(&["-Fc"]);
-    live.psql(accident);
-    let rescue = Rescue::new(&live, &backup);
-    let refused = rescue.recover_with(recipe, &["--quiet"]).expect_code(4);
-    assert!(
-        refused.stderr.starts_with("error[no-key]: table \"public.log\" has no key that names a row\n"),
-        "{}",
-        refused.stderr
-    );
-    // What the hint says, filled in.
-    assert!(
-        refused.stderr.contains("`key = [\"…\"]` under `[columns.\"public.log\"]`"),
-        "{}",
-        refused.stderr
-    );
-    let recipe = format!("{recipe}[columns.\"public.log\"]\nkey = [\"customer_id\", \"at\"]\n");
-    play(&Scenario { name: "keyless", shop, accident, recipe: &recipe, ..PLAIN }, |_, _| {});
-}
-
-#[test]
-fn columns_that_changed_since_the_backup() {
-    let shop = "
-        create table orders (id int primary key, ref_no text not null, legacy text, total int, note text);
-        insert into orders select g, 'R' || g, 'old', g * 10, null from generate_series(1, 8) g;";
-    let later = "
-        alter table orders rename ref_no to reference; alter table orders drop legacy; alter table orders alter total type bigint;
-        alter table orders add source text not null default 'app', add seen boolean; alter table orders alter note set default 'none';";
-    let accident = "delete from orders where id between 3 and 6";
-    let recipe = "[[recover]]\ntable = \"public.orders\"\nwhere = \"id between 3 and 6\"\n";
-    // Without a word about it, it is refused with the line that says it.
-    let live = TestDb::with("drift", shop);
-    let backup = live.dump(&["-Fc"]);
-    live.psql(accident);
-    live.psql(later);
-    let rescue = Rescue::new(&live, &backup);
-    let refused = rescue.recover_with(recipe, &["--quiet"]).expect_code(4);
-    insta::assert_snapshot!(refused.stderr, @r#"
-        error[live-column-missing]: live's table "public.orders" has no column "ref_no"
-          cause: the backup has it: it was dropped or renamed since
-          hint: Say in the recipe what became of it, under `[columns."public.orders"]`: `map = { ref_no = "…" }` or `ignore = ["ref_no"]`. Live was only read; nothing was changed.
-        "#);
-    let recipe = format!(
-        "{recipe}[columns.\"public.orders\"]\nmap = {{ ref_no = \"reference\" }}\nignore = [\"legacy\"]\n"
-    );
-    play(&Scenario { name: "drift", shop, accident, later, recipe: &recipe, ..PLAIN }, |_, _| {});
-}
-
-#[test]
-fn rows_chosen_by_a_query_or_a_file() {
-    let accident = "delete from orders where customer_id in (select id from customers where region_id = 2)";
-    let query = "[[recover]]\ntable = \"public.orders\"\nquery = \"\"\"select o.id from public.orders o join customers c on c.id = o.customer_id
-        where c.region_id = 2 order by o.id\"\"\"\n";
-    let scenario = Scenario { name: "regions", shop: REGIONS, accident, recipe: query, ..PLAIN };
-    play(&scenario, |_, _| {});
-    let files = super::support::TempDir::new("where");
-    let file = files.write("lost.sql", "-- of region 2\nexists (select from customers c where c.id = customer_id\n  and c.region_id = 2) -- all\n");
-    let recipe = format!("[[recover]]\ntable = \"public.orders\"\nwhere_file = \"{}\"\n", file.display());
-    play(&Scenario { recipe: &recipe, ..scenario }, |_, _| {});
-}
-
-#[test]
-fn children_are_followed_as_far_as_the_recipe_says() {
-    let shop = "
-        create table customers (id int primary key, name text);
-        create table orders (id int primary key, customer_id int not null references customers on delete cascade);
-        create table payments (id int primary key, order_id int not null references orders on delete cascade);
-        create table reviews (id int primary key, customer_id int not null references customers on delete cascade);
-        insert into customers select g, 'customer ' || g from generate_series(1, 4) g;
-        insert into orders select g, 1 + g % 4 from generate_series(1, 12) g;
-        insert into payments select g, g from generate_series(1, 12) g;
-        insert into reviews select g, 1 + g % 4 from generate_series(1, 8) g;";
-    let accident = "delete from customers where id = 2";
-    let play_with = |children: &str, besides: &str| {
-        let recipe =
-            format!("[[recover]]\ntable = \"public.customers\"\nwhere = \"id = 2\"\nchildren = {children}\n");
-        play(&Scenario { name: "children", shop, accident, besides, recipe: &recipe, ..PLAIN }, |_, _| {});
-    };
-    play_with(
-        "\"none\"",
-        "delete from orders where customer_id = 2; delete from reviews where customer_id = 2",
-    );
-    play_with(
-        "[\"public.orders\"]",
-        "delete from payments p using orders o where o.id = order_id and customer_id = 2; delete from reviews where customer_id = 2",
-    );
-    play_with("[\"public.orders\", \"public.payments\"]", "delete from reviews where customer_id = 2");
-}
-
-#[test]
-fn links_that_were_cut_are_set_again_unless_somebody_did() {
-    let scenario = Scenario {
-        name: "links",
-        shop: "
-            create table rates (id int primary key, name text unique);
-            create table items (id int primary key, rate_id int references rates on delete set null, backup_rate_id int default 1 references rates on delete set default, name text);
-            insert into rates select g, 'rate ' || g from generate_series(1, 4) g;
-            insert into items select g, 1 + g % 4, 1 + g % 4, 'item ' || g from generate_series(1, 12) g;",
-        accident: "delete from rates where id in (2, 3)",
-        later: "update items set rate_id = 4 where id = 1; update items set name = 'renamed' where id = 2",
-        recipe: "[[recover]]\ntable = \"public.rates\"\nwhere = \"id in (2, 3)\"\n",
-        ..PLAIN
-    };
-    play(&scenario, |_, _| {});
-}
-
-#[test]
-fn undo_leaves_what_has_lived_on() {
-    let live = TestDb::with("undo", "
-        create table customers (id int primary key, name text);
-        create table orders (id int primary key, customer_id int not null references customers on delete cascade, note text);
-        insert into customers select g, 'customer ' || g from generate_series(1, 6) g;
-        insert into orders select g, 1 + g % 6, 'note' from generate_series(1, 18) g;");
-    let backup = live.dump(&["-Fc"]);
-    live.psql("delete from customers where id <= 5");
-    let rescue = Rescue::new(&live, &backup);
-    let _planned = rescue
-        .recover_with("[[recover]]\ntable = \"public.customers\"\nwhere = \"id <= 5\"\n", &[])
-        .expect_code(0);
-    let damaged = live.digest();
-    let _applied = rescue.apply().expect_code(0);
-    // Customer 1 got a new order; order 7 (of customer 2) was edited, customer 3 renamed.
-    live.psql(
-        "
-        insert into orders values (100, 1, 'new'); update orders set note = 'edited' where id = 7;
-        update customers set name = 'renamed' where id = 3",
-    );
-    let undone = rescue.undo().expect_code(1);
-    let rest = "
-        select 'c', id, name from customers union all select 'o', id, note from orders order by 1, 2";
-    assert_eq!(
-        live.value(rest).lines().collect::<Vec<_>>(),
-        [
-            "c|1|customer 1",
-            "c|2|customer 2",
-            "c|3|renamed",
-            "c|6|customer 6",
-            "o|5|note",
-            "o|7|edited",
-            "o|11|note",
-            "o|17|note",
-            "o|100|new"
-        ]
-    );
-    let named: Vec<&str> = undone
-        .stdout
-        .lines()
-        .skip_while(|line| *line != "Left alone:")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .collect();
-    insta::assert_snapshot!(named.join("\n"), @r#"
-        public.customers (id = 1): still referred to by public.orders
-        public.customers (id = 2): still referred to by public.orders
-        public.customers (id = 3): changed since
-        public.orders (id = 7): changed since
-        "#);
-    // Once that is gone, undo goes on to the end.
-    live.psql("delete from orders where id = 100; update orders set note = 'note' where id = 7; update customers set name = 'customer 3' where id = 3");
-    let _undone = rescue.undo().expect_code(0);
-    damaged.assert_same(&live.digest(), "everything is as before apply");
-}
 
 #[test]
 fn a_digest_tells_databases_apart() {
