@@ -1,6 +1,6 @@
 //! Rows that triggers moved behind our back: counters, caches, companion rows. What a transaction touched beside its own
 //! rows is asked of PostgreSQL; how the rows were before is read by another session, which does not see the open
-//! transaction. A row that this recovery had put back gets its values again; a counter that only served to give
+//! transaction. A row that this recovery had put back gets its values again, and so does a column that it sets right; a counter that only served to give
 //! recovered rows new numbers, which they did not keep, goes back; every other row keeps what the trigger made of it,
 //! as it would after any insert, and is counted.
 
@@ -195,7 +195,9 @@ impl Scene<'_> {
             touched.columns.iter().filter(|(name, _, _)| now.get(name.as_str()) != old.get(name.as_str()));
         let (mut back, mut stays) = (Vec::new(), Vec::new());
         for (name, _, numeric) in moved {
-            let list = if is_ours || (served && *numeric) { &mut back } else { &mut stays };
+            let goes_back =
+                is_ours || (served && *numeric) || self.recovered.is_repaired(&touched.table, key, name);
+            let list = if goes_back { &mut back } else { &mut stays };
             list.push(name.as_str());
         }
         (back, stays)

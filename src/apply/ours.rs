@@ -1,6 +1,6 @@
 //! Which rows this recovery puts back, read from the batch files when it is first asked. Reads files only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::RowKey;
 use super::sealed::SealedCase;
@@ -9,11 +9,12 @@ use crate::plan::script::StepKind;
 use crate::plan::{Action, Batch, Part};
 use crate::value::copy_text::{fields, is_null, unescape};
 
-/// Rows by table and key, with the batch and part that insert them.
+/// Rows by table and key, with the batch and part that insert them; and rows of which columns are set right.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
     parts: BTreeMap<TableName, Vec<(u32, usize, Vec<Ident>)>>,
     rows: BTreeMap<TableName, HashMap<RowKey, (u32, usize)>>,
+    repaired: BTreeMap<TableName, HashMap<RowKey, BTreeSet<Ident>>>,
 }
 
 impl Recovered {
@@ -27,7 +28,7 @@ impl Recovered {
                 list.push((batch.number, at, part.columns.clone()));
             }
         }
-        Self { parts, rows: BTreeMap::new() }
+        Self { parts, ..Self::default() }
     }
 
     /// Does the plan insert rows of this table?
@@ -38,23 +39,46 @@ impl Recovered {
     /// Reads the keys of a table's rows out of the batch files. A file that cannot be read makes its rows unknown: they
     /// are then treated like anybody's.
     pub(super) fn read(&mut self, case: &SealedCase, batches: &[Batch], table: &TableName) {
-        if !self.is_planned(table) || self.rows.contains_key(table) {
+        if self.rows.contains_key(table) {
             return;
         }
         let mut found = HashMap::new();
+        let mut repaired: HashMap<RowKey, BTreeSet<Ident>> = HashMap::new();
         for batch in batches.iter().filter(|batch| batch.parts.iter().any(|part| &part.table == table)) {
             let Ok(steps) = case.script(&batch.file, &batch.sha256) else { continue };
             let stages = steps.iter().filter(|step| step.kind == StepKind::Stage);
             for (at, (stage, part)) in stages.zip(&batch.parts).enumerate() {
-                if &part.table != table || part.action != Action::Insert {
+                if &part.table != table {
                     continue;
                 }
                 let rows = stage.copy.as_ref().map_or(&[][..], |copy| copy.rows.as_slice());
                 let lines = rows.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-                found.extend(lines.map(|line| (key_of(line, part), (batch.number, at))));
+                match part.action {
+                    Action::Insert => {
+                        let names: Vec<&Ident> = part.columns.iter().collect();
+                        found.extend(lines.map(|line| (key_of(line, &names, part), (batch.number, at))));
+                    }
+                    Action::Update => {
+                        let names: Vec<&Ident> = part.key.iter().collect();
+                        for line in lines {
+                            let columns = repaired.entry(key_of(line, &names, part)).or_default();
+                            columns.extend(part.columns.iter().cloned());
+                        }
+                    }
+                    Action::Move => {}
+                }
             }
         }
         self.rows.insert(table.clone(), found);
+        self.repaired.insert(table.clone(), repaired);
+    }
+
+    /// Does the plan set this column of the row right, by an update?
+    pub(super) fn is_repaired(&self, table: &TableName, key: &RowKey, column: &Ident) -> bool {
+        self.repaired
+            .get(table)
+            .and_then(|rows| rows.get(key))
+            .is_some_and(|columns| columns.contains(column))
     }
 
     /// The batch, part and columns of a recovered row.
@@ -66,10 +90,11 @@ impl Recovered {
     }
 }
 
-fn key_of(row: &[u8], part: &Part) -> RowKey {
+/// The key in a row that begins with the values of `names`.
+fn key_of(row: &[u8], names: &[&Ident], part: &Part) -> RowKey {
     let values: Vec<&[u8]> = fields(row).collect();
     let value = |name: &Ident| {
-        let at = part.columns.iter().position(|column| column == name)?;
+        let at = names.iter().position(|column| *column == name)?;
         let field = values.get(at).copied().filter(|field| !is_null(field))?;
         Some(String::from_utf8_lossy(&unescape(field)).into_owned())
     };
