@@ -72,6 +72,7 @@ impl Content {
                     .iter()
                     .filter(|(of, _)| *of == link.parent)
                     .map(|(_, row)| part(row, &link.parent_columns))
+                    .filter(|values: &Vec<Value>| !values.contains(&None))
                     .collect();
                 for row in self.tables[number].values_mut() {
                     if parents.contains(&part(row, &link.columns)) {

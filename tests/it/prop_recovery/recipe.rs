@@ -126,9 +126,11 @@ impl Choices {
                 schema.tables[key.table].links.iter().filter(|link| !link.delete.starts_with("set")).any(
                     |link| {
                         let wanted = part(row, &link.columns);
-                        found.iter().filter(|parent| parent.table == link.parent).any(|parent| {
-                            part(&before.tables[parent.table][&parent.values], &link.parent_columns) == wanted
-                        })
+                        !wanted.contains(&None)
+                            && found.iter().filter(|parent| parent.table == link.parent).any(|parent| {
+                                part(&before.tables[parent.table][&parent.values], &link.parent_columns)
+                                    == wanted
+                            })
                     },
                 )
             };
