@@ -459,3 +459,70 @@ fn rows_that_name_parents_by_the_other_tenants_numbers_stay() {
     let _applied = again.apply().expect_code(0);
     assert_eq!(town.live.value("select count(*) from tenant_a.order_items where order_id = 115"), "3");
 }
+
+#[test]
+fn a_second_backup_tells_what_went_astray_in_the_accident_and_what_afterwards() {
+    let moves = |which: &str| {
+        format!(
+            "insert into b.tags select * from a.tags where id in ({which}); insert into b.uses select * from a.uses where tag_id in ({which});
+            delete from a.uses where tag_id in ({which}); delete from a.tags where id in ({which});"
+        )
+    };
+    let table = |schema: &str| {
+        format!(
+            "create schema {schema}; create table {schema}.tags (id int primary key, name text);
+            create table {schema}.uses (id int primary key, tag_id int references {schema}.tags, what text);"
+        )
+    };
+    let own = "insert into a.tags select g, 'tag ' || g from generate_series(1, 6) as g; insert into a.uses select g, g, 'use' from generate_series(1, 6) as g;";
+    let town = TestDb::with("second", &format!("{}{}{own}", table("a"), table("b")));
+    let before = town.dump(&["-Fc"]);
+    let wanted = town.copy("second_wanted");
+    town.psql(&moves("1, 2"));
+    let after = town.dump(&["-Fc"]);
+    let live = town.copy("second_live");
+    for one in [&live, &wanted] {
+        one.psql(&moves("3"));
+        one.psql("delete from a.uses where tag_id = 4; delete from a.tags where id = 4");
+    }
+    let rescue = Rescue::new(&live, &before);
+    let recipe = format!(
+        "[backup]\nafter = {:?}\n[[recover]]\ntable = \"a.tags\"\nkind = \"misrouted\"\nmisrouted_to = \"b.tags\"\nwhere = \"true\"\n",
+        after.display().to_string()
+    );
+    let said = rescue.recover_text(&recipe).expect_code(0);
+    assert!(said.stdout.contains("2 rows of b.tags go to a.tags"), "{}", said.stdout);
+    let shown = rescue.rowback().run(["show", "case", "--table", "a.tags"]).stdout;
+    assert!(shown.contains("the accident left it: it went to the other table afterwards"), "{shown}");
+    let _applied = rescue.apply().expect_code(0);
+    wanted.digest().assert_same(&live.digest(), "after apply");
+    let _verified = rescue.verify().expect_code(0);
+}
+
+#[test]
+fn doctor_asks_for_what_moving_needs() {
+    let town = town(
+        &format!(
+            "{} create role mover login; grant usage on schema tenant_a, tenant_b to mover;
+            grant select, insert, update, delete on all tables in schema tenant_a to mover; grant select, update on all tables in schema tenant_b to mover;
+            grant all on all sequences in schema tenant_a, tenant_b to mover;",
+            accident()
+        ),
+        "select",
+    );
+    let rescue = town.rescue();
+    let recipe = rescue.directory().write("recipe.toml", recipe("")).display().to_string();
+    let asked = |url: String| {
+        let dump = town.dump.display().to_string();
+        rescue.rowback().run(["doctor", &recipe, "--backup", &dump, "--live", &url])
+    };
+    let lacking = asked(town.live.url_as("mover"));
+    assert!(
+        lacking.stdout.contains("no DELETE on") && lacking.stdout.contains("tenant_b"),
+        "{}",
+        lacking.stdout
+    );
+    let fine = asked(town.live.url());
+    assert!(fine.stdout.contains("DELETE on 4"), "{}", fine.stdout);
+    town.live.psql("drop owned by mover; drop role mover");
+}

@@ -207,6 +207,8 @@ fn privileges(
     let applying: Vec<String> = [
         lacking(&reach.insert, "insert", |rights| rights.insert),
         lacking(&reach.update, "update", |rights| rights.update),
+        lacking(&reach.leave, "delete", |rights| rights.delete),
+        lacking(&reach.leave, "update", |rights| rights.update),
     ]
     .into_iter()
     .flatten()
@@ -214,12 +216,18 @@ fn privileges(
     found.add(
         "applying",
         &applying,
-        format!("INSERT on {} tables, UPDATE on {}", reach.insert.len(), reach.update.len()),
+        format!(
+            "INSERT on {} tables, UPDATE on {}{}",
+            reach.insert.len(),
+            reach.update.len(),
+            if reach.leave.is_empty() { String::new() } else { format!(", DELETE on {}", reach.leave.len()) }
+        ),
     );
     // Undo locks the rows that it removes, and PostgreSQL locks rows only for those who may update them.
     let undoing: Vec<String> = [
         lacking(&reach.insert, "delete", |rights| rights.delete),
         lacking(&reach.insert, "update", |rights| rights.update),
+        lacking(&reach.leave, "insert", |rights| rights.insert),
     ]
     .into_iter()
     .flatten()

@@ -19,6 +19,8 @@ pub(super) struct Reach {
     pub(super) insert: BTreeSet<TableName>,
     /// Tables of which rows can be updated.
     pub(super) update: BTreeSet<TableName>,
+    /// Tables that rows can leave for others, by `misrouted_to`; undo puts them back there.
+    pub(super) leave: BTreeSet<TableName>,
 }
 
 impl Reach {
@@ -28,7 +30,7 @@ impl Reach {
         let mut reach = Self::default();
         for entry in &recipe.recover {
             reach.staged.insert(entry.table.clone());
-            if entry.kind == Kind::Deleted {
+            if is_followed(entry) {
                 let taken = descend(entry, catalog);
                 reach.staged.extend(taken.iter().cloned());
                 reach.insert.extend(taken);
@@ -36,7 +38,10 @@ impl Reach {
                 reach.update.insert(entry.table.clone());
             }
         }
+        reach.add_transfers(recipe, catalog);
         reach.read.clone_from(&reach.staged);
+        reach.read.extend(reach.leave.iter().cloned());
+        reach.read.extend(parents(&reach.leave, catalog));
         let ups = parents(&reach.insert, catalog);
         reach.read.extend(ups.iter().cloned());
         if recipe.policy.parents == Parents::Missing {
@@ -52,8 +57,26 @@ impl Reach {
         reach
     }
 
+    /// What hangs on rows of the other table moves along where the right schema has a table of the same name.
+    fn add_transfers(&mut self, recipe: &Recipe, catalog: &Catalog) {
+        for entry in &recipe.recover {
+            let Some(other) = &entry.misrouted_to else { continue };
+            let below = closure(BTreeSet::from([other.clone()]), |table| {
+                catalog.children_of(table).map(|fk| fk.child.clone()).collect()
+            });
+            for table in below.into_iter().filter(|table| table != other) {
+                let twin = TableName::new(entry.table.schema.as_str(), table.name.as_str());
+                if table.schema == other.schema && catalog.tables.contains_key(&twin) {
+                    self.insert.insert(twin);
+                    self.leave.insert(table);
+                }
+            }
+            self.leave.insert(other.clone());
+        }
+    }
+
     fn add_updates(&mut self, recipe: &Recipe, catalog: &Catalog) {
-        if recipe.recover.iter().any(|entry| entry.kind == Kind::Deleted && entry.links == Links::Repair) {
+        if recipe.recover.iter().any(|entry| is_followed(entry) && entry.links == Links::Repair) {
             let cut = |fk: &&ForeignKey| {
                 fk.cuts_link() && self.staged.contains(&fk.child) && self.insert.contains(&fk.parent)
             };
@@ -74,7 +97,7 @@ impl Reach {
 
     /// All tables that are written.
     pub(super) fn written(&self) -> BTreeSet<TableName> {
-        self.insert.union(&self.update).cloned().collect()
+        self.insert.iter().chain(&self.update).chain(&self.leave).cloned().collect()
     }
 }
 
@@ -83,6 +106,11 @@ fn has_insert_trigger(table: &Table) -> bool {
         .triggers
         .iter()
         .any(|trigger| trigger.row_level && trigger.on_insert && trigger.mode != TriggerMode::Disabled)
+}
+
+/// Are the entry's rows gone from their table, so that what hung on them is looked for?
+fn is_followed(entry: &Recover) -> bool {
+    entry.kind == Kind::Deleted || entry.misrouted_to.is_some()
 }
 
 /// The entry's table and what hangs on it, however indirectly.
@@ -161,7 +189,7 @@ mod tests {
 
     fn reach(recipe: &str) -> [String; 4] {
         let recipe = Recipe::parse(recipe, std::path::Path::new("/")).unwrap();
-        let Reach { staged, read, insert, update } = Reach::of(&recipe, &catalog());
+        let Reach { staged, read, insert, update, .. } = Reach::of(&recipe, &catalog());
         [staged, read, insert, update].map(|tables| {
             tables.iter().map(|table| table.name.as_str().to_owned()).collect::<Vec<_>>().join(" ")
         })
@@ -186,6 +214,17 @@ mod tests {
         let found = reach("[[recover]]\ntable = 'orders'\nwhere = 'true'\nchildren = 'none'");
         let up = "customers orders tenants";
         assert_eq!(found, [up, "customers items orders reviews tenants", up, ""].map(str::to_owned));
+    }
+
+    #[test]
+    fn rows_of_another_tenant_leave_its_tables() {
+        let recipe =
+            "[[recover]]\ntable = 'customers'\nkind = 'misrouted'\nmisrouted_to = 'orders'\nwhere = 'true'";
+        let recipe = Recipe::parse(recipe, std::path::Path::new("/")).unwrap();
+        let found = Reach::of(&recipe, &catalog());
+        assert_eq!(found.leave, BTreeSet::from([name("orders")]));
+        assert!(found.insert.contains(&name("customers")) && found.update.len() == 1, "{found:?}");
+        assert!(found.read.contains(&name("orders")) && found.written().contains(&name("orders")));
     }
 
     #[test]
