@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowback::cancel::CancelToken;
-use rowback::case::{self, ApplyOptions, Context, DryRun, RecoverOptions};
+use rowback::case::{self, ApplyOptions, Context, DryRun, LIVE_JOBS, RecoverOptions};
 use rowback::env::Env;
 use rowback::error::Explain;
 use rowback::pg::ConnectSettings;
@@ -64,7 +64,8 @@ async fn rescue(
         scratch: ScratchOptions::default(),
         staging: StagingFormat::Parquet,
         time_limit: Duration::from_secs(900),
-        batch_rows: 1000,
+        batch_rows: 5000,
+        live_jobs: LIVE_JOBS,
     };
 
     // Reads the backup and live, writes to the case directory only.

@@ -73,7 +73,12 @@ pub struct RecoverOptions {
     pub time_limit: Duration,
     /// Most rows of one batch.
     pub batch_rows: u32,
+    /// Connections that look rows up in live at the same time.
+    pub live_jobs: usize,
 }
+
+/// Connections that look rows up in live at the same time, where nobody says how many: live has other work.
+pub const LIVE_JOBS: usize = 2;
 
 /// Extract, diff and plan; only reads live.
 pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<PlanSummary, Error> {
@@ -86,7 +91,8 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     let session = connect_live(&options.live, context).await?;
     let layout = opened.layout.clone();
     let start = Instant::now();
-    stages::diff(&layout, &options.recipe, session, context).await?;
+    let reach = stages::Reach { settings: &options.live, jobs: options.live_jobs };
+    stages::diff(&layout, &options.recipe, session, reach, context).await?;
     let diffed = start.elapsed();
     let mut plan = stages::plan(layout, options.recipe.clone(), options.batch_rows).await?;
     plan.timings = extracted.timings;
@@ -105,10 +111,12 @@ pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<Extr
     stages::extract(&stages::open(options, context)?, options, live.as_ref(), context).await
 }
 
-/// From staging to verdicts. `live` wins over what the recipe of the case says.
+/// From staging to verdicts. `live` wins over what the recipe of the case says; rows are looked up over `jobs`
+/// connections at the same time.
 pub async fn diff(
     case: &Path,
     live: Option<ConnectSettings>,
+    jobs: usize,
     context: &Context,
 ) -> Result<DiffSummary, Error> {
     let layout = Layout::at(case);
@@ -116,7 +124,8 @@ pub async fn diff(
     let _lock = layout.lock()?;
     let settings = settings_of(&recipe, live, &context.env)?;
     let session = connect_live(&settings, context).await?;
-    stages::diff(&layout, &recipe, session, context).await
+    let reach = stages::Reach { settings: &settings, jobs };
+    stages::diff(&layout, &recipe, session, reach, context).await
 }
 
 /// Whole tables of a backup against live; makes no case, writes nothing.

@@ -102,8 +102,8 @@ fn reported_table(layout: &Layout, table: &DiffedTable, show_values: bool) -> Re
     if interesting {
         let mut rows = DiffReader::open(&layout.diff(), &table.file)?;
         let mut found = sources::found_rows(layout, table)?;
-        while let Some(row) = match (rows.next_row()?, &mut found) {
-            (None, Some(found)) => found.next_row()?,
+        while let Some(row) = match (rows.next_noted()?, &mut found) {
+            (None, Some(found)) => found.next_noted()?,
             (row, _) => row,
         } {
             if is_left(&row) {

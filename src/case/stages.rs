@@ -15,7 +15,7 @@ use crate::backup::{Backup, BackupError};
 use crate::cancel::CancelToken;
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
-use crate::pg::{ReadSession, ServerIdentity};
+use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
 use crate::plan::sha256_hex;
 use crate::progress::{SharedProgress, Step};
 use crate::recipe::{BackupLocation, Recipe};
@@ -173,11 +173,50 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
     Ok((extracted, sha256_hex(&bytes)))
 }
 
+/// Tables with more rows are looked up over several sessions; below, connecting costs more than it gains.
+const ROWS_FOR_ONE_SESSION: u64 = 10_000;
+
+/// How live is reached for looking rows up.
+pub(super) struct Reach<'a> {
+    pub(super) settings: &'a ConnectSettings,
+    /// Connections at the same time.
+    pub(super) jobs: usize,
+}
+
+impl Reach<'_> {
+    /// Sessions that see the same moment as `session`. Where the server lends no snapshot (a standby) or no connection,
+    /// there are fewer of them or none: `session` can do it all.
+    async fn lookups(&self, session: &ReadSession) -> Vec<Arc<ReadSession>> {
+        let mut found = Vec::new();
+        if session.identity().await.is_ok_and(|live| live.in_recovery) {
+            return found;
+        }
+        let snapshot = match session.export_snapshot().await {
+            Ok(snapshot) => snapshot,
+            Err(_refused) => {
+                // The refusal ended the transaction, in which nothing was read yet. Should there be no new one, the next
+                // statement says why.
+                drop(session.restart().await);
+                return found;
+            }
+        };
+        let options = SessionOptions::named("rowback");
+        while found.len() < self.jobs {
+            match ReadSession::connect_at(self.settings, &options, &snapshot).await {
+                Ok(other) => found.push(Arc::new(other)),
+                Err(_full) => break,
+            }
+        }
+        found
+    }
+}
+
 /// From staging to verdicts.
 pub(super) async fn diff(
     layout: &Layout,
     recipe: &Recipe,
     session: ReadSession,
+    reach: Reach<'_>,
     context: &Context,
 ) -> Result<DiffSummary, Error> {
     refuse_when_applied(layout)?;
@@ -185,8 +224,10 @@ pub(super) async fn diff(
     layout.forget(&layout.results_of_diff())?;
     layout.clear_directory(&layout.diff())?;
     let directory = layout.diff();
+    let many = extracted.files.iter().any(|file| file.rows > ROWS_FOR_ONE_SESSION);
+    let lookups = if many { reach.lookups(&session).await } else { Vec::new() };
     let found = (&extracted, staging_sha256);
-    let diffed = diff_into(layout, recipe, found, &directory, &session, context).await?;
+    let diffed = diff_into(layout, recipe, found, &directory, (&session, &lookups), context).await?;
     diff::fail_where_told(recipe, &diffed)?;
     layout.write_json(&directory.join(MANIFEST), &diffed)?;
     Ok(DiffSummary::of(&diffed))
@@ -198,7 +239,7 @@ pub(super) async fn diff_into(
     recipe: &Recipe,
     (extracted, staging_sha256): (&Extracted, String),
     directory: &Path,
-    session: &ReadSession,
+    (session, lookups): (&ReadSession, &[Arc<ReadSession>]),
     context: &Context,
 ) -> Result<Diffed, Error> {
     let staging = layout.staging();
@@ -211,6 +252,7 @@ pub(super) async fn diff_into(
         format: StagingFormat::Parquet,
         progress: &context.progress,
         cancel: &context.cancel,
+        lookups,
     };
     tokio::select! {
         done = diff::run(&input, session) => Ok(done?),

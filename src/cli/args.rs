@@ -75,7 +75,7 @@ pub enum Command {
     /// Only the first stage: choose the rows in the backup and stage them in the case
     Extract(ExtractArgs),
     /// Only the second stage: hold the staged rows against live
-    Diff(CaseArgs),
+    Diff(DiffArgs),
     /// Only the third stage: make the plan and its batches
     Plan(PlanArgs),
     /// Check a backup to its last block and say what is in it
@@ -153,7 +153,7 @@ pub struct LoadingArgs {
     /// Say which rows of which tables were loaded and why, on stderr, with --json in the result
     #[arg(long)]
     pub explain: bool,
-    /// Tables or partitions read at once; all processors if not given
+    /// Tables or partitions of the backup read at once (all processors if not given), and connections that look rows up in live (2 if not given)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     #[command(flatten)]
@@ -189,10 +189,13 @@ pub struct NewCaseArgs {
     pub case: PathBuf,
 }
 
+/// Enough that what a transaction costs by itself does not show, few enough that others do not wait for its locks.
+pub const DEFAULT_BATCH_ROWS: u32 = 5000;
+
 #[derive(Debug, Args)]
 pub struct BatchArgs {
     /// Rows in one transaction
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_BATCH_ROWS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub batch_rows: u32,
 }
 
@@ -228,6 +231,15 @@ pub struct CaseArgs {
     pub case: CaseDirArgs,
     #[command(flatten)]
     pub live: LiveArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    pub case: CaseArgs,
+    /// Connections that look rows up in live at the same time; 2 if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -384,7 +396,7 @@ mod tests {
             panic!("recover is a command")
         };
         assert_eq!(recover.case.case, PathBuf::from("case"));
-        assert_eq!(recover.batch.batch_rows, 1000);
+        assert_eq!(recover.batch.batch_rows, 5000);
         assert_eq!(recover.source.staging, StagingWord::Parquet);
         let Ok(Cli { command: Command::Apply(apply), .. }) = parse("rowback apply") else {
             panic!("apply is a command")

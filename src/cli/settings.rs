@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rowback::case::RecoverOptions;
+use rowback::case::{LIVE_JOBS, RecoverOptions};
 use rowback::compare::CompareOptions;
 use rowback::env::Env;
 use rowback::ident::TableName;
@@ -14,14 +14,14 @@ use rowback::scratch::{Loading, Pushdown, ScratchOptions};
 use rowback::staging::StagingFormat;
 
 use super::args::{
-    CompareArgs, ExtractArgs, KindWord, LiveArgs, LoadingArgs, MemoryArgs, RecipeArgs, RecoverArgs,
-    SourceArgs, StagingWord,
+    CompareArgs, DEFAULT_BATCH_ROWS, ExtractArgs, KindWord, LiveArgs, LoadingArgs, MemoryArgs, RecipeArgs,
+    RecoverArgs, SourceArgs, StagingWord,
 };
 use super::failure::Failure;
 use super::output::Output;
 
 /// Rows of a batch where the stage that is run makes none.
-const NO_BATCHES: u32 = 1000;
+const NO_BATCHES: u32 = DEFAULT_BATCH_ROWS;
 
 /// Options of `recover`.
 pub fn recover(args: &RecoverArgs, env: &Env, output: &Output) -> Result<RecoverOptions, Failure> {
@@ -63,6 +63,7 @@ fn options(
         },
         time_limit: Duration::from_secs(source.time_limit),
         batch_rows,
+        live_jobs: source.loading.jobs.map_or(LIVE_JOBS, usize::from),
     })
 }
 
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!(options.live.describe(), "database \"shop\" at db1:5432");
         assert_eq!(options.recipe.live.url.as_deref(), Some("postgresql://u@db1/shop"));
         assert_eq!(options.recipe.backup.before, Some(BackupLocation::Path("/b.dump".into())));
-        assert_eq!((options.staging, options.batch_rows), (StagingFormat::Csv, 1000));
+        assert_eq!((options.staging, options.batch_rows), (StagingFormat::Csv, 5000));
     }
 
     #[test]

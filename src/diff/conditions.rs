@@ -2,7 +2,8 @@
 
 use super::DiffError;
 use super::judge::Court;
-use super::lookup::{StagedRow, push_values};
+use super::lookup::StagedRow;
+use super::relation::push_relation;
 use crate::pg::ReadSession;
 
 /// For each row, and each of the court's upward references, whether the reference's condition holds.
@@ -16,9 +17,9 @@ pub async fn hold(
         let Some(condition) = upward.fk.when() else { continue };
         let positions: Vec<usize> = (0..court.fit.columns.len()).collect();
         let names: Vec<String> = court.fit.columns.iter().map(|column| column.live.name.quoted()).collect();
-        let mut sql = format!("with s(rowback_n, {}) as (values ", names.join(", "));
-        push_values(&mut sql, rows, &positions, court.fit);
-        sql.push_str(&format!(") select rowback_n from s where (\n{condition}\n)"));
+        let mut sql = format!("with s(rowback_n, {}) as (select * from ", names.join(", "));
+        push_relation(&mut sql, rows, &positions, court.fit);
+        sql.push_str(&format!(" as v) select rowback_n from s where (\n{condition}\n)"));
         let what = format!("evaluating the condition of {}", upward.fk.name);
         let holds: std::collections::BTreeSet<usize> = session
             .text_rows(&what, &sql)

@@ -8,13 +8,15 @@ use super::aftermath::{Fate, Teller};
 use super::charges::Charge;
 use super::drift::Fit;
 use super::judge::Court;
-use super::lookup::{LiveRow, StagedRow, push_values};
+use super::lookup::{
+    LiveRow, Lookup, StagedRow, equal_to_backup, is_indexed, key_names, recipe_path, set_search_path,
+};
 use super::origin::Origin;
+use super::relation::push_relation;
 use super::verdict::Evidence;
-use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
 use crate::recipe::Kind;
-use crate::sql::literal::literal;
+use crate::sql::mention::columns_named;
 use crate::value::copy_text::{is_null, push_field as push_copy_field};
 
 /// What was found out about the damage of one row.
@@ -66,12 +68,27 @@ pub(super) async fn check_condition(
     ask(session, fit, charge, "damaged", &sql).await.map(drop)
 }
 
-/// What is damaged in each row of a chunk; `live` are live's rows of the same keys.
+/// How the rows of a court are looked up: with the condition of its charge, where it has one charge and the condition is
+/// about rows that are both in live and in the backup.
+pub fn lookup(court: &Court<'_>) -> Lookup {
+    let lookup = Lookup::by_key(court.fit);
+    let [charge] = court.charges.as_slice() else { return lookup };
+    match charge.damaged.filter(|_| charge.owner_from.is_none() && !charge.in_live) {
+        Some(condition) => {
+            lookup.with_condition(court.fit, condition, &positions_asked(condition, court.fit))
+        }
+        None => lookup,
+    }
+}
+
+/// What is damaged in each row of a chunk; `live` are live's rows of the same keys, `holds` whether the only charge's
+/// condition holds for each, where that was asked with them.
 pub async fn find(
     session: &ReadSession,
     court: &Court<'_>,
     rows: &[&StagedRow],
     live: &[LiveRow],
+    holds: Option<&[bool]>,
 ) -> Result<Vec<Finding>, DiffError> {
     let mut found = vec![Finding::default(); rows.len()];
     if court.charges.is_empty() {
@@ -82,9 +99,10 @@ pub async fn find(
     for charge in &court.charges {
         let asked = |at: &usize| charge.in_live || selected[*at].contains(&charge.number);
         let present: Vec<usize> = (0..rows.len()).filter(|at| live[*at].is_some() && asked(at)).collect();
+        let ask = Ask { session, fit: court.fit, charge, holds };
         let counts = match charge.owner_from {
             Some(owner) => by_path(session, court.fit, charge, owner, rows, live, present).await?,
-            None => by_backup(session, court.fit, charge, rows, live, present).await?,
+            None => by_backup(&ask, rows, live, present).await?,
         };
         for (at, count) in counts {
             let finding = &mut found[at];
@@ -133,15 +151,23 @@ enum Count {
     Kept(Vec<usize>, Option<String>),
 }
 
+/// What the condition of a charge is asked with.
+struct Ask<'a> {
+    session: &'a ReadSession,
+    fit: &'a Fit<'a>,
+    charge: &'a Charge<'a>,
+    /// What is known already.
+    holds: Option<&'a [bool]>,
+}
+
 /// The truth is the backup's value; only rows that differ are asked about.
 async fn by_backup(
-    session: &ReadSession,
-    fit: &Fit<'_>,
-    charge: &Charge<'_>,
+    ask: &Ask<'_>,
     rows: &[&StagedRow],
     live: &[LiveRow],
     present: Vec<usize>,
 ) -> Result<Vec<(usize, Count)>, DiffError> {
+    let charge = ask.charge;
     let untrue = |at: usize| -> Vec<Truth> {
         let Some(live) = &live[at] else { return Vec::new() };
         let differs = charge.columns.iter().filter(|&&column| rows[at].fields[column] != live[column]);
@@ -158,7 +184,10 @@ async fn by_backup(
         }
     }
     let asked: Vec<usize> = truths.keys().copied().collect();
-    let damaged = damaged(session, fit, charge, rows, &asked).await?;
+    let damaged: BTreeSet<usize> = match ask.holds {
+        Some(holds) => asked.into_iter().filter(|&at| holds[at]).collect(),
+        None => damaged(ask.session, ask.fit, charge, rows, &asked).await?,
+    };
     let count = |(at, truths): (usize, Vec<Truth>)| {
         let columns = || truths.iter().map(|(column, _)| *column).collect();
         (at, if damaged.contains(&at) { Count::Damaged(truths) } else { Count::Kept(columns(), None) })
@@ -235,19 +264,18 @@ pub(super) async fn damaged(
         return Ok(BTreeSet::new());
     }
     let chunk: Vec<&StagedRow> = asked.iter().map(|&at| rows[at]).collect();
-    let positions: Vec<usize> = (0..fit.columns.len()).collect();
-    let names: Vec<String> = fit.columns.iter().map(|column| column.live.name.quoted()).collect();
-    let mut sql = String::from("select backup.rowback_n from (values ");
-    push_values(&mut sql, &chunk, &positions, fit);
-    let key: Vec<String> = key_names(fit)
-        .map(|name| format!("live.{0} {1} backup.{0}", name.quoted(), fit.live.equality(name)))
-        .collect();
-    sql.push_str(&format!(
-        ") as backup(rowback_n, {}) join {} as live on {} where (\n{condition}\n)",
-        names.join(", "),
-        fit.live.from_sql(),
-        key.join(" and ")
-    ));
+    let positions = positions_asked(condition, fit);
+    let names: Vec<String> = positions.iter().map(|&at| fit.columns[at].live.name.quoted()).collect();
+    let mut sql = String::from("select backup.rowback_n from ");
+    push_relation(&mut sql, &chunk, &positions, fit);
+    let (names, from, key) = (names.join(", "), fit.live.from_sql(), equal_to_backup(fit));
+    sql.push_str(&if is_indexed(fit) {
+        format!(
+            " as backup(rowback_n, {names}) cross join lateral (select from {from} as live where {key} and (\n{condition}\n) offset 0) as l"
+        )
+    } else {
+        format!(" as backup(rowback_n, {names}) join {from} as live on {key} where (\n{condition}\n)")
+    });
     let answer = ask(session, fit, charge, "damaged", &sql).await?;
     let numbers =
         answer.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse::<usize>().ok());
@@ -268,8 +296,8 @@ async fn owners(
     }
     let chunk: Vec<&StagedRow> = asked.iter().map(|&at| rows[at]).collect();
     let kind = &fit.columns[charge.columns[0]].live.type_name;
-    let mut sql = format!("select rowback_k.n, (\n{owner}\n)::{kind} as owner from (values ");
-    push_values(&mut sql, &chunk, &fit.key, fit);
+    let mut sql = format!("select rowback_k.n, (\n{owner}\n)::{kind} as owner from ");
+    push_relation(&mut sql, &chunk, &fit.key, fit);
     let alias = fit.live.name.name.quoted();
     let names: Vec<String> = (1..=fit.key.len()).map(|at| format!("k{at}")).collect();
     let key: Vec<String> = key_names(fit)
@@ -277,7 +305,7 @@ async fn owners(
         .map(|(name, k)| format!("{alias}.{} {} rowback_k.{k}", name.quoted(), fit.live.equality(name)))
         .collect();
     sql.push_str(&format!(
-        ") as rowback_k(n, {}), {} where {}",
+        " as rowback_k(n, {}), {} where {}",
         names.join(", "),
         live_source(fit),
         key.join(" and ")
@@ -327,7 +355,7 @@ pub async fn candidates(
     while let Some(row) = rows.next_row().await.map_err(failed)? {
         found.push(row.as_ref().into());
     }
-    search_path(session, &what, "").await?;
+    set_search_path(session, &what, "").await?;
     Ok(found)
 }
 
@@ -342,8 +370,15 @@ fn live_source(fit: &Fit<'_>) -> String {
     }
 }
 
-fn key_names<'f>(fit: &'f Fit<'_>) -> impl Iterator<Item = &'f Ident> {
-    fit.key.iter().map(|&at| &fit.columns[at].live.name)
+/// The columns of the backup's row that a condition can be about, and those of the key. All of them where it names the
+/// whole row, or something that is no column.
+fn positions_asked(condition: &str, fit: &Fit<'_>) -> Vec<usize> {
+    let named = columns_named(condition, "backup").and_then(|names| fit.positions(&names));
+    let Some(mut asked) = named else { return (0..fit.columns.len()).collect() };
+    asked.extend(&fit.key);
+    asked.sort_unstable();
+    asked.dedup();
+    asked
 }
 
 /// Runs SQL that holds a text of the recipe. It sees names as the predicate does in scratch: the table's schema, then
@@ -361,17 +396,12 @@ async fn ask(
         .text_rows(&what, sql)
         .await
         .map_err(|source| DiffError::condition(fit.live.name.clone(), charge.number, key, source))?;
-    search_path(session, &what, "").await?;
+    set_search_path(session, &what, "").await?;
     Ok(answer)
 }
 
 async fn see_as_recipe(session: &ReadSession, fit: &Fit<'_>, what: &str) -> Result<(), PgError> {
-    search_path(session, what, &format!("{}, public", fit.live.name.schema.quoted())).await
-}
-
-async fn search_path(session: &ReadSession, what: &str, path: &str) -> Result<(), PgError> {
-    let sql = format!("select pg_catalog.set_config('search_path', {}, true)", literal(path));
-    session.text_rows(what, &sql).await.map(drop)
+    set_search_path(session, what, &recipe_path(fit)).await
 }
 
 fn contradiction(

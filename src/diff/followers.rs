@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::DiffError;
 use super::convoy::{Convoy, Edge};
 use super::drift::Fit;
-use super::lookup::{RawKey, RawRow, StagedRow, key_of, push_values, text};
+use super::lookup::{RawKey, RawRow, StagedRow, key_of, text};
+use super::relation::push_relation;
 use crate::catalog::ForeignKey;
 use crate::ident::TableName;
 use crate::pg::ReadSession;
@@ -195,10 +196,10 @@ pub(super) async fn referring(
     };
     let by_key: Vec<String> =
         child.key.iter().map(|&at| format!(", c.{}", child.columns[at].live.name.quoted())).collect();
-    let mut sql = format!("copy (select k.n, {} from (values ", names.join(", "));
-    push_values(&mut sql, rows, &positions, parent);
+    let mut sql = format!("copy (select k.n, {} from ", names.join(", "));
+    push_relation(&mut sql, rows, &positions, parent);
     sql.push_str(&format!(
-        ") as k(n, {}) join {source} on {} order by k.n{}) to stdout",
+        " as k(n, {}) join {source} on {} order by k.n{}) to stdout",
         keys.join(", "),
         equal.join(" and "),
         by_key.concat()

@@ -1,9 +1,11 @@
 //! Holds staging against live and gives each row one verdict. Only reads live, in one snapshot.
 
 mod aftermath;
+mod ahead;
 mod blocked;
 mod charges;
 mod conditions;
+mod constraints;
 mod convoy;
 mod courts;
 mod damage;
@@ -18,8 +20,10 @@ mod pass;
 mod privilege;
 mod probe;
 mod refit;
+mod relation;
 mod repoint;
 mod rows;
+mod sink;
 mod structure;
 mod tombstones;
 mod transfer;
@@ -36,9 +40,10 @@ pub use verdict::{Evidence, RowAction, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
 
 use self::blocked::{Asks, Parents};
 use self::convoy::Convoy;
@@ -203,6 +208,16 @@ pub struct DiffInput<'a> {
     pub progress: &'a SharedProgress,
     /// Stop?
     pub cancel: &'a CancelToken,
+    /// Other sessions that see the same moment of live, to look rows up side by side; none are needed.
+    pub lookups: &'a [Arc<ReadSession>],
+}
+
+/// What became of a piece of work in a task of its own.
+fn joined<T>(ended: Result<T, JoinError>) -> Result<T, DiffError> {
+    ended.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_stopped) => DiffError::Cancelled,
+    })
 }
 
 /// Runs the whole stage over one snapshot of live.
@@ -308,7 +323,8 @@ impl Scene<'_, '_> {
         let (progress, cancel) = (input.progress, input.cancel);
         let keys = OnceLock::new();
         let (session, staging, moves) = (self.session, input.staging, &self.moves);
-        Ok(Bench { session, staging, file, progress, cancel, keys, moves })
+        let lookups = input.lookups;
+        Ok(Bench { session, staging, file, progress, cancel, lookups, keys, moves })
     }
 
     async fn judge(
@@ -331,10 +347,10 @@ impl Scene<'_, '_> {
         let mut output = Output { rows, travel };
         let mut tally = pass::run(court, &bench, parents, Some(&mut output), phase).await?;
         let Output { rows, travel } = output;
-        let file = rows.finish()?;
+        let file = rows.finish().await?;
         let (found, travel) = self.look_in_live(court, &bench, parents, travel, &mut tally).await?;
         let convoy = match travel {
-            Some(travel) => Some(travel.finish()?),
+            Some(travel) => Some(travel.finish().await?),
             None => None,
         };
         input.progress.finish(Step::Diff);
@@ -365,7 +381,7 @@ impl Scene<'_, '_> {
             let found = (charge.number, keys.as_slice());
             tally.add(&pass::run_found(court, bench, parents, found, &mut output).await?);
         }
-        Ok((Some(output.rows.finish()?), output.travel))
+        Ok((Some(output.rows.finish().await?), output.travel))
     }
 }
 

@@ -1,33 +1,26 @@
 //! One pass over the staged rows of a table: look up, judge, ask live's constraints, tell the parents' book, write. A
 //! table whose rows refer to each other is passed over until the book does not change any more.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use super::ahead::{Ahead, CHUNK_ROWS};
 use super::blocked::{Block, Parents};
 use super::judge::{Court, Judgement};
 use super::lookup::{LiveRow, StagedRow, by_key, key_of, text};
-use super::probe::{Obstacle, obstacles};
-use super::refit::{self, Refitted};
+use super::refit::Refitted;
 use super::rows::DiffWriter;
 use super::transfer::{Moves, Outcome};
 use super::travel::Travel;
 use super::verdict::{Evidence, RowAction, Verdict};
-use super::{DiffError, conditions, damage, repoint, verify_parents};
+use super::{DiffError, conditions, constraints, damage, verify_parents};
 use crate::cancel::CancelToken;
 use crate::catalog::column_list;
 use crate::ident::Ident;
 use crate::pg::ReadSession;
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::Recreated;
 use crate::staging::{StagedFile, StagingReader};
-
-/// Rows that are looked up together.
-const CHUNK_ROWS: usize = 1000;
-
-/// Fewer of them where rows are large: a chunk travels as one statement and comes back as one answer.
-const CHUNK_BYTES: usize = 4 << 20;
 
 /// What a pass counts.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +77,8 @@ pub struct Bench<'a> {
     pub progress: &'a SharedProgress,
     /// Stop?
     pub cancel: &'a CancelToken,
+    /// Other sessions in the snapshot of `session`, which only look rows up.
+    pub lookups: &'a [Arc<ReadSession>],
     /// The keys of all staged rows, once somebody needed them.
     pub keys: OnceLock<HashSet<Box<[u8]>>>,
     /// What becomes of rows that ended up in another table.
@@ -122,38 +117,30 @@ pub async fn run(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
-    mut output: Option<&mut Output<'_, '_>>,
+    output: Option<&mut Output<'_, '_>>,
     phase: Phase,
 ) -> Result<Tally, DiffError> {
     let mut tally = Tally::default();
-    let mut reader = StagingReader::open(bench.staging, bench.file)?;
-    let mut staged = Vec::new();
+    let mut ahead = Ahead::start(court, bench)?;
+    let mut output = output;
     loop {
         if bench.cancel.is_cancelled() {
             return Err(DiffError::Cancelled);
         }
-        let mut chunk = Vec::with_capacity(CHUNK_ROWS);
-        let mut bytes = 0;
-        while chunk.len() < CHUNK_ROWS && bytes < CHUNK_BYTES && reader.next_row(&mut staged)? {
-            bytes += staged.len();
-            chunk.push(StagedRow::cut(&staged, court.fit));
-        }
-        if chunk.is_empty() {
-            return Ok(tally);
-        }
-        let refitted = refit::refit(bench.session, court.fit, &mut chunk).await?;
-        let refers = conditions::hold(bench.session, court, &chunk.iter().collect::<Vec<_>>()).await?;
-        let mut stuck = BTreeMap::new();
-        for (at, (row, refers)) in chunk.iter_mut().zip(&refers).enumerate() {
-            stuck.extend(repoint::rewrite(court, parents, row, refers).err().map(|problem| (at, problem)));
-        }
-        let rows: Vec<&StagedRow> = chunk.iter().collect();
-        let live = by_key(bench.session, court.fit, &rows).await?;
-        let left = left_behind(court, bench, &rows).await?;
-        stuck.extend(left);
-        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck, refitted: &refitted };
+        let Some(chunk) = ahead.next(parents).await? else { return Ok(tally) };
+        let rows: Vec<&StagedRow> = chunk.rows.iter().collect();
+        let mut stuck = chunk.stuck;
+        stuck.extend(left_behind(court, bench, &rows).await?);
+        let found = Found {
+            rows: &rows,
+            live: &chunk.live,
+            holds: chunk.holds.as_deref(),
+            refers: &chunk.refers,
+            stuck: &stuck,
+            refitted: &chunk.refitted,
+        };
         judge_chunk(court, bench, parents, &found, output.as_deref_mut(), phase, &mut tally).await?;
-        bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
+        bench.progress.advance(Step::Diff, u64::try_from(rows.len()).unwrap_or(0));
     }
 }
 
@@ -193,7 +180,14 @@ pub async fn run_found(
         let refers = conditions::hold(bench.session, court, &rows).await?;
         let refitted = Refitted::default();
         let stuck = BTreeMap::new();
-        let found = Found { rows: &rows, live: &live, refers: &refers, stuck: &stuck, refitted: &refitted };
+        let found = Found {
+            rows: &rows,
+            live: &live,
+            holds: None,
+            refers: &refers,
+            stuck: &stuck,
+            refitted: &refitted,
+        };
         judge_chunk(court, bench, parents, &found, Some(output), Phase::Settled, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
@@ -205,6 +199,8 @@ struct Found<'f> {
     rows: &'f [&'f StagedRow],
     /// Live's rows of the same keys.
     live: &'f [LiveRow],
+    /// Whether the condition of the only charge holds, where it was asked with them.
+    holds: Option<&'f [bool]>,
     /// Which of the court's references apply to each.
     refers: &'f [Vec<bool>],
     /// Rows that cannot be hung on what stands in for their parents, and why.
@@ -242,8 +238,8 @@ async fn judge_chunk(
     phase: Phase,
     tally: &mut Tally,
 ) -> Result<(), DiffError> {
-    let Found { rows, live, refers, stuck, refitted } = *found;
-    let findings = damage::find(bench.session, court, rows, live).await?;
+    let Found { rows, live, holds, refers, stuck, refitted } = *found;
+    let findings = damage::find(bench.session, court, rows, live, holds).await?;
     let mut judgements: Vec<Judgement> = rows
         .iter()
         .zip(live)
@@ -268,102 +264,31 @@ async fn judge_chunk(
     }
     refitted.judge(&mut judgements);
     verify_parents::check(bench.session, court, parents, (rows, live), refers, &mut judgements).await?;
-    ask_constraints(court, bench, rows, live, &mut judgements).await?;
+    constraints::ask(court, bench, rows, live, &mut judgements).await?;
     let mut output = output;
     if let Some(travel) = output.as_deref_mut().and_then(|output| output.travel.as_mut()) {
         travel.follow(bench.session, parents, rows, live, &mut judgements).await?;
     }
+    let referred: Vec<Referred> = parents
+        .columns_of(&court.fit.live.name)
+        .into_iter()
+        .filter_map(|columns| Some((court.fit.positions(&columns)?, columns)))
+        .collect();
     let all = rows.iter().zip(live).zip(refers.iter().zip(away)).zip(&mut judgements);
     for (((row, live), (refers, away)), judgement) in all {
         let never_away = court.was_never_away(row, live.as_deref(), refers, parents);
-        record(
-            court,
-            parents,
-            (row, live.as_deref(), never_away),
-            judgement,
-            (phase, output.is_some()),
-            tally,
-        );
+        let placed = (*row, live.as_deref(), never_away);
+        record(court, parents, &referred, placed, judgement, (phase, output.is_some()), tally);
         if let Some(output) = output.as_deref_mut() {
             let seen = away.and_then(|away| away.seen(row));
-            output.rows.write(court.fit, row, seen.as_deref().or(live.as_deref()), judgement)?;
+            output.rows.write(court.fit, row, seen.as_deref().or(live.as_deref()), judgement).await?;
         }
     }
     Ok(())
 }
 
-/// Rows to insert are asked about as they would be inserted, rows to update as they would be afterwards.
-async fn ask_constraints(
-    court: &Court<'_>,
-    bench: &Bench<'_>,
-    rows: &[&StagedRow],
-    live: &[LiveRow],
-    judgements: &mut [Judgement],
-) -> Result<(), DiffError> {
-    let mut written = Vec::new();
-    for (at, judgement) in judgements.iter().enumerate() {
-        let mut row = rows[at].clone();
-        match (judgement.action, &live[at]) {
-            (RowAction::Insert, _) => {
-                for (column, value) in &judgement.truth {
-                    row.fields[*column].clone_from(value);
-                }
-            }
-            (RowAction::Update, Some(live)) => {
-                let kept = (0..live.len()).filter(|column| !judgement.columns.contains(column));
-                kept.for_each(|column| row.fields[column].clone_from(&live[column]));
-                for (column, value) in &judgement.truth {
-                    row.fields[*column].clone_from(value);
-                }
-            }
-            _ => continue,
-        }
-        written.push((at, row));
-    }
-    let asked: Vec<&StagedRow> = written.iter().map(|(_, row)| row).collect();
-    let found = obstacles(bench.session, court.fit, &asked).await?;
-    let updated = written.iter().filter(|(at, _)| judgements[*at].action == RowAction::Update);
-    let updated: BTreeSet<usize> = updated.map(|(at, _)| *at).collect();
-    let stands: BTreeSet<usize> =
-        written.iter().zip(&found).filter(|(_, found)| !found.is_empty()).map(|((at, _), _)| *at).collect();
-    let mut held = BTreeMap::new();
-    for ((at, _), obstacles) in written.iter().zip(found) {
-        let holder = obstacles.iter().find(|obstacle| matches!(obstacle, Obstacle::Held { .. }));
-        let replaces = court.recreated == Recreated::Repoint && judgements[*at].action == RowAction::Insert;
-        match (holder.filter(|_| replaces), obstacles.first()) {
-            (Some(holder), _) => {
-                stop_by(&mut judgements[*at], holder);
-                held.insert(*at, obstacles);
-            }
-            (None, Some(first)) => {
-                stop_by(&mut judgements[*at], first);
-                if let Some(holder) =
-                    updated.iter().find(|holder| first.is_held_by(court.fit, rows[**holder]))
-                {
-                    judgements[*at].reason.push_str(if stands.contains(holder) { SWAPPED } else { FOLLOWS });
-                }
-            }
-            (None, None) => {}
-        }
-    }
-    repoint::stand_ins(court, bench, rows, &held, judgements).await
-}
-
-/// Why a row is kept whose value another row of the same plan holds: unique values are checked row by row.
-const SWAPPED: &str = ", which waits for a value of another row, too: none of them can be first; set one of these values by hand";
-const FOLLOWS: &str = ", which this plan sets right: run `rowback recover` again when it is applied";
-
-fn stop_by(judgement: &mut Judgement, obstacle: &Obstacle) {
-    let reason = obstacle.reason();
-    if judgement.action == RowAction::Update {
-        judgement.verdict = Verdict::Changed;
-        judgement.reason = format!("kept: {reason}");
-    } else {
-        let held = matches!(obstacle, Obstacle::Held { .. });
-        judgement.stop(if held { Verdict::Recreated } else { Verdict::Unfit }, reason);
-    }
-    judgement.action = RowAction::None;
-}
+/// Columns by which children refer to rows: positions in `Fit::columns`, and names.
+type Referred = (Vec<usize>, Vec<Ident>);
 
 /// A row, live's row of the same key, and whether it was in its place all the time.
 type Placed<'r> = (&'r StagedRow, Option<&'r [Box<[u8]>]>, bool);
@@ -373,6 +298,7 @@ type Placed<'r> = (&'r StagedRow, Option<&'r [Box<[u8]>]>, bool);
 fn record(
     court: &Court<'_>,
     parents: &mut Parents,
+    referred: &[Referred],
     (row, live, never_away): Placed<'_>,
     judgement: &mut Judgement,
     (phase, written): (Phase, bool),
@@ -382,33 +308,32 @@ fn record(
     let inserts = judgement.action == RowAction::Insert;
     let only_needed = inserts && judgement.evidence == Evidence::Needed;
     let mut wanted = inserts && !only_needed;
-    for columns in parents.columns_of(table) {
-        let Some(positions) = court.fit.positions(&columns) else { continue };
-        let Some(before) = row.key_before(&positions) else { continue };
+    for (positions, columns) in referred {
+        let Some(before) = row.key_before(positions) else { continue };
         let key = match &judgement.stand_in {
-            Some(live) => key_of(live, &positions),
-            None => row.key(&positions),
+            Some(live) => key_of(live, positions),
+            None => row.key(positions),
         };
-        if let Some(block) = block_of(court, (row, live), judgement, &positions, key.is_some()) {
+        if let Some(block) = block_of(court, (row, live), judgement, positions, key.is_some()) {
             if !phase.waits_with(block.verdict) {
-                tally.learned |= parents.block(table, &columns, before, block);
+                tally.learned |= parents.block(table, columns, before, block);
             }
             continue;
         }
         let Some(key) = key else { continue };
         if never_away {
-            parents.leave(table, &columns, key.clone());
+            parents.leave(table, columns, key.clone());
         }
         if key != before {
-            tally.learned |= parents.repoint(table, &columns, before, &key);
+            tally.learned |= parents.repoint(table, columns, before, &key);
         }
         if judgement.comes_back {
-            parents.recover(table, &columns, key.clone());
+            parents.recover(table, columns, key.clone());
         }
         if only_needed && phase != Phase::Settled {
-            parents.mark_unneeded(table, &columns, key);
+            parents.mark_unneeded(table, columns, key);
         } else if only_needed {
-            wanted |= !parents.is_unneeded(table, &columns, &key);
+            wanted |= !parents.is_unneeded(table, columns, &key);
         }
     }
     if only_needed && phase == Phase::Settled && !wanted {

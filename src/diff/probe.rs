@@ -1,10 +1,13 @@
 //! Asks live, before anything is written, whether it would take the rows: every unique and exclusion constraint, partial
 //! ones and ones over expressions included, and every CHECK. PostgreSQL evaluates its own expressions.
 
-use super::drift::Fit;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::lookup::{StagedRow, push_values, text};
+use super::drift::Fit;
+use super::lookup::{StagedRow, text};
+use super::relation::push_relation;
 use crate::catalog::{Check, Column, UniqueKey, quoted_list};
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
@@ -57,56 +60,128 @@ impl Obstacle {
     }
 }
 
-/// For each row its obstacles: a null first, then in the order of live's constraints.
+/// For each row to be inserted its obstacles: a null first, then in the order of live's constraints.
 pub async fn obstacles(
     session: &ReadSession,
     fit: &Fit<'_>,
     rows: &[&StagedRow],
 ) -> Result<Vec<Vec<Obstacle>>, PgError> {
-    let mut found = vec![Vec::new(); rows.len()];
-    if rows.is_empty() {
-        return Ok(found);
+    Questions::of_inserts(fit).ask(session, fit, rows).await
+}
+
+/// What of live's constraints must be asked.
+pub struct Questions<'f> {
+    keys: Vec<&'f UniqueKey>,
+    checks: Vec<&'f Check>,
+    /// The constraints of partitions.
+    bounds: Option<&'f Vec<String>>,
+    added: Added<'f>,
+}
+
+impl<'f> Questions<'f> {
+    /// All of them: the rows are not in live yet.
+    pub fn of_inserts(fit: &'f Fit<'_>) -> Self {
+        let added = Added::of(fit);
+        let keys = fit.live.keys.iter().filter(|key| is_worth_probing(fit, key) && !added.hides_part_of(key));
+        let checks = fit.live.checks.iter().filter(|check| !added.hides(&check.expression));
+        let bounds = fit.bounds.as_ref().filter(|bounds| !bounds.iter().any(|bound| added.hides(bound)));
+        Self { keys: keys.collect(), checks: checks.collect(), bounds, added }
     }
-    for (slot, row) in found.iter_mut().zip(rows) {
-        slot.extend(null_where_none_may_be(fit, row));
-    }
-    let keys: Vec<&UniqueKey> = fit.live.keys.iter().filter(|key| is_worth_probing(fit, key)).collect();
-    let added = Added::of(fit);
-    let keys: Vec<&UniqueKey> = keys.into_iter().filter(|key| !added.hides_part_of(key)).collect();
-    let checks: Vec<&Check> =
-        fit.live.checks.iter().filter(|check| !added.hides(&check.expression)).collect();
-    let bounds = fit.bounds.as_ref().filter(|bounds| !bounds.iter().any(|bound| added.hides(bound)));
-    if keys.is_empty() && checks.is_empty() && bounds.is_none() {
-        return Ok(found);
-    }
-    let sql = probe_sql(fit, rows, &added, (&keys, &checks, bounds));
-    let answers = session.text_rows(&format!("probing the constraints of {}", fit.live.name), &sql).await?;
-    for answer in answers {
-        let field = |at: usize| answer.get(at).and_then(Option::as_deref).unwrap_or_default();
-        let (Ok(ordinal), Ok(number)) = (field(0).parse::<usize>(), field(1).parse::<usize>()) else {
-            continue;
+
+    /// Of unique keys and partitions those that are about columns at these positions: a row of live holds its other
+    /// values by right. CHECKs are asked in any case, one that is NOT VALID may not hold.
+    pub fn of_updates(fit: &'f Fit<'_>, changed: &BTreeSet<usize>) -> Self {
+        let generated = fit.live.columns.iter().filter(|column| column.generated).map(|column| &column.name);
+        let moving: Vec<&Ident> =
+            changed.iter().map(|&at| &fit.columns[at].live.name).chain(generated).collect();
+        let is_about = |text: &str| {
+            let is_named = |name: &&Ident| names(text, name.as_str()) || text.contains(&name.quoted());
+            text.contains(".*") || moving.iter().any(is_named)
         };
-        let obstacle = match keys.get(number) {
-            Some(key) => Obstacle::Held {
-                constraint: key.name.clone(),
-                exclusion: key.exclusion,
-                by: field(2).to_owned(),
-            },
-            None => match checks.get(number - keys.len()) {
-                Some(check) => Obstacle::Check { constraint: check.name.clone() },
-                None => Obstacle::Partition,
-            },
-        };
-        found.get_mut(ordinal).into_iter().for_each(|slot| slot.push(obstacle.clone()));
+        let mut all = Self::of_inserts(fit);
+        all.keys.retain(|key| {
+            key.columns.iter().any(|name| moving.contains(&name))
+                || key.expressions.iter().chain(&key.predicate).any(|text| is_about(text))
+        });
+        all.bounds = all.bounds.filter(|bounds| bounds.iter().any(|bound| is_about(bound)));
+        all
     }
-    Ok(found)
+
+    /// Is there nothing to ask?
+    pub fn are_none(&self) -> bool {
+        self.keys.is_empty() && self.checks.is_empty() && self.bounds.is_none()
+    }
+
+    /// For each row its obstacles: a null first, then in the order of live's constraints.
+    pub async fn ask(
+        &self,
+        session: &ReadSession,
+        fit: &Fit<'_>,
+        rows: &[&StagedRow],
+    ) -> Result<Vec<Vec<Obstacle>>, PgError> {
+        let mut found: Vec<Vec<Obstacle>> =
+            rows.iter().map(|row| null_where_none_may_be(fit, row).into_iter().collect()).collect();
+        if rows.is_empty() || self.are_none() {
+            return Ok(found);
+        }
+        let sql = self.sql(fit, rows);
+        let what = format!("probing the constraints of {}", fit.live.name);
+        for answer in session.text_rows(&what, &sql).await? {
+            let field = |at: usize| answer.get(at).and_then(Option::as_deref).unwrap_or_default();
+            let (Ok(ordinal), Ok(number)) = (field(0).parse::<usize>(), field(1).parse::<usize>()) else {
+                continue;
+            };
+            found.get_mut(ordinal).into_iter().for_each(|slot| slot.push(self.obstacle(number, field(2))));
+        }
+        Ok(found)
+    }
+
+    fn obstacle(&self, number: usize, by: &str) -> Obstacle {
+        if let Some(key) = self.keys.get(number) {
+            let (constraint, by) = (key.name.clone(), by.to_owned());
+            return Obstacle::Held { constraint, exclusion: key.exclusion, by };
+        }
+        match self.checks.get(number - self.keys.len()) {
+            Some(check) => Obstacle::Check { constraint: check.name.clone() },
+            None => Obstacle::Partition,
+        }
+    }
+
+    fn sql(&self, fit: &Fit<'_>, rows: &[&StagedRow]) -> String {
+        let positions: Vec<usize> = fit.written().map(|(at, _)| at).collect();
+        let names: Vec<&Ident> = positions.iter().map(|&at| &fit.columns[at].live.name).collect();
+        let mut sql = String::from("with rowback_v(rowback_n");
+        names.iter().for_each(|name| sql.push_str(&format!(", {}", name.quoted())));
+        sql.push_str(") as (select * from ");
+        push_relation(&mut sql, rows, &positions, fit);
+        sql.push_str(" as v)");
+        sql.push_str(&self.added.table_sql());
+        let keys = self.keys.iter().enumerate();
+        let mut parts: Vec<String> = keys.map(|(number, key)| held_sql(fit, key, number)).collect();
+        for (number, check) in self.checks.iter().enumerate() {
+            parts.push(format!(
+                "select rowback_n, {}, null from rowback_s where not ({})",
+                self.keys.len() + number,
+                check.expression
+            ));
+        }
+        if let Some(bounds) = self.bounds {
+            let taken = if bounds.is_empty() { "false".to_owned() } else { bounds.join(" or ") };
+            parts.push(format!(
+                "select rowback_n, {}, null from rowback_s where ({taken}) is not true",
+                self.keys.len() + self.checks.len()
+            ));
+        }
+        sql.push_str(&format!("\n{}\norder by 1, 2", parts.join("\nunion all\n")));
+        sql
+    }
 }
 
 fn null_where_none_may_be(fit: &Fit<'_>, row: &StagedRow) -> Option<Obstacle> {
-    fit.written().find_map(|(at, column)| {
-        let is_null = row.fields.get(at).is_none_or(|field| crate::value::copy_text::is_null(field));
-        (is_null && column.live.not_null).then(|| Obstacle::Null { column: column.live.name.clone() })
-    })
+    let is_null = |at: usize| row.fields.get(at).is_none_or(|field| crate::value::copy_text::is_null(field));
+    let mut required = fit.written().filter(|(_, column)| column.live.not_null);
+    let (_, column) = required.find(|(at, _)| is_null(*at))?;
+    Some(Obstacle::Null { column: column.live.name.clone() })
 }
 
 /// The key by which rows were looked up already says nothing new, and neither does one that contains it: the key is not
@@ -164,43 +239,6 @@ fn names(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         !is_word(text[..at].chars().next_back()) && !is_word(text[at + name.len()..].chars().next())
     })
-}
-
-/// What is asked: keys, checks, and the constraints of partitions.
-type Asked<'k> = (&'k [&'k UniqueKey], &'k [&'k Check], Option<&'k Vec<String>>);
-
-fn probe_sql(
-    fit: &Fit<'_>,
-    rows: &[&StagedRow],
-    added: &Added<'_>,
-    (keys, checks, bounds): Asked<'_>,
-) -> String {
-    let positions: Vec<usize> = fit.written().map(|(at, _)| at).collect();
-    let names: Vec<&Ident> = positions.iter().map(|&at| &fit.columns[at].live.name).collect();
-    let mut sql = String::from("with rowback_v(rowback_n");
-    names.iter().for_each(|name| sql.push_str(&format!(", {}", name.quoted())));
-    sql.push_str(") as (values ");
-    push_values(&mut sql, rows, &positions, fit);
-    sql.push(')');
-    sql.push_str(&added.table_sql());
-    let mut parts: Vec<String> =
-        keys.iter().enumerate().map(|(number, key)| held_sql(fit, key, number)).collect();
-    for (number, check) in checks.iter().enumerate() {
-        parts.push(format!(
-            "select rowback_n, {}, null from rowback_s where not ({})",
-            keys.len() + number,
-            check.expression
-        ));
-    }
-    if let Some(bounds) = bounds {
-        let taken = if bounds.is_empty() { "false".to_owned() } else { bounds.join(" or ") };
-        parts.push(format!(
-            "select rowback_n, {}, null from rowback_s where ({taken}) is not true",
-            keys.len() + checks.len()
-        ));
-    }
-    sql.push_str(&format!("\n{}\norder by 1, 2", parts.join("\nunion all\n")));
-    sql
 }
 
 /// The staged side is evaluated where only staged columns are in scope, the live side where only live's are: index

@@ -1,23 +1,22 @@
 //! The diff file of a table: one row for each staged row, in the same order, for people to query and for the plan to
 //! read.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::DiffError;
+use super::aftermath::Fate;
 use super::drift::Fit;
 use super::judge::Judgement;
-use super::lookup::{StagedRow, text};
+use super::lookup::{RawRow, StagedRow, text};
+use super::sink::Sink;
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::Column;
 use crate::ident::{Ident, TableName};
-use crate::staging::{
-    Finished, StagedColumn, StagedFile, StagedTable, StagingFormat, StagingReader, StagingWriter,
-};
+use crate::staging::{Finished, StagedColumn, StagedFile, StagedTable, StagingFormat, StagingReader};
 use crate::value::BaseType;
-use crate::value::copy_text::{fields, push_field};
+use crate::value::copy_text::{NULL, fields, push_field};
 
 const OWN_COLUMNS: [&str; 8] = [
     "rowback_verdict",
@@ -32,16 +31,63 @@ const OWN_COLUMNS: [&str; 8] = [
 
 /// Writes a diff file.
 pub struct DiffWriter {
-    writer: StagingWriter,
-    row: Vec<u8>,
+    sink: Sink,
+    told: Told,
+}
+
+/// Columns of a judgement with their names; rows that follow each other mostly tell of the same ones.
+struct Told {
+    columns: Vec<usize>,
+    /// As a JSON array.
+    names: Vec<u8>,
+    /// Each as JSON text.
+    keys: Vec<Vec<u8>>,
+}
+
+impl Told {
+    fn of(fit: &Fit<'_>, columns: &[usize]) -> Self {
+        let names: Vec<&str> = columns.iter().map(|&at| fit.columns[at].live.name.as_str()).collect();
+        Self {
+            columns: columns.to_vec(),
+            names: Value::from(names.clone()).to_string().into_bytes(),
+            keys: names.into_iter().map(|name| Value::from(name).to_string().into_bytes()).collect(),
+        }
+    }
+
+    /// The raw fields of these columns as a JSON object.
+    fn object<'r>(&self, field: impl Fn(usize) -> &'r [u8]) -> Vec<u8> {
+        let mut json = vec![b'{'];
+        for (number, (key, &at)) in self.keys.iter().zip(&self.columns).enumerate() {
+            if number > 0 {
+                json.push(b',');
+            }
+            json.extend_from_slice(key);
+            json.push(b':');
+            push_json(&mut json, field(at));
+        }
+        json.push(b'}');
+        json
+    }
+}
+
+/// Appends a raw field as a JSON string, or `null`.
+fn push_json(json: &mut Vec<u8>, field: &[u8]) {
+    let is_plain = |byte: &u8| (b' '..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\');
+    if field.iter().all(is_plain) {
+        json.push(b'"');
+        json.extend_from_slice(field);
+        json.push(b'"');
+    } else {
+        let value = text(field).map_or(Value::Null, Value::String);
+        json.extend_from_slice(value.to_string().as_bytes());
+    }
 }
 
 impl DiffWriter {
     /// `<dir>/<schema>.<table>.parquet`: the key, then verdict, action, evidence, reason, the columns concerned, and the
     /// backup's and live's values of them as JSON, with those that the accident left where something tells.
     pub fn create(dir: &Path, fit: &Fit<'_>, format: StagingFormat) -> Result<Self, DiffError> {
-        let table = diff_table(fit);
-        Ok(Self { writer: StagingWriter::create(dir, format, &table, &BTreeSet::new())?, row: Vec::new() })
+        Ok(Self { sink: Sink::create(dir, format, &diff_table(fit))?, told: Told::of(fit, &[]) })
     }
 
     /// As [`DiffWriter::create`], with the number of a group before the key.
@@ -52,23 +98,23 @@ impl DiffWriter {
             .columns
             .insert(0, StagedColumn { name: group, pg_type: "bigint".into(), base_type: BaseType::Int8 });
         table.key = (0..=fit.key.len()).collect();
-        Ok(Self { writer: StagingWriter::create(dir, format, &table, &BTreeSet::new())?, row: Vec::new() })
+        Ok(Self { sink: Sink::create(dir, format, &table)?, told: Told::of(fit, &[]) })
     }
 
     /// Adds one row.
-    pub fn write(
+    pub async fn write(
         &mut self,
         fit: &Fit<'_>,
         row: &StagedRow,
         live: Option<&[Box<[u8]>]>,
         judgement: &Judgement,
     ) -> Result<(), DiffError> {
-        self.row.clear();
-        self.push(fit, row, live, judgement)
+        self.push(fit, row, live, judgement);
+        self.sink.end_row().await
     }
 
     /// Adds one row of a group, to a file that was created with groups.
-    pub fn write_grouped(
+    pub async fn write_grouped(
         &mut self,
         group: i64,
         fit: &Fit<'_>,
@@ -76,66 +122,58 @@ impl DiffWriter {
         live: Option<&[Box<[u8]>]>,
         judgement: &Judgement,
     ) -> Result<(), DiffError> {
-        self.row.clear();
-        self.row.extend_from_slice(group.to_string().as_bytes());
-        self.row.push(b'\t');
-        self.push(fit, row, live, judgement)
+        let out = self.sink.row();
+        out.extend_from_slice(group.to_string().as_bytes());
+        out.push(b'\t');
+        self.push(fit, row, live, judgement);
+        self.sink.end_row().await
     }
 
-    fn push(
-        &mut self,
-        fit: &Fit<'_>,
-        row: &StagedRow,
-        live: Option<&[Box<[u8]>]>,
-        judgement: &Judgement,
-    ) -> Result<(), DiffError> {
+    fn push(&mut self, fit: &Fit<'_>, row: &StagedRow, live: Option<&[Box<[u8]>]>, judgement: &Judgement) {
+        if self.told.columns != judgement.columns {
+            self.told = Told::of(fit, &judgement.columns);
+        }
+        let (told, out) = (&self.told, self.sink.row());
         for (at, &position) in fit.key.iter().enumerate() {
             if at > 0 {
-                self.row.push(b'\t');
+                out.push(b'\t');
             }
-            self.row.extend_from_slice(&row.fields[position]);
+            out.extend_from_slice(&row.fields[position]);
         }
-        let names: Vec<&str> =
-            judgement.columns.iter().map(|&at| fit.columns[at].live.name.as_str()).collect();
-        let values = |fields: &[Box<[u8]>]| {
-            let pairs = judgement.columns.iter().map(|&at| {
-                let value = text(&fields[at]).map_or(Value::Null, Value::String);
-                (fit.columns[at].live.name.as_str().to_owned(), value)
-            });
-            Value::Object(pairs.collect::<Map<_, _>>()).to_string()
+        let truth = |at: usize| {
+            let truth = judgement.truth.iter().rev().find(|(column, _)| *column == at);
+            truth.map_or(&*row.fields[at], |(_, value)| &**value)
         };
-        let mut truth = row.fields.clone();
-        for (column, value) in &judgement.truth {
-            truth[*column].clone_from(value);
-        }
-        let after = row.aftermath.shown().and_then(|fate| {
-            (0..row.fields.len())
-                .map(|at| fate.value(&row.fields, at).map(Box::from))
-                .collect::<Option<Vec<_>>>()
-        });
+        let live = live.map(|live| told.object(|at| &live[at]));
+        let after = row.aftermath.shown().and_then(|fate| after(told, fate, &row.fields));
         let own = [
-            Some(judgement.verdict.word().to_owned()),
-            Some(judgement.action.word().to_owned()),
-            Some(judgement.evidence.word().to_owned()),
-            Some(judgement.reason.clone()),
-            Some(Value::from(names).to_string()),
-            Some(values(&truth)),
-            live.map(values),
-            after.map(|after| values(&after)),
+            Some(judgement.verdict.word().as_bytes()),
+            Some(judgement.action.word().as_bytes()),
+            Some(judgement.evidence.word().as_bytes()),
+            Some(judgement.reason.as_bytes()),
+            Some(&told.names),
+            Some(&told.object(truth)),
+            live.as_deref(),
+            after.as_deref(),
         ];
-        for value in &own {
-            push_field(&mut self.row, false, value.as_deref().map(str::as_bytes));
-        }
-        Ok(self.writer.write_row(&self.row)?)
+        own.into_iter().for_each(|value| push_field(out, false, value));
     }
 
     /// Puts the file in place.
-    pub fn finish(self) -> Result<StagedFile, DiffError> {
-        match self.writer.finish()? {
+    pub async fn finish(self) -> Result<StagedFile, DiffError> {
+        match self.sink.finish().await? {
             Finished::Written(file) => Ok(file),
             // Keys are text or integers here, and both print back.
             Finished::Demote(_) => Err(DiffError::Unprintable),
         }
+    }
+}
+
+/// What the accident left in the columns; `None` when it took the row.
+fn after(told: &Told, fate: &Fate, fields: &RawRow) -> Option<Vec<u8>> {
+    match fate {
+        Fate::Gone => None,
+        Fate::Stayed(_) => Some(told.object(|at| fate.value(fields, at).unwrap_or(NULL))),
     }
 }
 
@@ -198,11 +236,35 @@ impl DiffReader {
 
     /// The next row; `None` at the end.
     pub fn next_row(&mut self) -> Result<Option<DiffRow>, DiffError> {
-        if !self.reader.next_row(&mut self.row)? {
-            return Ok(None);
+        self.next_row_but(|_, _, _| false)
+    }
+
+    /// The next row about which there is something to say; equal rows, and rows that are written as a matter of course,
+    /// are passed over.
+    pub fn next_noted(&mut self) -> Result<Option<DiffRow>, DiffError> {
+        self.next_row_but(|verdict, action, reason| {
+            reason.is_empty() && (verdict == Verdict::Same || action.writes())
+        })
+    }
+
+    fn next_row_but(
+        &mut self,
+        passes_over: impl Fn(Verdict, RowAction, &[u8]) -> bool,
+    ) -> Result<Option<DiffRow>, DiffError> {
+        let unreadable = |table: &TableName| DiffError::Unreadable { table: table.clone() };
+        while self.reader.next_row(&mut self.row)? {
+            let mut own = fields(&self.row).skip(self.keys);
+            let verdict = own.next().and_then(|word| Verdict::parse(std::str::from_utf8(word).ok()?));
+            let action = own.next().and_then(|word| RowAction::parse(std::str::from_utf8(word).ok()?));
+            let (Some(verdict), Some(action), Some(reason)) = (verdict, action, own.nth(1)) else {
+                return Err(unreadable(&self.table));
+            };
+            if !passes_over(verdict, action, reason) {
+                let values: Vec<Option<String>> = fields(&self.row).map(text).collect();
+                return self.parse(values).map(Some).ok_or_else(|| unreadable(&self.table));
+            }
         }
-        let values: Vec<Option<String>> = fields(&self.row).map(text).collect();
-        self.parse(values).map(Some).ok_or_else(|| DiffError::Unreadable { table: self.table.clone() })
+        Ok(None)
     }
 
     fn parse(&self, mut values: Vec<Option<String>>) -> Option<DiffRow> {

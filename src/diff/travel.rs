@@ -117,7 +117,7 @@ impl<'c, 'a> Travel<'c, 'a> {
             judgement.action = RowAction::None;
             judgement.reason.clone_from(reason);
         }
-        self.write(&moving, &held, judgements)
+        self.write(&moving, &held, judgements).await
     }
 
     fn leaders(&self, rows: &[&StagedRow], live: &[LiveRow], judgements: &[Judgement]) -> Vec<Moving> {
@@ -254,7 +254,12 @@ impl<'c, 'a> Travel<'c, 'a> {
         Ok(())
     }
 
-    fn write(&mut self, moving: &[Moving], held: &Held, judgements: &[Judgement]) -> Result<(), DiffError> {
+    async fn write(
+        &mut self,
+        moving: &[Moving],
+        held: &Held,
+        judgements: &[Judgement],
+    ) -> Result<(), DiffError> {
         let mut groups: BTreeMap<usize, i64> = BTreeMap::new();
         for row in moving.iter().filter(|row| row.wagon == 0 && !held.contains_key(&row.leader)) {
             if !self.convoy.together || self.groups == 0 {
@@ -272,13 +277,9 @@ impl<'c, 'a> Travel<'c, 'a> {
             for (group, row) in rows {
                 let judgement = travelling(row, &wagon.fit.key, &judgements[row.leader]);
                 let staged = StagedRow::of(row.live.clone(), String::new());
-                self.writers[number].write_grouped(
-                    group,
-                    &wagon.fit,
-                    &staged,
-                    Some(&row.live),
-                    &judgement,
-                )?;
+                self.writers[number]
+                    .write_grouped(group, &wagon.fit, &staged, Some(&row.live), &judgement)
+                    .await?;
                 let (moved, cascaded) = &mut self.counts[number];
                 *(if row.cascades { cascaded } else { moved }) += 1;
             }
@@ -287,7 +288,7 @@ impl<'c, 'a> Travel<'c, 'a> {
     }
 
     /// Puts the files in place.
-    pub fn finish(self) -> Result<ConvoyFiles, DiffError> {
+    pub async fn finish(self) -> Result<ConvoyFiles, DiffError> {
         let mut tables = Vec::new();
         for ((wagon, writer), (moved, cascaded)) in
             self.convoy.wagons.iter().zip(self.writers).zip(self.counts)
@@ -295,7 +296,7 @@ impl<'c, 'a> Travel<'c, 'a> {
             tables.push(ConvoyTable {
                 table: wagon.fit.live.name.clone(),
                 key: wagon.fit.key.iter().map(|&at| wagon.fit.columns[at].live.name.clone()).collect(),
-                file: writer.finish()?,
+                file: writer.finish().await?,
                 moved,
                 cascaded,
             });

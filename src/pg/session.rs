@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::connect;
@@ -281,6 +282,29 @@ impl ReadSession {
     ) -> Result<Result<Vec<Vec<Option<String>>>, PgError>, PgError> {
         self.inner.execute(what, "savepoint rowback_attempt").await?;
         let answer = self.text_rows(what, sql).await;
+        self.end_attempt(what, answer).await
+    }
+
+    /// The same for `copy (…) to stdout`; all its rows are held in memory.
+    pub async fn attempt_copy(&self, what: &str, sql: &str) -> Result<Result<Vec<Bytes>, PgError>, PgError> {
+        self.inner.execute(what, "savepoint rowback_attempt").await?;
+        let read = async {
+            let mut answer = self.copy_out(what, sql).await?;
+            let mut rows = Vec::new();
+            while let Some(row) = answer.next_row().await? {
+                rows.push(row);
+            }
+            Ok(rows)
+        };
+        let answer: Result<Vec<Bytes>, PgError> = read.await;
+        self.end_attempt(what, answer).await
+    }
+
+    async fn end_attempt<T>(
+        &self,
+        what: &str,
+        answer: Result<T, PgError>,
+    ) -> Result<Result<T, PgError>, PgError> {
         let end = match &answer {
             Ok(_) => "release savepoint rowback_attempt",
             Err(error) if error.db().is_some() => {

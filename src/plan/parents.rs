@@ -143,13 +143,19 @@ pub(super) fn hold(tables: &[BatchTable<'_>]) -> Option<Step> {
     Some(Step::sql(StepKind::Hold, sql))
 }
 
+/// Parent by parent, through the index that an enforced reference has: a join would read the whole table for every batch.
 fn lock(guards: &str, guard: &ParentGuard<'_>) -> String {
+    let (from, pairs) = (guard.parent.from_sql(), guard.pairs(&guard.parent_columns("p")));
+    let locked = if guard.fk.is_enforced() {
+        format!(
+            "{guards} as g cross join lateral (select from {from} as p where {pairs} offset 0 for key share) as p"
+        )
+    } else {
+        format!("{guards} as g join {from} as p on {pairs} for key share of p")
+    };
     format!(
-        "  if pg_catalog.has_any_column_privilege({}, 'UPDATE') then\n    \
-         perform 1 from {guards} as g join {} as p on {} for key share of p;\n  end if;",
+        "  if pg_catalog.has_any_column_privilege({}, 'UPDATE') then\n    perform 1 from {locked};\n  end if;",
         literal(&guard.parent.name.quoted()),
-        guard.parent.from_sql(),
-        guard.pairs(&guard.parent_columns("p"))
     )
 }
 

@@ -105,7 +105,7 @@ pub fn render(title: &[String], steps: &[Step]) -> Vec<u8> {
         if let Some(copy) = &step.copy {
             text.extend_from_slice(format!("{};\n", copy.sql).as_bytes());
             text.extend_from_slice(&copy.rows);
-            text.extend_from_slice(b"\\.\n");
+            text.extend_from_slice(END_OF_ROWS);
         }
     }
     text
@@ -131,44 +131,48 @@ pub enum ScriptError {
 /// Reads a script back into its steps; the exact reverse of `render`.
 pub fn parse(text: &[u8]) -> Result<Vec<Step>, ScriptError> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut lines = text.split_inclusive(|&byte| byte == b'\n').enumerate();
-    while let Some((at, raw)) = lines.next() {
-        let line = std::str::from_utf8(raw)
-            .map_err(|_source| ScriptError::Unexpected { line: at + 1 })?
-            .trim_end_matches('\n');
+    let mut at = 0;
+    while at < text.len() {
+        let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length + 1);
+        let unexpected = || ScriptError::Unexpected { line: line_number(text, at) };
+        let line = std::str::from_utf8(&text[at..end]).map_err(|_source| unexpected())?;
+        let line = line.trim_end_matches('\n');
         if let Some(word) = line.strip_prefix(MARK) {
-            let kind = StepKind::parse(word).ok_or(ScriptError::Unexpected { line: at + 1 })?;
+            let kind = StepKind::parse(word).ok_or_else(unexpected)?;
             steps.push(Step::sql(kind, ""));
-            continue;
-        }
-        let Some(step) = steps.last_mut() else {
-            if line.starts_with("--") {
+        } else if let Some(step) = steps.last_mut() {
+            if step.kind == StepKind::Stage && line.starts_with("copy ") && line.ends_with(" from stdin;") {
+                let unended = || ScriptError::Unended { line: line_number(text, at) };
+                let rows = copy_rows(&text[end..]).ok_or_else(unended)?;
+                step.copy =
+                    Some(CopyBlock { sql: line.trim_end_matches(';').to_owned(), rows: rows.to_vec() });
+                at = end + rows.len() + END_OF_ROWS.len();
                 continue;
             }
-            return Err(ScriptError::Unexpected { line: at + 1 });
-        };
-        if step.kind == StepKind::Stage && line.starts_with("copy ") && line.ends_with(" from stdin;") {
-            let rows = copy_rows(&mut lines).ok_or(ScriptError::Unended { line: at + 1 })?;
-            step.copy = Some(CopyBlock { sql: line.trim_end_matches(';').to_owned(), rows });
-            continue;
+            if !step.sql.is_empty() {
+                step.sql.push('\n');
+            }
+            step.sql.push_str(line);
+        } else if !line.starts_with("--") {
+            return Err(unexpected());
         }
-        if !step.sql.is_empty() {
-            step.sql.push('\n');
-        }
-        step.sql.push_str(line);
+        at = end;
     }
     Ok(steps)
 }
 
-fn copy_rows<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>) -> Option<Vec<u8>> {
-    let mut rows = Vec::new();
-    for (_, raw) in lines {
-        if raw == b"\\.\n" {
-            return Some(rows);
-        }
-        rows.extend_from_slice(raw);
-    }
-    None
+const END_OF_ROWS: &[u8] = b"\\.\n";
+
+/// The rows before the end marker, which is a line of its own; `None` when there is none.
+fn copy_rows(text: &[u8]) -> Option<&[u8]> {
+    let mut ends = memchr::memmem::find_iter(text, END_OF_ROWS);
+    let end = ends.find(|&at| at == 0 || text[at - 1] == b'\n')?;
+    Some(&text[..end])
+}
+
+/// Number of the line, from 1, that begins at an offset.
+fn line_number(text: &[u8], at: usize) -> usize {
+    memchr::memchr_iter(b'\n', &text[..at]).count() + 1
 }
 
 #[cfg(test)]

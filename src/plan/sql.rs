@@ -234,25 +234,37 @@ pub(super) fn same_key(part: &BatchTable<'_>) -> String {
     pairs.collect::<Vec<_>>().join(" and ")
 }
 
-/// Are the written columns in live what was staged? By text, because not every type has an equality.
+/// Are the written columns in live what was staged?
 pub(super) fn as_staged(part: &BatchTable<'_>) -> String {
-    let pairs = part.columns.iter().enumerate().map(|(at, name)| {
-        let staged = match part.action {
-            Action::Insert | Action::Move => name.quoted(),
-            Action::Update => format!("n{}", at + 1),
-        };
-        format!("l.{}::text is not distinct from r.{staged}::text", name.quoted())
+    let pairs = part.columns.iter().enumerate().map(|(at, name)| match part.action {
+        Action::Insert | Action::Move => (format!("l.{}", name.quoted()), format!("r.{}", name.quoted())),
+        Action::Update => (format!("l.{}", name.quoted()), format!("r.n{}", at + 1)),
     });
-    pairs.collect::<Vec<_>>().join(" and ")
+    same_text(&pairs.collect::<Vec<_>>())
 }
 
 /// Are the columns still what was seen?
 pub(super) fn as_seen(part: &BatchTable<'_>) -> String {
     let pairs = part.columns.iter().enumerate();
-    pairs
-        .map(|(at, name)| format!("l.{}::text is not distinct from r.s{}::text", name.quoted(), at + 1))
-        .collect::<Vec<_>>()
-        .join(" and ")
+    let pairs = pairs.map(|(at, name)| (format!("l.{}", name.quoted()), format!("r.s{}", at + 1)));
+    same_text(&pairs.collect::<Vec<_>>())
+}
+
+/// By text, because not every type has an equality. Values of one type that are the same bytes have the same text, which
+/// need not be made then. Records of other types cannot be compared so.
+fn same_text(pairs: &[(String, String)]) -> String {
+    let join =
+        |pair: fn(&(String, String)) -> String, by: &str| pairs.iter().map(pair).collect::<Vec<_>>().join(by);
+    format!(
+        "(case when {} then pg_catalog.record_image_eq(row({}), row({})) else false end\n    or ({}))",
+        join(
+            |(live, staged)| format!("pg_catalog.pg_typeof({live}) = pg_catalog.pg_typeof({staged})"),
+            " and "
+        ),
+        join(|(live, _)| live.clone(), ", "),
+        join(|(_, staged)| staged.clone(), ", "),
+        join(|(live, staged)| format!("{live}::text is not distinct from {staged}::text"), " and "),
+    )
 }
 
 /// What keeps an insert off rows that live has. `ON CONFLICT` is safe against other sessions, but it needs a unique key

@@ -4,5 +4,6 @@ pub mod condition;
 mod guard;
 mod lexer;
 pub mod literal;
+pub mod mention;
 pub mod predicate;
 pub mod registry;

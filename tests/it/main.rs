@@ -25,6 +25,7 @@ mod cli_usage;
 mod cluster;
 mod compare;
 mod diff_corrupted;
+mod diff_lookups;
 mod diff_misrouted;
 mod diff_order;
 mod diff_unfit;

@@ -80,9 +80,9 @@ pub(super) async fn write(
         for (group, mover) in &rows {
             let group = i64::try_from(*group).unwrap_or(i64::MAX);
             let after = StagedRow::of(mover.after(), String::new());
-            writer.write_grouped(group, &pair.to, &after, Some(&mover.row), &judgement(mover, pair))?;
+            writer.write_grouped(group, &pair.to, &after, Some(&mover.row), &judgement(mover, pair)).await?;
         }
-        let mut file = writer.finish()?;
+        let mut file = writer.finish().await?;
         file.file = format!("{}/{}", number + 1, file.file);
         let leading = rows.iter().filter(|(_, mover)| mover.leads).count();
         let unlisted = rows.iter().filter(|(_, mover)| !mover.leads && !mover.staged).count();

@@ -11,8 +11,9 @@ use crate::diff::DiffError;
 use crate::diff::blocked::Parents;
 use crate::diff::drift::Fit;
 use crate::diff::followers::CHUNK_ROWS;
-use crate::diff::lookup::{RawKey, RawRow, StagedRow, by_key, key_of, push_values};
+use crate::diff::lookup::{RawKey, RawRow, StagedRow, by_key, key_of};
 use crate::diff::probe::{Obstacle, obstacles};
+use crate::diff::relation::push_relation;
 use crate::diff::verdict::Verdict;
 use crate::diff::verify_parents::in_live;
 use crate::ident::{Ident, TableName};
@@ -236,8 +237,8 @@ impl<'a> Ground<'_, '_, 'a> {
         rows: Vec<RawRow>,
     ) -> Result<BTreeSet<usize>, DiffError> {
         let rows: Vec<StagedRow> = rows.into_iter().map(|row| StagedRow::of(row, String::new())).collect();
-        let mut values = String::new();
-        push_values(&mut values, &rows.iter().collect::<Vec<_>>(), positions, fit);
+        let mut relation = String::new();
+        push_relation(&mut relation, &rows.iter().collect::<Vec<_>>(), positions, fit);
         let names: Vec<String> = (1..=positions.len()).map(|at| format!("k{at}")).collect();
         let pairs = |alias: &str| {
             let columns = fk.parent_columns().enumerate();
@@ -253,7 +254,7 @@ impl<'a> Ground<'_, '_, 'a> {
             })
             .collect();
         let sql = format!(
-            "select k.n from (values {values}) as k(n, {}) join {} as p on {} join {} as q on {} where {}",
+            "select k.n from {relation} as k(n, {}) join {} as p on {} join {} as q on {} where {}",
             names.join(", "),
             right.from_sql(),
             pairs("p"),
