@@ -267,12 +267,18 @@ fn what_pg_dump_does_not_write_is_refused() {
         (at_rows("\\copy a from program 'id'\n"), "the psql command \"\\\\copy\""),
         (at_rows("\\connect other\n"), "several databases"),
         (create.replace(&connect, "\\connect other"), "several databases"),
-        (create.replace(&connect, &format!("{connect}\n{connect}")), "several databases"),
+        (create.replace(&connect, &format!("{connect}\n\\connect other")), "several databases"),
         (all, "several databases"),
         (format!("{plain}{plain}"), "several databases"),
         (format!("{plain}SELECT 1;\n"), "commands follow the end"),
         (at_rows("COPY public.b FROM PROGRAM 'id';\n"), "does not write under TABLE DATA a"),
         (at_rows("COPY public.b FROM '/etc/passwd';\n"), "does not write under TABLE DATA a"),
+        (
+            at_rows("INSERT INTO public.a VALUES ('secret');\n"),
+            "does not write under TABLE DATA a: \"COPY public.a",
+        ),
+        (at_rows("TRUNCATE TABLE public.b;\n"), "does not write under TABLE DATA a"),
+        (at_rows("ALTER TABLE public.a ADD COLUMN c int;\n"), "does not write under TABLE DATA a"),
         (at_rows("DELETE FROM public.a;\n"), "does not write under TABLE DATA a: \"DELETE FROM public.a\""),
         (
             plain.replace("\\.\n", "\\.\nINSERT INTO public.a VALUES ('secret');\n"),
@@ -293,6 +299,18 @@ fn what_pg_dump_does_not_write_is_refused() {
         assert!(!error.causes()[0].contains("secret"));
     }
     assert!(open_and_verify(&files.write("whole.sql", &plain)).is_ok());
+}
+
+#[test]
+fn a_database_with_settings_of_its_own_is_one_database() {
+    let database = TestDb::with("settings", "create table a (b text); insert into a values ('x'), ('y')");
+    database.psql(&format!("alter database {} set work_mem = '5MB'", database.name()));
+    let plain = database.dump(&["-Fp", "--create"]);
+    let text = std::fs::read_to_string(&plain).unwrap();
+    assert_eq!(text.matches(&format!("\\connect {}", database.name())).count(), 2);
+    let (plain, archive) = (Backup::open(&plain).unwrap(), Backup::open(&database.dump(&["-Fc"])).unwrap());
+    assert_eq!(all_rows(&plain), all_rows(&archive));
+    assert_eq!(all_rows(&plain)[&table("a")], b"x\ny\n");
 }
 
 #[test]

@@ -26,7 +26,6 @@ pub(super) struct Sorter {
     numbers: BTreeMap<i32, i32>,
     definitions_bytes: usize,
     begun: bool,
-    connected: bool,
     complete: bool,
     /// The key of `\restrict`, while it holds.
     restricted: Option<String>,
@@ -36,6 +35,8 @@ pub(super) struct Sorter {
 struct Current {
     entry: Entry,
     rows: Option<(copy_statement::CopyStatement, Option<Span>)>,
+    /// Has it rows as INSERT commands? Then there must be no others.
+    inserts: bool,
 }
 
 impl Sorter {
@@ -104,12 +105,12 @@ impl Sorter {
             }
             "unrestrict" if self.restricted.as_deref() == Some(rest) => self.restricted = None,
             "encoding" if self.is_creating() => {}
-            "connect" if self.is_creating() && !self.connected => {
+            // Twice where the database has settings of its own, which count from the second time on.
+            "connect" if self.is_creating() => {
                 let name = connected_to(rest);
                 if name.is_none() || name != self.found.contents.dbname {
                     return Err(Refusal::several());
                 }
-                self.connected = true;
                 self.finish_entry()?;
             }
             "connect" => return Err(Refusal::several()),
@@ -183,14 +184,19 @@ impl Sorter {
 
     /// A command among data that is no COPY: rows as INSERT commands, a large object, triggers switched off and on.
     fn data_command(&mut self, text: &[u8]) -> Result<(), Refusal> {
-        let Some(current) = &self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else { return Ok(()) };
         if current.entry.kind == "BLOBS" {
             self.found.large_objects.add(text);
             return Ok(());
         }
-        let known: [&[u8]; 5] = [b"ALTER TABLE ", b"SET ", b"TRUNCATE TABLE ", b"BEGIN", b"COMMIT"];
-        let inserts = text.starts_with(b"INSERT INTO ") && current.rows.is_none();
-        if inserts || known.iter().any(|start| text.starts_with(start)) {
+        let starts = |words: &[&[u8]]| words.iter().any(|start| text.starts_with(start));
+        let triggers = starts(&[b"ALTER TABLE "])
+            && (text.ends_with(b" DISABLE TRIGGER ALL") || text.ends_with(b" ENABLE TRIGGER ALL"));
+        if triggers || starts(&[b"SET ", b"BEGIN", b"COMMIT"]) {
+            return Ok(());
+        }
+        if current.rows.is_none() && starts(&[b"INSERT INTO "]) {
+            current.inserts = true;
             return Ok(());
         }
         Err(current.unexpected(&String::from_utf8_lossy(&text[..text.len().min(400)])))
@@ -227,12 +233,12 @@ impl Sorter {
             definition: String::new(),
             dependencies: std::mem::take(&mut self.dependencies),
         };
-        self.current = Some(Current { entry, rows: None });
+        self.current = Some(Current { entry, rows: None, inserts: false });
         Ok(())
     }
 
     fn finish_entry(&mut self) -> Result<(), Refusal> {
-        let Some(Current { mut entry, rows }) = self.current.take() else { return Ok(()) };
+        let Some(Current { mut entry, rows, .. }) = self.current.take() else { return Ok(()) };
         let titled = TableName::new(entry.schema.clone().unwrap_or_default(), entry.name.clone());
         match entry.kind.as_str() {
             "TABLE DATA" => {
@@ -284,7 +290,7 @@ impl Current {
         let schema = self.entry.schema.clone().unwrap_or_default();
         let parsed = copy_statement::parse(&format!("{text};"), &schema);
         match (self.entry.kind.as_str(), parsed) {
-            ("TABLE DATA", Some(copy)) if self.rows.is_none() => {
+            ("TABLE DATA", Some(copy)) if self.rows.is_none() && !self.inserts => {
                 self.rows = Some((copy, None));
                 Ok(true)
             }
