@@ -28,6 +28,8 @@ pub struct VerifySummary {
     pub left_out: BTreeMap<String, u64>,
     /// What is not as planned.
     pub unexplained: Vec<String>,
+    /// Of them, rows that entries only look at and that live lacks for an unknown reason.
+    pub gone: u64,
     /// What else a person should know.
     pub notes: Vec<String>,
     /// Was the recovery taken back? Then live must be as it was before.
@@ -38,7 +40,7 @@ impl VerifySummary {
     /// Is something left for a human?
     pub fn leftover(&self) -> bool {
         let is_conflict = |word: &String| Verdict::parse(word).is_none_or(Verdict::is_conflict);
-        !self.unexplained.is_empty() || self.left_out.keys().any(is_conflict)
+        !self.unexplained.is_empty() || self.gone > 0 || self.left_out.keys().any(is_conflict)
     }
 }
 
@@ -67,8 +69,8 @@ pub async fn verify(
     for (verdict, count) in certificate.tables.iter().flat_map(|table| &table.left_out) {
         *left_out.entry(verdict.clone()).or_default() += count;
     }
-    if diffed.rows_left_out() > 0 {
-        left_out.insert(OUTSIDE.to_owned(), diffed.rows_left_out());
+    if diffed.rows_of_heirs() > 0 {
+        left_out.insert(OUTSIDE.to_owned(), diffed.rows_of_heirs());
     }
     let mut unexplained = certificate.complaints();
     if unexplained.len() > MOST_LISTED {
@@ -82,6 +84,7 @@ pub async fn verify(
         left_out,
         unexplained,
         notes: certificate.notes,
+        gone: diffed.gone,
         taken_back: applied.is_undone(),
     })
 }

@@ -74,6 +74,11 @@ impl Aftermath {
         self.0.get(&teller)
     }
 
+    /// Does something tell of the row, and nothing that the accident deleted it?
+    pub fn stayed(&self) -> bool {
+        !self.0.is_empty() && self.0.values().all(|fate| matches!(fate, Fate::Stayed(_)))
+    }
+
     /// The fate to show beside the backup's and live's values: the strongest.
     pub fn shown(&self) -> Option<&Fate> {
         self.0.values().next()

@@ -165,13 +165,13 @@ impl Court<'_> {
                 self.judge_sound(row, live, evidence, &finding)
             }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
-            None if evidence == Evidence::Predicate && !self.is_followed_from(&origin) => {
-                let reason = "an entry of kind \"deleted\" would bring it back".to_owned();
-                Judgement { blocks: true, reason, ..still(Verdict::Lost, evidence) }
-            }
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
                 let reason = "the accident left it: it was deleted afterwards".to_owned();
                 Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) }
+            }
+            None if evidence == Evidence::Predicate && !self.is_followed_from(&origin) => {
+                let reason = "an entry of kind \"deleted\" would bring it back".to_owned();
+                Judgement { blocks: true, reason, ..still(Verdict::Lost, evidence) }
             }
             None => self.judge_absent(row, refers, parents, evidence),
         }
@@ -232,7 +232,8 @@ impl Court<'_> {
             Some((Teller::Replay(_), Fate::Stayed(_))) => {
                 origin.entries.is_empty() || !self.is_followed_from(origin)
             }
-            _ => false,
+            None => row.aftermath.stayed() && !self.is_followed_from(origin),
+            Some((_, Fate::Gone)) => false,
         }
     }
 

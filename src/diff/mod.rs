@@ -94,6 +94,9 @@ pub struct Diffed {
     /// Rows that are not part of the recovery although the recipe seems to mean them.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
+    /// Rows of the backup that entries only look at and that live lacks, unless something tells that the accident left them.
+    #[serde(default)]
+    pub gone: u64,
     /// Live's structure, of the staged tables and what refers to them, with declared references.
     pub catalog: Catalog,
     /// The lists of rows that were deleted on purpose, as they were read.
@@ -122,6 +125,11 @@ pub fn missing_key(child: &TableName, foreign_key: &str) -> String {
 impl Diffed {
     /// Rows that are not part of the recovery although the recipe seems to mean them.
     pub fn rows_left_out(&self) -> u64 {
+        self.gone + self.rows_of_heirs()
+    }
+
+    /// Of them, those of tables that inherit from a table of the recipe.
+    pub fn rows_of_heirs(&self) -> u64 {
         self.left_out.iter().map(|left| left.rows).sum()
     }
 
@@ -452,6 +460,7 @@ async fn finish(
         sequences: Vec::new(),
         tombstones: Vec::new(),
         left_out: input.extracted.left_out.clone(),
+        gone: 0,
         catalog: live.clone(),
         notes: Vec::new(),
     };
@@ -459,6 +468,7 @@ async fn finish(
         let (Some(judged), Some(fit)) = (done.remove(table), fits.get(table)) else { continue };
         let tally = &judged.tally;
         diffed.notes.extend(fit.notes.iter().cloned());
+        diffed.gone += tally.gone;
         if tally.gone > 0 {
             diffed.notes.push(format!(
                 "{} rows of {table} that the recipe does not call deleted are not in live: an entry of kind \"deleted\" \

@@ -124,13 +124,16 @@ fn rows_that_are_gone_are_not_brought_back_but_named() {
     );
     let rescue = Rescue::new(&live, &dump);
     let recipe = "[[recover]]\ntable = \"pupils\"\nkind = \"corrupted\"\ncolumns = [\"fee\"]\nwhere = \"class_id = 2\"\ndamaged = \"live.fee = 7\"";
-    let planned = rescue.recover_text(recipe).expect_code(0);
+    let planned = rescue.recover_text(recipe).expect_code(1);
     let said = format!("{}{}", planned.stdout, planned.stderr);
     assert!(
         said.contains("2 rows of public.pupils that the recipe does not call deleted are not in live"),
         "{said}"
     );
+    assert!(said.contains("no conflicts; 2 left out."), "{said}");
     let _applied = rescue.apply().expect_code(0);
+    let verified = rescue.verify().expect_code(1);
+    assert!(verified.stdout.contains("Left out by the plan: 2 lost."), "{}", verified.stdout);
     truth.digest().assert_same(&live.digest(), "the deleted stay deleted");
 }
 

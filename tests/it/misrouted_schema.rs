@@ -215,7 +215,7 @@ fn rows_that_are_the_other_tenants_own_are_left_alone() {
     let rescue = Rescue::new(&live, &dump);
     let said = rescue
         .recover_text("[[recover]]\ntable = \"a.tags\"\nkind = \"misrouted\"\nmisrouted_to = \"b.tags\"\nwhere = \"true\"\n")
-        .expect_code(0);
+        .expect_code(1);
     assert!(
         said.stdout.contains("2 rows of a.tags that the recipe does not call deleted are not in live"),
         "{}",

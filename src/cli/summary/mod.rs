@@ -128,6 +128,7 @@ mod tests {
             left_out: counts(&[("same", 3), ("changed", 1)]),
             unexplained: Vec::new(),
             notes: Vec::new(),
+            gone: 0,
             taken_back: false,
         };
         let partial = VerifySummary {
@@ -135,6 +136,7 @@ mod tests {
             left_out: BTreeMap::new(),
             unexplained: vec!["public.orders: 1 row is not there".to_owned()],
             notes: vec!["1 of 2 batches are applied.".to_owned()],
+            gone: 0,
             taken_back: false,
         };
         let show = |summary| verify(summary, Path::new("case"), &plain());
