@@ -478,8 +478,8 @@ async fn finish(
         }
         if tally.beside > 0 {
             diffed.notes.push(format!(
-                "{} rows of {table} that are set right keep values that differ from the backup and that the accident did not \
-                 leave (rowback_reason in the diff file)",
+                "{} rows of {table} that are set right keep other values that differ from the backup (rowback_reason in the \
+                 diff file)",
                 tally.beside
             ));
         }

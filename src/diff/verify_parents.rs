@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DiffError;
-use super::blocked::Parents;
+use super::blocked::{Block, Parents};
 use super::drift::Fit;
 use super::judge::{Court, Judgement, Upward};
 use super::lookup::{LiveRow, StagedRow, key_of, text};
@@ -12,9 +12,11 @@ use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::push_literal;
+use crate::value::copy_text::is_null;
 
 /// Turns rows into orphans whose parent is neither in live nor recovered: rows to insert where nobody vouches for the
-/// parent, and rows to update by every reference that the update changes. Where a convoy moves, it asks for itself.
+/// parent, and rows to update by every reference that the update changes, unless it can be left as the parent's end left
+/// it. Where a convoy moves, it asks for itself.
 pub async fn check(
     session: &ReadSession,
     court: &Court<'_>,
@@ -45,6 +47,12 @@ pub async fn check(
         for (_, at) in open.values().enumerate().filter(|(number, _)| !there.contains(number)) {
             for &row in at {
                 let judgement = &mut judgements[row];
+                let block = rows.0[row].key(&upward.columns).and_then(|key| parents.blocked(upward.fk, &key));
+                if let Some(live) = rows.1[row].as_deref()
+                    && leave_cut(upward, live, block, judgement)
+                {
+                    continue;
+                }
                 judgement.blocks = judgement.action == RowAction::Insert;
                 judgement.verdict = Verdict::Orphan;
                 judgement.action = RowAction::None;
@@ -55,6 +63,39 @@ pub async fn check(
         }
     }
     Ok(())
+}
+
+/// A row of live whose link is what the end of its parent left: the link stays so, since the parent does, and whatever
+/// else is damaged is set right. False when the link is damaged otherwise.
+fn leave_cut(
+    upward: &Upward<'_>,
+    live: &[Box<[u8]>],
+    block: Option<&Block>,
+    judgement: &mut Judgement,
+) -> bool {
+    if !upward.fk.cuts_link() || upward.set.iter().any(|(at, value)| live[*at] != *value) {
+        return false;
+    }
+    let is_empty = upward.set.iter().all(|(_, value)| is_null(value));
+    // With a default, the other columns decide what the link refers to.
+    let stays = |at: &usize| {
+        if is_empty { upward.set.iter().any(|(set, _)| set == at) } else { upward.columns.contains(at) }
+    };
+    judgement.columns.retain(|at| !stays(at));
+    judgement.truth.retain(|(at, _)| !stays(at));
+    let left = if is_empty { "empty" } else { "at its default" };
+    let away = block.map_or("neither in live nor recovered", |block| block.verdict.word());
+    let reason = format!("link to {} left {left}, its parent is {away}", upward.fk.parent);
+    judgement.reason = match std::mem::take(&mut judgement.reason) {
+        before if before.is_empty() => reason,
+        before => format!("{before}; {reason}"),
+    };
+    if judgement.columns.is_empty() {
+        let is_meant = block.is_some_and(|block| block.verdict == Verdict::Excluded);
+        judgement.verdict = if is_meant { Verdict::Excluded } else { Verdict::Orphan };
+        judgement.action = RowAction::None;
+    }
+    true
 }
 
 /// Is the row hung on another parent by one of the reference's columns? Then nobody has vouched for this parent yet.

@@ -217,7 +217,39 @@ fn an_update_comes_back_where_live_still_holds_the_bad_value() {
     let said =
         scene(statement, later, "update buyers set email = 'mended' where id = 4").recover(&entries, 0);
     assert!(said.contains("by replay") && said.contains("public.buyers       49         1"), "{said}");
-    assert!(said.contains("2 rows of public.buyers that are set right keep values"), "{said}");
+    assert!(said.contains("2 rows of public.buyers that are set right keep other values"), "{said}");
+}
+
+/// Buyer 10 was erased on purpose, so that nobody is left to whom the link of 18 could lead.
+fn without_buyer_10(statement: &str, besides: &str, code: i32) -> String {
+    let scene = scene(statement, LATER, besides);
+    let rescue = Rescue::new(&scene.live, &scene.backup);
+    rescue.directory().write("erased.csv", "id\n10\n");
+    let entries = entry("buyers", "deleted", statement)
+        + &entry("buyers", "corrupted", statement)
+        + "[policy]\nexclude_keys = { buyers = \"erased.csv\" }\n";
+    let _planned = rescue.recover_text(&entries).expect_code(code);
+    let _applied = rescue.apply().expect_code(0);
+    scene.wanted.digest().assert_same(&scene.live.digest(), "after the recovery");
+    let _certificate = rescue.verify().expect_code(code);
+    rescue.rowback().run(["show", "case", "--table", "buyers"]).expect_code(0).stdout
+}
+
+#[test]
+fn a_damaged_row_is_set_right_though_the_parent_that_its_link_lost_stays_away() {
+    let statement =
+        "update buyers set score = -1 where id in (12, 18); delete from buyers where id in (4, 10)";
+    let said = without_buyer_10(statement, "delete from buyers where id = 10", 0);
+    assert!(said.contains("link to public.buyers left empty, its parent is excluded"), "{said}");
+}
+
+#[test]
+fn a_damaged_link_to_a_parent_that_stays_away_is_left_and_listed() {
+    let statement =
+        "update buyers set patron_id = 1 where id in (12, 18); delete from buyers where id in (4, 10)";
+    let besides = "update buyers set patron_id = 1 where id = 18; delete from buyers where id = 10";
+    let said = without_buyer_10(statement, besides, 1);
+    assert!(said.contains("its parent in public.buyers is neither in live nor recovered"), "{said}");
 }
 
 #[test]

@@ -218,7 +218,9 @@ impl States<'_> {
             // Its key was a part of the lost parent's.
             let of_another = self.before.tables[key.table].values().any(|before| {
                 let differs = |at: &usize| before[*at] != result[*at] && !table.counters.contains(at);
-                (0..before.len()).filter(differs).all(|at| self.stands_in(table, at, Some(before), result))
+                (0..before.len()).filter(differs).all(|at| {
+                    self.stands_in(table, at, Some(before), result) || self.may_be_cut(table, at, before)
+                })
             });
             return (!of_another).then(|| format!("{}: was never there", self.named(key)));
         };
@@ -226,12 +228,7 @@ impl States<'_> {
             return Some(format!("{}: was deleted on purpose and came back", self.named(key)));
         }
         for at in (0..before.len()).filter(|&at| before[at] != result[at] && !table.counters.contains(&at)) {
-            let cut = table.links.iter().any(|link| {
-                link.columns.contains(&at)
-                    && link.delete.starts_with("set")
-                    && self.parent_is_not_back(link, before)
-            });
-            if !cut && !self.stands_in(table, at, Some(before), result) {
+            if !self.may_be_cut(table, at, before) && !self.stands_in(table, at, Some(before), result) {
                 let name = &table.columns[at].name;
                 return Some(format!(
                     "{}: {name} came back as another value: {before:?} {result:?}",
@@ -251,6 +248,15 @@ impl States<'_> {
         let hung = !self.proven && self.hangs_on_taken(key);
         (!was_taken && !is_needed && !hung)
             .then(|| format!("{}: was deleted after the accident and came back", self.named(key)))
+    }
+
+    /// Is the column a part of a link that PostgreSQL itself would have cut, its parent not being back?
+    fn may_be_cut(&self, table: &Table, at: usize, before: &[Value]) -> bool {
+        table.links.iter().any(|link| {
+            link.columns.contains(&at)
+                && link.delete.starts_with("set")
+                && self.parent_is_not_back(link, before)
+        })
     }
 
     /// Does the row hang on one that stands in for its lost parent, by holding one of its unique values?
