@@ -15,6 +15,7 @@ use crate::plan::{Action, Batch, Part, Plan, Reference, TombstoneFile};
 use crate::sql::literal::push_literal;
 use crate::staging::KeyList;
 use crate::value::copy_text::{fields, is_null, unescape};
+use crate::value::json_path::key_in;
 
 const WHAT: &str = "reading exclude_keys again";
 
@@ -308,7 +309,10 @@ impl Book {
         let sets_it =
             rows.part.action.writes_whole_rows() || names().any(|name| rows.part.columns.contains(name));
         let Some(positions) = rows.positions(names()).filter(|_| sets_it) else { return Ok(BTreeSet::new()) };
-        let hangs = |at: &usize| rows.raw(*at, &positions).is_some_and(|key| keys.contains(&key));
+        let hangs = |at: &usize| {
+            let raw: Vec<&[u8]> = fields(rows.lines[*at]).collect();
+            key_in(&reference.paths, &raw, &positions).is_some_and(|key| keys.contains(&key[..]))
+        };
         let found: BTreeSet<usize> = (0..rows.lines.len()).filter(hangs).collect();
         match &reference.when {
             // An update does not carry the columns of the condition; it only sets a reference that holds.

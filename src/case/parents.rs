@@ -51,7 +51,7 @@ impl<'a> Parents<'a> {
             let Some(own) = ParentGuard::references(part, fk).filter(|_| writes) else { continue };
             let Some(parent) = diffed.catalog.tables.get(&fk.parent) else { continue };
             let Some(known) = self.known(fk, parent)? else { continue };
-            let rows = known.needed_by(&part.rows, &own);
+            let rows = known.needed_by(&part.rows, (fk, &own));
             if !rows.is_empty() {
                 guards.push(ParentGuard { fk, parent, tells: known.tells.clone(), rows });
             }
@@ -125,13 +125,12 @@ impl Known {
     }
 
     /// The rows of the parents that these children refer to, in order, each with its newline.
-    fn needed_by(&self, children: &[u8], own: &[usize]) -> Vec<u8> {
+    fn needed_by(&self, children: &[u8], (fk, own): (&ForeignKey, &[usize])) -> Vec<u8> {
         let lines = children.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let keys: BTreeSet<Box<[u8]>> = lines
             .filter_map(|line| {
                 let raw: Vec<&[u8]> = fields(line).collect();
-                let key = own.iter().map(|&at| raw.get(at).copied().filter(|field| !is_null(field)));
-                key.collect::<Option<Vec<_>>>().map(|key| key.join(&b'\t').into())
+                fk.key_in(&raw, own)
             })
             .collect();
         let mut rows = Vec::new();

@@ -151,6 +151,7 @@ fn tombstones(diffed: &Diffed) -> Tombstones {
             child: fk.child.clone(),
             parent: fk.parent.clone(),
             columns: fk.columns.clone(),
+            paths: fk.paths.clone(),
             when: fk.when().map(str::to_owned),
             types: columns.iter().map(|column| (column.name.clone(), column.type_name.clone())).collect(),
         });

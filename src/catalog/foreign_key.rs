@@ -1,8 +1,11 @@
 //! References between tables, from the catalog or declared in the recipe.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ident::{Ident, TableName};
+use crate::value::json_path::{self, JsonPath, Unfit};
 
 /// A reference from child columns to parent columns, as pairs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,9 @@ pub struct ForeignKey {
     /// `OPERATOR(pg_catalog.=)`. Empty for a declared reference.
     #[serde(default)]
     pub operators: Vec<String>,
+    /// Where in the document of a child column the reference stands, pair by pair; empty where all columns refer as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Option<JsonPath>>,
     /// What happens to the child when the parent goes.
     pub on_delete: Action,
     /// What happens to the child when the parent's columns change.
@@ -51,6 +57,53 @@ impl ForeignKey {
     /// The operator of the pair at this position.
     pub fn operator(&self, at: usize) -> &str {
         self.operators.get(at).map_or("=", String::as_str)
+    }
+
+    /// Where in the child column's document the reference of the pair at this position stands.
+    pub fn path(&self, at: usize) -> Option<&JsonPath> {
+        self.paths.get(at)?.as_ref()
+    }
+
+    /// Does it start inside of documents?
+    pub fn has_paths(&self) -> bool {
+        self.paths.iter().any(Option::is_some)
+    }
+
+    /// What refers in the pair at this position, as SQL over the child's column, itself SQL.
+    pub fn referring_sql(&self, at: usize, column: &str) -> String {
+        self.path(at).map_or_else(|| column.to_owned(), |path| path.to_sql(column))
+    }
+
+    /// What refers, pair by pair, as SQL over the child's columns with a prefix such as `c.`.
+    pub fn child_sql(&self, prefix: &str) -> Vec<String> {
+        let columns = self.child_columns().enumerate();
+        columns.map(|(at, name)| self.referring_sql(at, &format!("{prefix}{}", name.quoted()))).collect()
+    }
+
+    /// What refers in the pair at this position: a raw COPY field, from that of the child's column; `None` for nothing.
+    pub fn referring<'f>(&self, at: usize, field: &'f [u8]) -> Option<Cow<'f, [u8]>> {
+        json_path::value_at(self.path(at), field)
+    }
+
+    /// The key to which a row of the child refers: raw COPY fields joined by tabs; `None` where one refers to nothing.
+    /// `positions` are those of the child's columns in the row.
+    pub fn key_in<F: AsRef<[u8]>>(&self, row: &[F], positions: &[usize]) -> Option<Box<[u8]>> {
+        json_path::key_in(&self.paths, row, positions)
+    }
+
+    /// The raw field of the child's column that refers to `value` by the pair at this position.
+    pub fn refer(&self, at: usize, field: &[u8], value: &[u8]) -> Result<Box<[u8]>, Unfit> {
+        match self.path(at) {
+            Some(path) => path.write(field, value),
+            None => Ok(value.into()),
+        }
+    }
+
+    /// What refers in the pair at this position, for messages: `owner_id`, `payload->>'owner'`.
+    pub fn child_end(&self, at: usize) -> String {
+        let mut text = self.columns.get(at).map(|(child, _)| child.to_string()).unwrap_or_default();
+        text.extend(self.path(at).map(ToString::to_string));
+        text
     }
 
     /// Does the table refer to itself?

@@ -86,6 +86,7 @@ mod tests {
             parent: TableName::new("s", parent),
             columns: vec![],
             operators: vec![],
+            paths: vec![],
             on_delete: Action::NoAction,
             on_update: Action::NoAction,
             set_columns: vec![],

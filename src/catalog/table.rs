@@ -102,6 +102,13 @@ pub struct Column {
     pub deterministic: bool,
 }
 
+impl Column {
+    /// Does it hold JSON documents?
+    pub fn is_document(&self) -> bool {
+        matches!(self.base_type, BaseType::Json | BaseType::Jsonb)
+    }
+}
+
 /// The two sorts of identity columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

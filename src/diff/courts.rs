@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::drift::{Fit, Fits};
 use super::identity::IdentityRule;
-use super::judge::{Court, Upward};
+use super::judge::Court;
+use super::links::Upward;
 use super::tombstones::Tombstones;
 use super::{DiffError, DiffInput, charges, convoy, damage, transfer};
 use crate::catalog::{Action, Catalog, ForeignKey};
@@ -59,6 +60,14 @@ async fn upward<'a>(
     fk: &'a ForeignKey,
 ) -> Result<Option<Upward<'a>>, DiffError> {
     let Some(columns) = fit.positions(fk.child_columns()) else { return Ok(None) };
+    for (at, &column) in columns.iter().enumerate().filter(|(at, _)| fk.path(*at).is_some()) {
+        let column = fit.columns[column].live;
+        if !column.is_document() {
+            let (table, reference) = (fk.child.clone(), fk.child_end(at));
+            let type_name = column.type_name.clone();
+            return Err(DiffError::NoDocument { table, reference, type_name });
+        }
+    }
     let known = input
         .extracted
         .catalog

@@ -107,6 +107,16 @@ pub enum DiffError {
         /// The key of the first such row.
         key: String,
     },
+    /// A reference of the recipe starts inside of a column that holds no documents in live.
+    #[error("\"{table}\" of live has no JSON where {reference} looks for it")]
+    NoDocument {
+        /// The table.
+        table: TableName,
+        /// The column with its path.
+        reference: String,
+        /// The column's type.
+        type_name: String,
+    },
     /// Rows of a table would have to move along, but nothing names them.
     #[error("rows of \"{table}\" would have to move along, but no key names them")]
     CannotMove {
@@ -219,6 +229,7 @@ impl Explain for DiffError {
             Self::Contradiction { .. } => "entries-contradict",
             Self::CannotMove { .. } => "no-key-to-move",
             Self::Entangled { .. } => "rows-entangled",
+            Self::NoDocument { .. } => "reference-without-json",
             Self::KeyNotUnique { .. } => "live-key-not-unique",
             Self::Tombstones { .. } => "tombstones-unusable",
             Self::ToldToFail { .. } => "policy-fail",
@@ -245,6 +256,7 @@ impl Explain for DiffError {
             | Self::OtherTableGone { .. }
             | Self::Condition { .. }
             | Self::NotRepairable { .. }
+            | Self::NoDocument { .. }
             | Self::Contradiction { .. } => Kind::Usage,
             Self::NotReadable { .. } | Self::Tombstones { .. } | Self::Unreadable { .. } => Kind::Input,
             Self::Unprintable => Kind::Bug,
@@ -261,6 +273,9 @@ impl Explain for DiffError {
             | Self::TablesDiffer { problem, .. } => vec![problem.clone()],
             Self::NotReadable { denied, .. } => {
                 denied.iter().map(|(table, reason)| format!("{table}: {reason}")).collect()
+            }
+            Self::NoDocument { type_name, .. } => {
+                vec![format!("the column is of type {type_name}, not json or jsonb")]
             }
             Self::Condition { source, .. } => {
                 source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
@@ -324,6 +339,7 @@ impl Explain for DiffError {
             Self::Contradiction { .. } => {
                 format!("Make the entries' conditions exclude each other, or remove one. {nothing}")
             }
+            Self::NoDocument { .. } => format!("Take the path out of the [[foreign_key]]. {nothing}"),
             Self::CannotMove { table } => format!(
                 "Name columns that are unique without the owner: `key = [\"…\"]` under `[columns.\"{table}\"]`. {nothing}"
             ),

@@ -89,8 +89,16 @@ fn take(
     known: &mut Known,
 ) -> Result<(), DiffError> {
     let (parent, fit) = (&moving[at], &convoy.wagons[number].fit);
-    let pairs = edge.pairs.iter();
-    let truth: Truth = pairs.filter_map(|(up, down)| Some((*down, parent.truth.get(up)?.clone()))).collect();
+    let mut truth = Truth::new();
+    for (at, (up, down)) in edge.pairs.iter().enumerate() {
+        let Some(value) = parent.truth.get(up) else { continue };
+        let field = truth.get(down).unwrap_or(&child[*down]);
+        let new = edge.fk.refer(at, field, value).map_err(|problem| {
+            let problem = format!("it cannot follow: {} {problem}", edge.fk.child_end(at));
+            DiffError::Entangled { table: fit.live.name.clone(), problem }
+        })?;
+        truth.insert(*down, new);
+    }
     let bound = edge.pairs.iter().map(|(_, down)| *down);
     let Some(key) = key_of(&child, &fit.key) else { return Ok(()) };
     if let Some(&twin) = known.get(&(number, key.clone())) {
@@ -187,7 +195,8 @@ pub(super) async fn referring(
         .enumerate()
         .map(|(at, ((_, down), key))| {
             let equals = fk.operator(at);
-            format!("k.{key}{cast} {equals} c.{}{cast}", child.columns[*down].live.name.quoted())
+            let refers = fk.referring_sql(at, &format!("c.{}", child.columns[*down].live.name.quoted()));
+            format!("k.{key}{cast} {equals} {refers}{cast}")
         })
         .collect();
     let source = match fk.when() {

@@ -9,19 +9,19 @@ use super::charges::Charge;
 use super::damage::Finding;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
-use super::lookup::{RawRow, StagedRow, key_of};
+use super::links::{Cut, Upward};
+use super::lookup::{RawRow, StagedRow};
 use super::origin::{Followed, Origin};
 use super::repoint;
 use super::tombstones::Tombstones;
 use super::transfer::Transfer;
 use super::verdict::{Evidence, RowAction, Verdict};
-use crate::catalog::{ForeignKey, column_list};
+use crate::catalog::column_list;
 use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Recreated};
-use crate::value::copy_text::NULL;
 
 /// Positions in `Fit::columns`, each with a raw COPY field.
-type Settings = Vec<(usize, Box<[u8]>)>;
+pub type Settings = Vec<(usize, Box<[u8]>)>;
 
 /// What became of one row and what will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,32 +61,6 @@ impl Judgement {
     /// Positions of the columns that an update sets.
     pub fn columns_to_set(&self) -> &[usize] {
         if self.action == RowAction::Update { &self.columns } else { &[] }
-    }
-}
-
-/// A foreign key upwards from the table.
-pub struct Upward<'a> {
-    /// The reference.
-    pub fk: &'a ForeignKey,
-    /// Its child columns, as positions in `Fit::columns`.
-    pub columns: Vec<usize>,
-    /// The columns that a deletion of the parent sets, with what they are set to: raw COPY fields.
-    pub set: Settings,
-    /// Must a parent that is not staged be looked for in live?
-    pub verify: bool,
-}
-
-impl Upward<'_> {
-    /// What a deletion of its parent leaves in a row that is recovered, and a word for it: the defaults, unless a row that must
-    /// not get children has them.
-    fn left(&self, row: &StagedRow, parents: &Parents) -> (Settings, &'static str) {
-        let mut fields = row.fields.clone();
-        self.set.iter().for_each(|(at, value)| fields[*at].clone_from(value));
-        let instead = key_of(&fields, &self.columns);
-        if instead.is_some_and(|key| parents.blocked(self.fk, &key).is_none()) {
-            return (self.set.clone(), "at its default");
-        }
-        (self.set.iter().map(|(at, _)| (*at, Box::from(NULL))).collect(), "empty")
     }
 }
 
@@ -137,7 +111,7 @@ impl Court<'_> {
     }
 
     /// What became of the row in the accident, where something tells which rows it deleted; that it is gone counts most.
-    fn told<'r>(&self, row: &'r StagedRow) -> Option<(Teller, &'r Fate)> {
+    pub(super) fn told<'r>(&self, row: &'r StagedRow) -> Option<(Teller, &'r Fate)> {
         let mut all = self.tellers.iter().filter_map(|teller| Some((*teller, row.aftermath.by(*teller)?)));
         let first = all.clone().next();
         all.find(|(_, fate)| **fate == Fate::Gone).or(first)
@@ -215,7 +189,7 @@ impl Court<'_> {
         let all = self.upwards.iter().zip(refers).filter(|(_, refers)| **refers);
         let mut found = None;
         for (upward, _) in all {
-            let Some(key) = row.key(&upward.columns) else { continue };
+            let Some(key) = upward.key(row) else { continue };
             if parents.is_recovered(upward.fk, &key) {
                 return None;
             }
@@ -271,7 +245,8 @@ impl Court<'_> {
         if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &hint) {
             return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
         }
-        columns.extend(self.cut_links(row, live, refers, parents));
+        let cut = self.cut_links(row, live, refers, parents);
+        columns.extend(cut.columns);
         columns.sort_unstable();
         columns.dedup();
         let others: Vec<Ident> =
@@ -282,7 +257,9 @@ impl Court<'_> {
             format!("live's {} stays as it is", column_list(&others))
         };
         let verdict = if finding.misrouted { Verdict::Misrouted } else { Verdict::Damaged };
-        let truth = finding.truth.into_iter().collect();
+        let mut truth = cut.truth;
+        truth.extend(finding.truth);
+        let truth = truth.into_iter().collect();
         Judgement { action: RowAction::Update, columns, truth, reason, ..still(verdict, evidence) }
     }
 
@@ -340,7 +317,7 @@ impl Court<'_> {
             return Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) };
         }
         for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
-            let Some(key) = row.key(&upward.columns) else { continue };
+            let Some(key) = upward.key(row) else { continue };
             let Some(block) = parents.blocked(upward.fk, &key) else { continue };
             if upward.fk.cuts_link() && upward.fk.is_enforced() {
                 // What PostgreSQL itself does to the child of a parent that is gone.
@@ -355,7 +332,7 @@ impl Court<'_> {
             return Judgement { blocks: true, reason, ..still(verdict, evidence) };
         }
         if !row.was.is_empty() {
-            let hung = repoint::describe(self.fit, row);
+            let hung = repoint::describe(self, row);
             reason = if reason.is_empty() { hung } else { format!("{hung}; {reason}") };
         }
         let mut columns: Vec<usize> = cut.keys().copied().collect();
@@ -402,20 +379,20 @@ impl Court<'_> {
         if evidence == Evidence::Needed {
             return still(Verdict::Same, evidence);
         }
-        let cut = self.cut_links(row, live, refers, parents);
+        let Cut { columns: cut, truth } = self.cut_links(row, live, refers, parents);
         let others: Vec<Ident> =
             differing.iter().filter(|at| !cut.contains(at)).map(|&at| self.name(at)).collect();
         let came_back = self.identity.was_made_again(row, live);
         if !cut.is_empty() {
             let reason = if others.is_empty() && row.is_repointed(&cut) {
-                repoint::describe(self.fit, row)
+                repoint::describe(self, row)
             } else if others.is_empty() {
                 String::new()
             } else {
                 format!("live's {} stays as it is", column_list(&others))
             };
-            let action = RowAction::Update;
-            return Judgement { action, columns: cut, reason, ..still(Verdict::Unlinked, evidence) };
+            let (action, truth) = (RowAction::Update, truth.into_iter().collect());
+            return Judgement { action, columns: cut, truth, reason, ..still(Verdict::Unlinked, evidence) };
         }
         if let Some(parent) = self.cut_on_purpose(row, live, refers, parents, &differing) {
             let reason = format!("its link to {parent} was cut on purpose");
@@ -458,72 +435,11 @@ impl Court<'_> {
         let upwards =
             self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && upward.fk.cuts_link());
         upwards.map(|(upward, _)| upward).find_map(|upward| {
-            let block = parents.blocked(upward.fk, &row.key(&upward.columns)?)?;
+            let block = parents.blocked(upward.fk, &upward.key(row)?)?;
             let is_cut = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
             (block.verdict == Verdict::Excluded && differing.iter().all(is_cut)).then_some(&upward.fk.parent)
         })
     }
-
-    /// Columns that the loss of a recovered parent emptied.
-    fn cut_links(
-        &self,
-        row: &StagedRow,
-        live: &[Box<[u8]>],
-        refers: &[bool],
-        parents: &Parents,
-    ) -> Vec<usize> {
-        let mut cut = Vec::new();
-        if self.links == Links::Leave {
-            return cut;
-        }
-        let told = self.told(row).map(|(_, fate)| fate);
-        for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
-            let Some(key) = row.key(&upward.columns) else { continue };
-            // A reference that nobody enforces still names the row that was lost.
-            let dangles = row.is_repointed(&upward.columns)
-                && upward.columns.iter().all(|at| live[*at] == *row.was.get(at).unwrap_or(&row.fields[*at]));
-            if dangles {
-                cut.extend(upward.columns.iter().filter(|at| row.was.contains_key(at)));
-                continue;
-            }
-            if let Some(fate) = told {
-                cut.extend(cut_in_accident(row, live, fate, upward, parents));
-                continue;
-            }
-            if !upward.fk.cuts_link() {
-                continue;
-            }
-            let is_set = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
-            let is_cut = upward.columns.iter().all(|at| is_set(at) || row.fields[*at] == live[*at])
-                && upward.set.iter().any(|(at, value)| live[*at] == *value && row.fields[*at] != *value);
-            if is_cut && parents.is_recovered(upward.fk, &key) {
-                cut.extend(upward.set.iter().map(|(at, _)| *at).filter(|&at| row.fields[at] != live[at]));
-            }
-        }
-        cut.sort_unstable();
-        cut.dedup();
-        cut
-    }
-}
-
-/// Columns of a link that the accident emptied, whoever did it, and that live still holds as it left them.
-fn cut_in_accident(
-    row: &StagedRow,
-    live: &[Box<[u8]>],
-    fate: &Fate,
-    upward: &Upward<'_>,
-    parents: &Parents,
-) -> Vec<usize> {
-    let Fate::Stayed(changed) = fate else { return Vec::new() };
-    let found: Vec<usize> = upward
-        .columns
-        .iter()
-        .copied()
-        .filter(|at| changed.get(at).is_some_and(|after| *after == live[*at] && *after != row.fields[*at]))
-        .collect();
-    let as_left = upward.columns.iter().all(|at| found.contains(at) || row.fields[*at] == live[*at]);
-    let key = row.key(&upward.columns).filter(|_| as_left && !found.is_empty());
-    if key.is_some_and(|key| parents.is_recovered(upward.fk, &key)) { found } else { Vec::new() }
 }
 
 fn still(verdict: Verdict, evidence: Evidence) -> Judgement {

@@ -69,9 +69,14 @@ impl StagedRow {
         if positions.iter().all(|at| !self.was.contains_key(at)) {
             return self.key(positions);
         }
+        key_of(&self.before(), positions)
+    }
+
+    /// The fields as the backup has them.
+    pub fn before(&self) -> RawRow {
         let mut row = self.fields.clone();
         self.was.iter().for_each(|(at, value)| row[*at].clone_from(value));
-        key_of(&row, positions)
+        row
     }
 
     /// Does another parent's key stand in one of these columns?

@@ -342,7 +342,7 @@ fn record(
     }
     if wanted && (written || phase == Phase::Settled) {
         for upward in &court.upwards {
-            if let Some(key) = row.key(&upward.columns) {
+            if let Some(key) = upward.key(row) {
                 tally.learned |= parents.need(upward.fk, &key);
             }
         }
@@ -393,7 +393,7 @@ fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed:
         *tally.written.entry(judgement.evidence).or_default() += 1;
     }
     if judgement.verdict == Verdict::Lost && !only_needed {
-        for upward in court.upwards.iter().filter(|upward| row.key(&upward.columns).is_some()) {
+        for upward in court.upwards.iter().filter(|upward| upward.key(row).is_some()) {
             *tally.missing.entry(super::missing_key(&upward.fk.child, &upward.fk.name)).or_default() += 1;
         }
     }

@@ -1,6 +1,7 @@
 //! Lost rows that live has again under another key: live's row stays, and what hung on the lost one is hung on it. Decides
 //! which row stands in for which, and gives children the new key wherever they name the lost one.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
@@ -25,35 +26,49 @@ pub fn rewrite(
     refers: &[bool],
 ) -> Result<(), String> {
     for (upward, _) in court.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
-        let Some(before) = row.key_before(&upward.columns) else { continue };
+        let Some(before) = upward.key_before(row) else { continue };
         let Some(instead) = parents.repointed(upward.fk, &before) else { continue };
-        for (&at, value) in upward.columns.iter().zip(fields(instead)) {
-            if *row.fields[at] == *value {
+        for (number, (&at, value)) in upward.columns.iter().zip(fields(instead)).enumerate() {
+            let named = |field: &[u8]| upward.fk.referring(number, field).map(Cow::into_owned);
+            let now = named(&row.fields[at]);
+            if now.as_deref() == Some(value) {
                 continue;
             }
-            let name = &court.fit.columns[at].live.name;
+            let name = upward.fk.child_end(number);
             if court.fit.columns[at].live.generated {
                 return Err(format!("{name} is a generated column and cannot name another row"));
             }
-            if row.was.contains_key(&at) {
+            // Another reference may have changed another place in the same document.
+            if row.was.get(&at).is_some_and(|was| named(was) != now) {
                 return Err(format!(
                     "the rows that stand in for its parents want different values of {name}"
                 ));
             }
-            let old = std::mem::replace(&mut row.fields[at], value.into());
-            row.was.insert(at, old);
+            let new = upward.fk.refer(number, &row.fields[at], value);
+            let new = new.map_err(|problem| format!("{name} {problem}"))?;
+            let old = std::mem::replace(&mut row.fields[at], new);
+            row.was.entry(at).or_insert(old);
         }
     }
     Ok(())
 }
 
-/// One line for the report: which columns name another parent now.
-pub fn describe(fit: &Fit<'_>, row: &StagedRow) -> String {
-    let change = |(at, old): (&usize, &RawKey)| {
-        let (old, new) = (text(old).unwrap_or_default(), text(&row.fields[*at]).unwrap_or_default());
-        format!("{} {old} is {new} now", fit.columns[*at].live.name)
-    };
-    let changes: Vec<String> = row.was.iter().map(change).collect();
+/// One line for the report: what names another parent now.
+pub fn describe(court: &Court<'_>, row: &StagedRow) -> String {
+    let mut changes: Vec<String> = Vec::new();
+    for (at, was) in &row.was {
+        for upward in &court.upwards {
+            let pairs = upward.columns.iter().enumerate().filter(|(_, column)| *column == at);
+            for (number, _) in pairs {
+                let value = |field: &[u8]| upward.fk.referring(number, field).and_then(|field| text(&field));
+                let (Some(old), Some(new)) = (value(was), value(&row.fields[*at])) else { continue };
+                let change = format!("{} {old} is {new} now", upward.fk.child_end(number));
+                if old != new && !changes.contains(&change) {
+                    changes.push(change);
+                }
+            }
+        }
+    }
     format!("hung on the row that was made again: {}", changes.join(", "))
 }
 
@@ -138,13 +153,13 @@ pub fn same_key(court: &Court<'_>, row: &StagedRow, live: &[RawKey], judgement: 
     judgement.verdict = Verdict::Recreated;
     judgement.columns.clear();
     if court.fit.key.iter().all(|at| row.was.contains_key(at)) {
-        judgement.reason = format!("{}, which has a row of that key", describe(court.fit, row));
+        judgement.reason = format!("{}, which has a row of that key", describe(court, row));
         take(judgement, live.to_vec());
     } else {
         judgement.action = RowAction::None;
         judgement.blocks = true;
         judgement.comes_back = false;
-        judgement.reason = format!("{}, but live has another row of that key", describe(court.fit, row));
+        judgement.reason = format!("{}, but live has another row of that key", describe(court, row));
     }
 }
 

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::DiffError;
 use super::blocked::{Block, Parents};
 use super::drift::Fit;
-use super::judge::{Court, Judgement, Upward};
-use super::lookup::{LiveRow, StagedRow, key_of, text};
+use super::judge::{Court, Judgement};
+use super::links::Upward;
+use super::lookup::{LiveRow, StagedRow, text};
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
@@ -37,7 +38,7 @@ pub async fn check(
                 continue;
             }
             let after = after(row, live.as_deref(), &judgements[at]);
-            let Some(key) = key_of(&after, &upward.columns) else { continue };
+            let Some(key) = upward.fk.key_in(&after, &upward.columns) else { continue };
             if !parents.is_recovered(upward.fk, &key) && !parents.has_arrived(upward.fk, &key) {
                 open.entry(key).or_default().push(at);
             }
@@ -47,7 +48,7 @@ pub async fn check(
         for (_, at) in open.values().enumerate().filter(|(number, _)| !there.contains(number)) {
             for &row in at {
                 let judgement = &mut judgements[row];
-                let block = rows.0[row].key(&upward.columns).and_then(|key| parents.blocked(upward.fk, &key));
+                let block = upward.key(rows.0[row]).and_then(|key| parents.blocked(upward.fk, &key));
                 if let Some(live) = rows.1[row].as_deref()
                     && leave_cut(upward, live, block, judgement)
                 {
@@ -144,7 +145,8 @@ pub(super) async fn in_live(
             push_literal(&mut values, &text(field).unwrap_or_default());
             if ordinal == 0 {
                 values.push_str("::");
-                values.push_str(&fit.columns[child_columns[at]].live.type_name);
+                let type_name = &fit.columns[child_columns[at]].live.type_name;
+                values.push_str(fk.path(at).map_or(type_name, |_| "text"));
             }
         }
         values.push(')');

@@ -320,6 +320,9 @@ pub(super) fn join_condition(fk: &ForeignKey, child: &Table, parent: &Table) -> 
         if fk.is_enforced() {
             return format!("{right} {} {left}", fk.operator(at));
         }
+        if fk.path(at).is_some() {
+            return format!("{right}::text = {}", fk.referring_sql(at, &left));
+        }
         match (child.column(child_column), parent.column(parent_column)) {
             (Some(of_child), Some(of_parent)) if of_child.base_type == of_parent.base_type => {
                 format!("{right} {} {left}", parent.equality(parent_column))

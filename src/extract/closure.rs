@@ -258,15 +258,15 @@ async fn parents_wanted(
     let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
     let child_side = chosen.side_table(&fk.child).await?;
     let parent_side = chosen.side_table(&fk.parent).await?;
-    let not_null: Vec<String> =
-        fk.child_columns().map(|column| format!("c.{} is not null", column.quoted())).collect();
+    let referring = fk.child_sql("c.");
+    let not_null: Vec<String> = referring.iter().map(|value| format!("{value} is not null")).collect();
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
     // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.
     let keys_wanted = format!(
         "select distinct {} from (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
          join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.family <> {CHARGED} where {} and not exists \
          (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED} where {})",
-        quoted_list("c.", fk.child_columns()),
+        referring.join(", "),
         child.from_sql(),
         not_null.join(" and "),
         parent.from_sql(),

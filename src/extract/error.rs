@@ -36,6 +36,18 @@ pub enum ExtractError {
         /// All columns.
         columns: String,
     },
+    /// A reference of the recipe starts inside of a column that holds no documents.
+    #[error("\"{table}\".\"{column}\" of the backup holds no JSON, so {path} leads nowhere in it")]
+    NoDocument {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: Ident,
+        /// Its type.
+        type_name: Box<str>,
+        /// The path behind it.
+        path: Box<str>,
+    },
     /// The text of a predicate or query is not what it must be.
     #[error("the predicate for \"{table}\" cannot be used")]
     Refused {
@@ -174,6 +186,7 @@ impl Explain for ExtractError {
         match self {
             Self::UnknownTable { .. } => "unknown-table",
             Self::UnknownColumn { .. } => "unknown-column",
+            Self::NoDocument { .. } => "reference-without-json",
             Self::Refused { source, .. } => source.code(),
             Self::Predicate { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
                 "predicate-timeout"
@@ -215,6 +228,9 @@ impl Explain for ExtractError {
             Self::UnknownTable { tables: 1, .. } => vec!["the backup has 1 table".into()],
             Self::UnknownTable { tables, .. } => vec![format!("the backup has {tables} tables")],
             Self::UnknownColumn { columns, .. } => vec![format!("its columns are {columns}")],
+            Self::NoDocument { type_name, .. } => {
+                vec![format!("it is of type {type_name}, not json or jsonb")]
+            }
             Self::Refused { source, .. } => {
                 let mut causes = vec![source.to_string()];
                 causes.extend(source.causes());
@@ -264,6 +280,9 @@ impl Explain for ExtractError {
             }
             Self::UnknownTable { .. } => format!("`rowback inspect` lists the tables of a backup. {nothing}"),
             Self::UnknownColumn { .. } => format!("Correct the name. {nothing}"),
+            Self::NoDocument { .. } => format!(
+                "Correct the name in the [[foreign_key]], or leave the path out where the column itself refers. {nothing}"
+            ),
             Self::Refused { source, .. } => source.hint(),
             Self::Predicate { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
                 format!("Make the predicate cheaper, or give it more time with `--time-limit`. {nothing}")

@@ -58,6 +58,9 @@ pub(super) fn sort(
 ) -> Result<KeySort, String> {
     // Keys come from scratch in UTF-8, rows from the dump in its own encoding; plain numbers look alike in both.
     let utf8 = encoding == Encoding::Utf8;
+    if fk.has_paths() {
+        return Err(format!("{} starts inside of documents", fk.name));
+    }
     let no = || format!("the columns of {} have more than one text for a value", fk.name);
     let mut sorts = Vec::with_capacity(fk.columns.len());
     for (child_column, parent_column) in &fk.columns {

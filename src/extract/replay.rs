@@ -328,7 +328,10 @@ async fn changed_columns(
 ) -> Result<Vec<String>, ExtractError> {
     let table = chosen.table(name)?;
     let is_link = |column: &&crate::catalog::Column| {
-        chosen.catalog.parents_of(name).any(|fk| fk.child_columns().any(|child| *child == column.name))
+        chosen
+            .catalog
+            .parents_of(name)
+            .any(|fk| !fk.has_paths() && fk.child_columns().any(|child| *child == column.name))
     };
     let columns: Vec<_> =
         table.columns.iter().filter(|column| !column.generated && !is_link(column)).collect();

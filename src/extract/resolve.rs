@@ -3,7 +3,7 @@
 use super::{ExtractError, KeyColumns};
 use crate::catalog::{Action, Catalog, ForeignKey, Origin, Table, column_list};
 use crate::ident::{Ident, TableName};
-use crate::recipe::{Children, DeclaredForeignKey, Recipe};
+use crate::recipe::{ChildColumn, Children, DeclaredForeignKey, Recipe};
 
 /// Every table and column that the recipe names must be in the backup.
 pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), ExtractError> {
@@ -33,6 +33,20 @@ fn has_column(table: &Table, name: &Ident) -> Result<(), ExtractError> {
     if table.column(name).is_some() { Ok(()) } else { Err(ExtractError::unknown_column(table, name)) }
 }
 
+/// The child has the column, and a document in it where the reference starts inside of one.
+fn refers(child: &Table, referring: &ChildColumn) -> Result<(), ExtractError> {
+    has_column(child, &referring.name)?;
+    match (&referring.path, child.column(&referring.name)) {
+        (Some(path), Some(column)) if !column.is_document() => Err(ExtractError::NoDocument {
+            table: child.name.clone(),
+            column: column.name.clone(),
+            type_name: column.type_name.as_str().into(),
+            path: path.to_string().into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The recipe's references as foreign keys.
 pub fn resolve_foreign_keys(recipe: &Recipe, catalog: &Catalog) -> Result<Vec<ForeignKey>, ExtractError> {
     recipe.foreign_keys.iter().map(|declared| foreign_key(declared, catalog)).collect()
@@ -40,20 +54,25 @@ pub fn resolve_foreign_keys(recipe: &Recipe, catalog: &Catalog) -> Result<Vec<Fo
 
 fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<ForeignKey, ExtractError> {
     let (child, parent) = (table(catalog, &declared.from_table)?, table(catalog, &declared.to_table)?);
-    declared.from_columns.iter().try_for_each(|column| has_column(child, column))?;
+    declared.from_columns.iter().try_for_each(|column| refers(child, column))?;
     declared.to_columns.iter().try_for_each(|column| has_column(parent, column))?;
+    let from: Vec<String> = declared.from_columns.iter().map(ToString::to_string).collect();
+    let has_paths = declared.from_columns.iter().any(|column| column.path.is_some());
+    let paths = declared.from_columns.iter().filter(|_| has_paths).map(|column| column.path.clone());
+    let names = declared.from_columns.iter().map(|column| column.name.clone());
     Ok(ForeignKey {
         name: format!(
             "{}({}) -> {}({})",
             child.name,
-            column_list(&declared.from_columns),
+            from.join(", "),
             parent.name,
             column_list(&declared.to_columns)
         ),
         child: child.name.clone(),
         parent: parent.name.clone(),
-        columns: declared.from_columns.iter().cloned().zip(declared.to_columns.iter().cloned()).collect(),
+        columns: names.zip(declared.to_columns.iter().cloned()).collect(),
         operators: Vec::new(),
+        paths: paths.collect(),
         on_delete: Action::NoAction,
         on_update: Action::NoAction,
         set_columns: Vec::new(),

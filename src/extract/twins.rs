@@ -45,6 +45,7 @@ fn by_key(entry: &Entry<'_>, other: &Table, key: &[Ident]) -> ForeignKey {
         parent: entry.table.name.clone(),
         columns: key.iter().map(|name| (name.clone(), name.clone())).collect(),
         operators: Vec::new(),
+        paths: Vec::new(),
         on_delete: Action::NoAction,
         on_update: Action::NoAction,
         set_columns: Vec::new(),

@@ -193,6 +193,8 @@ fn mark(
             Action::Update => Some(format!("r.n{}", at + 1 - part.key.len())),
         })
         .collect::<Option<_>>()?;
+    let own: Vec<String> =
+        own.iter().enumerate().map(|(at, column)| guard.fk.referring_sql(at, column)).collect();
     let (from, pairs) = (guard.parent.from_sql(), guard.pairs(&guard.parent_columns("p")));
     let comes = if beside.is_empty() {
         String::new()

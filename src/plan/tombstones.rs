@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ident::{Ident, TableName};
+use crate::value::JsonPath;
 
 /// The lists of a plan, and over what rows hang on listed ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Reference {
     pub parent: TableName,
     /// Child column and parent column, pair by pair.
     pub columns: Vec<(Ident, Ident)>,
+    /// Where in the document of a child column it stands, pair by pair; empty where all columns refer as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Option<JsonPath>>,
     /// The condition over the child's row under which it holds.
     pub when: Option<String>,
     /// The child's columns with their types, where there is a condition.

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{DeclaredForeignKey, Kind, Recover, Selection};
+use super::entry::{ChildColumn, DeclaredForeignKey, Kind, Recover, Selection};
 use super::error::{Place, RecipeError};
 use super::policy::{BackupSource, ColumnMap};
-use crate::ident::{Ident, TableName};
+use crate::ident::TableName;
 use crate::sql::predicate::{ColumnRef, Predicate, PredicateError, Query};
 
 /// One entry by itself; `place_of` tells where a key stands, or the entry for a key that is not there.
@@ -137,7 +137,7 @@ fn duplicates(entry: &Recover, place: &Place) -> Result<(), RecipeError> {
     Ok(())
 }
 
-fn first_duplicate(columns: &[Ident]) -> Option<&Ident> {
+fn first_duplicate<T: PartialEq>(columns: &[T]) -> Option<&T> {
     columns.iter().enumerate().find(|(at, column)| columns[..*at].contains(column)).map(|(_, column)| column)
 }
 
@@ -185,6 +185,12 @@ fn damaged_names(damaged: &Predicate, entry: &Recover, place: &Place) -> Result<
     Err(contradiction(place, what, &format!("Write live.{name} or backup.{name}.")))
 }
 
+/// A reference leads to columns, though it may start inside of a document.
+pub(super) fn path_upwards(column: &ChildColumn, place: &Place) -> RecipeError {
+    let what = format!("to of a [[foreign_key]] names {column}, a value inside of a document");
+    contradiction(place, what, "Only from may have a path: name the column of the table referred to.")
+}
+
 /// A reference that the catalog does not know.
 pub(super) fn foreign_key(key: &DeclaredForeignKey, place: &Place) -> Result<(), RecipeError> {
     if key.from_columns.len() != key.to_columns.len() {
@@ -194,7 +200,9 @@ pub(super) fn foreign_key(key: &DeclaredForeignKey, place: &Place) -> Result<(),
             "Name the same number of columns on both sides, in the same order.",
         ));
     }
-    for (table, columns) in [(&key.from_table, &key.from_columns), (&key.to_table, &key.to_columns)] {
+    let from: Vec<String> = key.from_columns.iter().map(ToString::to_string).collect();
+    let to: Vec<String> = key.to_columns.iter().map(ToString::to_string).collect();
+    for (table, columns) in [(&key.from_table, &from), (&key.to_table, &to)] {
         if let Some(twice) = first_duplicate(columns) {
             let what = format!("a [[foreign_key]] names {twice} of {table} twice");
             return Err(contradiction(place, what, "Name each column once."));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::section::Choice;
 use crate::ident::{Ident, TableName};
+use crate::value::JsonPath;
 
 /// What one entry of a recipe recovers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +141,7 @@ pub struct DeclaredForeignKey {
     /// The child's table.
     pub from_table: TableName,
     /// The child's columns, in pairs with `to_columns`.
-    pub from_columns: Vec<Ident>,
+    pub from_columns: Vec<ChildColumn>,
     /// The parent's table.
     pub to_table: TableName,
     /// The parent's columns.
@@ -149,15 +150,37 @@ pub struct DeclaredForeignKey {
     pub when: Option<String>,
 }
 
-/// Reads `schema.table(a, "B c")`.
-pub(super) fn parse_end(text: &str) -> Option<(TableName, Vec<Ident>)> {
+/// What refers: a column, or a value inside of the JSON document that a column holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildColumn {
+    /// The column.
+    pub name: Ident,
+    /// Where in its document the value stands.
+    pub path: Option<JsonPath>,
+}
+
+impl fmt::Display for ChildColumn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(formatter)?;
+        self.path.iter().try_for_each(|path| path.fmt(formatter))
+    }
+}
+
+impl From<Ident> for ChildColumn {
+    fn from(name: Ident) -> Self {
+        Self { name, path: None }
+    }
+}
+
+/// Reads `schema.table(a, "B c", d->>'e')`.
+pub(super) fn parse_end(text: &str) -> Option<(TableName, Vec<ChildColumn>)> {
     let body = text.trim().strip_suffix(')')?;
-    let open = unquoted_positions(body, '(').next()?;
+    let open = unquoted_positions(body, '(', &['"']).next()?;
     let table = TableName::parse(&body[..open])?;
     let inside = &body[open + 1..];
     let mut columns = Vec::new();
     let mut start = 0;
-    for comma in unquoted_positions(inside, ',').chain([inside.len()]) {
+    for comma in unquoted_positions(inside, ',', &['"', '\'']).chain([inside.len()]) {
         columns.push(parse_column(&inside[start..comma])?);
         start = comma + 1;
     }
@@ -165,7 +188,7 @@ pub(super) fn parse_end(text: &str) -> Option<(TableName, Vec<Ident>)> {
 }
 
 /// Writes what [`parse_end`] reads.
-pub(super) fn show_end(table: &TableName, columns: &[Ident]) -> String {
+pub(super) fn show_end(table: &TableName, columns: &[ChildColumn]) -> String {
     let columns: Vec<_> = columns.iter().map(show_column).collect();
     let plain = show_table(table);
     let table = if plain.contains(['(', ')']) { table.quoted() } else { plain };
@@ -178,27 +201,62 @@ pub(super) fn show_table(table: &TableName) -> String {
     if TableName::parse(&plain).as_ref() == Some(table) { plain } else { table.quoted() }
 }
 
-fn show_column(column: &Ident) -> String {
-    let name = column.as_str();
-    let odd = name.contains(['"', ',', '(', ')']) || name.trim() != name;
-    if odd { column.quoted() } else { name.to_owned() }
+fn show_column(column: &ChildColumn) -> String {
+    let name = column.name.as_str();
+    let odd = name.contains(['"', '\'', ',', '(', ')', '[', ']'])
+        || name.trim() != name
+        || path_start(name).is_some();
+    let shown = if odd { column.name.quoted() } else { name.to_owned() };
+    match &column.path {
+        Some(path) => format!("{shown}{path}"),
+        None => shown,
+    }
 }
 
-fn parse_column(text: &str) -> Option<Ident> {
+fn parse_column(text: &str) -> Option<ChildColumn> {
     let text = text.trim();
-    let name = match text.strip_prefix('"') {
-        Some(rest) => rest.strip_suffix('"')?.replace("\"\"", "\""),
-        None if text.contains('"') => return None,
-        None => text.to_owned(),
+    let (name, path) = if let Some(rest) = text.strip_prefix('"') {
+        let end = end_of_name(rest)?;
+        (rest[..end].replace("\"\"", "\""), rest[end + 1..].trim())
+    } else {
+        let end = path_start(text).unwrap_or(text.len());
+        (text[..end].trim().to_owned(), &text[end..])
     };
-    (!name.is_empty()).then(|| Ident::new(name))
+    let is_plain = text.starts_with('"') || !name.contains(['"', '\'', '[', ']']);
+    let path = if path.is_empty() { None } else { Some(JsonPath::parse(path)?) };
+    (is_plain && !name.is_empty()).then(|| ChildColumn { name: Ident::new(name), path })
 }
 
-fn unquoted_positions(text: &str, wanted: char) -> impl Iterator<Item = usize> + '_ {
-    let mut quoted = false;
+/// Where a path into a document begins, behind a name without quotes.
+fn path_start(text: &str) -> Option<usize> {
+    ["->", "#>"].iter().filter_map(|operator| text.find(operator)).min()
+}
+
+/// Where the quote stands that ends a name.
+fn end_of_name(text: &str) -> Option<usize> {
+    let mut quotes = text.match_indices('"').map(|(at, _)| at).peekable();
+    while let Some(at) = quotes.next() {
+        if quotes.next_if_eq(&(at + 1)).is_none() {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Names are quoted by `"`, the keys of a path behind them by `'`.
+fn unquoted_positions<'t>(
+    text: &'t str,
+    wanted: char,
+    quotes: &'static [char],
+) -> impl Iterator<Item = usize> + 't {
+    let mut quoted_by = None;
     text.char_indices().filter_map(move |(at, letter)| {
-        quoted ^= letter == '"';
-        (letter == wanted && !quoted).then_some(at)
+        match quoted_by {
+            Some(quote) if quote == letter => quoted_by = None,
+            None if quotes.contains(&letter) => quoted_by = Some(letter),
+            _ => {}
+        }
+        (letter == wanted && quoted_by.is_none()).then_some(at)
     })
 }
 
@@ -209,14 +267,51 @@ mod tests {
     #[test]
     fn ends_of_foreign_keys() {
         let odd = TableName::new("a(b", "c.d");
-        let columns = vec![Ident::new("x, y"), Ident::new("Z \"z\""), Ident::new("plain name")];
-        assert_eq!(show_end(&odd, &columns), "\"a(b\".\"c.d\"(\"x, y\", \"Z \"\"z\"\"\", plain name)");
+        let columns =
+            ["x, y", "Z \"z\"", "plain name", "it's", "a->b"].map(|name| Ident::new(name).into()).to_vec();
+        assert_eq!(
+            show_end(&odd, &columns),
+            "\"a(b\".\"c.d\"(\"x, y\", \"Z \"\"z\"\"\", plain name, \"it's\", \"a->b\")"
+        );
         assert_eq!(parse_end(&show_end(&odd, &columns)), Some((odd, columns)));
         assert_eq!(show_table(&TableName::new(" a", "b")), "\" a\".b");
         let simple = TableName::new("public", "item_metadata");
-        assert_eq!(parse_end("item_metadata( owner_id )"), Some((simple, vec![Ident::new("owner_id")])));
-        for wrong in ["t", "t()", "t(a,)", "(a)", "t(a", "t(a\"b)", "a.b.c(d)"] {
+        assert_eq!(
+            parse_end("item_metadata( owner_id )"),
+            Some((simple, vec![Ident::new("owner_id").into()]))
+        );
+        for wrong in ["t", "t()", "t(a,)", "(a)", "t(a", "t(a\"b)", "a.b.c(d)", "t(\"a\"b)"] {
             assert_eq!(parse_end(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paths_into_documents() {
+        let path = |text: &str| JsonPath::parse(text);
+        let column = |name: &str, path: Option<JsonPath>| ChildColumn { name: Ident::new(name), path };
+        let read = |text: &str| parse_end(text).map(|(_, columns)| columns);
+        assert_eq!(
+            read("t(a, b ->> 'x, (y', \"c \"\"d\" #>>'{e,f}')"),
+            Some(vec![
+                column("a", None),
+                column("b", path("->>'x, (y'")),
+                column("c \"d", path("#>>'{e,f}'"))
+            ])
+        );
+        let odd =
+            vec![column("it's, ->", path("->'a)'->>'it''s \"x\"'")), column("plain", path("#>>'{a,b}'"))];
+        let table = TableName::new("public", "t");
+        assert_eq!(parse_end(&show_end(&table, &odd)), Some((table, odd)));
+        for wrong in [
+            "t(a->'b')",
+            "t(a->>b)",
+            "t(a['b'])",
+            "t(a[0])",
+            "t((a->>'b')::int)",
+            "t(a->>'b'::int)",
+            "t(->>'b')",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 }

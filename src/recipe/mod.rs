@@ -17,7 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use entry::{Children, DeclaredForeignKey, Kind, Links, Recover, Selection};
+pub use entry::{ChildColumn, Children, DeclaredForeignKey, Kind, Links, Recover, Selection};
 pub use error::{Place, RecipeError};
 pub use nearest::nearest;
 pub use password::without_password;

@@ -181,9 +181,11 @@ fn children(section: &Section<'_>) -> Result<Children, RecipeError> {
 
 fn foreign_key(section: &Section<'_>) -> Result<DeclaredForeignKey, RecipeError> {
     const END: &str = "\"schema.table(column, …)\"";
+    const FROM: &str = "\"schema.table(column, …)\", where a column of type json or jsonb may be followed by a path that ends in ->> or \
+         #>>: payload->'customer'->>'id', or payload#>>'{customer,id}'";
     section.allow(&["from", "to", "when"])?;
-    let end = |key: &str| {
-        section.parsed(key, END, |text| without_nul(text).then(|| parse_end(text))?)?.ok_or_else(|| {
+    let end = |key: &str, expected: &str| {
+        section.parsed(key, expected, |text| without_nul(text).then(|| parse_end(text))?)?.ok_or_else(|| {
             RecipeError::MissingKey {
                 place: section.place(),
                 what: format!("a [[foreign_key]] without {key}"),
@@ -191,8 +193,12 @@ fn foreign_key(section: &Section<'_>) -> Result<DeclaredForeignKey, RecipeError>
             }
         })
     };
-    let (from_table, from_columns) = end("from")?;
-    let (to_table, to_columns) = end("to")?;
+    let (from_table, from_columns) = end("from", FROM)?;
+    let (to_table, referred) = end("to", END)?;
+    if let Some(inside) = referred.iter().find(|column| column.path.is_some()) {
+        return Err(check::path_upwards(inside, &section.place()));
+    }
+    let to_columns = referred.into_iter().map(|column| column.name).collect();
     let key =
         DeclaredForeignKey { from_table, from_columns, to_table, to_columns, when: section.text("when")? };
     check::foreign_key(&key, &section.place())?;

@@ -295,7 +295,7 @@ fn foreign_key() -> impl Strategy<Value = DeclaredForeignKey> {
         |(from_table, to_table, columns)| DeclaredForeignKey {
             from_table,
             to_table,
-            from_columns: columns.clone(),
+            from_columns: columns.iter().cloned().map(Into::into).collect(),
             to_columns: columns,
             when: None,
         },

@@ -113,7 +113,13 @@ fn document(recipe: &Recipe) -> Document<'_> {
             .map(|key| {
                 let mut table = BTreeMap::from([
                     ("from", show_end(&key.from_table, &key.from_columns)),
-                    ("to", show_end(&key.to_table, &key.to_columns)),
+                    (
+                        "to",
+                        show_end(
+                            &key.to_table,
+                            &key.to_columns.iter().cloned().map(Into::into).collect::<Vec<_>>(),
+                        ),
+                    ),
                 ]);
                 table.extend(key.when.iter().map(|when| ("when", when.clone())));
                 table

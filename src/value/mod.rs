@@ -10,6 +10,7 @@ pub mod copy_text;
 pub mod date;
 pub mod float;
 pub mod integer;
+pub mod json_path;
 pub mod native;
 pub mod numeric;
 mod shortest;
@@ -20,4 +21,5 @@ pub mod uuid;
 
 pub use base_type::BaseType;
 pub use column::{ColumnBuilder, Misfit};
+pub use json_path::JsonPath;
 pub use native::{ColumnValues, PrintError};

@@ -58,10 +58,12 @@ impl<'a> Looker<'a> {
     pub(super) async fn orphans(&self, fk: &ForeignKey, rows: &[PlannedRow]) -> Result<Vec<usize>, PgError> {
         // Qualified by the whole name: a condition of the recipe names the columns as they are, and the parent may be
         // the same table.
-        let own = |name: &Ident| format!("{}.{}", self.table.name.quoted(), name.quoted());
-        let set: Vec<String> = fk.child_columns().map(|name| format!("{} is not null", own(name))).collect();
-        let pairs: Vec<String> =
-            fk.columns.iter().map(|(child, parent)| self.same(fk, child, parent)).collect();
+        let set: Vec<String> = fk
+            .child_sql(&format!("{}.", self.table.name.quoted()))
+            .into_iter()
+            .map(|value| format!("{value} is not null"))
+            .collect();
+        let pairs: Vec<String> = (0..).zip(&fk.columns).map(|(at, pair)| self.same(fk, at, pair)).collect();
         let condition = fk.when().map_or_else(String::new, |when| format!(" and (\n{when}\n)"));
         let sql = format!(
             "select rowback_k.rowback_n from {} join {} on {} where {}{condition} and not exists (select from {} as rowback_p \
@@ -79,14 +81,14 @@ impl<'a> Looker<'a> {
     }
 
     /// The parent's column is the child's. Declared references may join different types: then by text.
-    fn same(&self, fk: &ForeignKey, child: &Ident, parent: &Ident) -> String {
-        let own = format!("{}.{}", self.table.name.quoted(), child.quoted());
+    fn same(&self, fk: &ForeignKey, at: usize, (child, parent): &(Ident, Ident)) -> String {
+        let own = fk.referring_sql(at, &format!("{}.{}", self.table.name.quoted(), child.quoted()));
         let table = self.catalog.tables.get(&fk.parent);
         let type_of = |table: Option<&Table>, name: &Ident| {
             table.and_then(|table| table.column(name)).map(|column| column.type_name.clone())
         };
         let (mine, theirs) = (type_of(Some(self.table), child), type_of(table, parent));
-        if !fk.is_enforced() && (mine != theirs || theirs.is_none()) {
+        if !fk.is_enforced() && (mine != theirs || theirs.is_none() || fk.path(at).is_some()) {
             return format!("rowback_p.{}::text = {own}::text", parent.quoted());
         }
         let equals = table.map_or("=", |table| table.equality(parent));

@@ -49,6 +49,7 @@ mod prop_recovery;
 mod prop_values;
 mod pushdown;
 mod queries;
+mod references_json;
 mod replay;
 mod repoint;
 mod report;

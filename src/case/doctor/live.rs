@@ -7,7 +7,7 @@ use super::{DoctorOptions, DoctorSummary, names};
 use crate::case::Error;
 use crate::catalog::Catalog;
 use crate::catalog::load::{Place, load};
-use crate::extract::resolve_foreign_keys;
+use crate::extract::{ExtractError, resolve_foreign_keys};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, ServerIdentity, column};
 use crate::recipe::{Recipe, Triggers, nearest};
@@ -44,9 +44,14 @@ pub(super) async fn look(
     database(options, session, &identity, found).await?;
     let Some(recipe) = &options.recipe else { return Ok(None) };
     let mut catalog = load(Place::Live(session)).await?;
-    // Names that live does not have are said by the check of tables.
-    if let Ok(declared) = resolve_foreign_keys(recipe, &catalog) {
-        catalog.declare(declared);
+    match resolve_foreign_keys(recipe, &catalog) {
+        Ok(declared) => catalog.declare(declared),
+        Err(ExtractError::NoDocument { table, column, type_name, path }) => found.wrong(
+            "references",
+            format!("{table}.{column} is of type {type_name} and holds no JSON: {path} leads nowhere in it"),
+        ),
+        // Names that live does not have are said by the check of tables.
+        Err(_unknown) => {}
     }
     let reach = Reach::of(recipe, &catalog);
     tables(recipe, &catalog, &reach, found);

@@ -165,6 +165,7 @@ mod tests {
             parent: name(parent),
             columns: vec![(Ident::new(format!("{parent}_id")), Ident::new("id"))],
             operators: Vec::new(),
+            paths: Vec::new(),
             on_delete,
             on_update: Action::NoAction,
             set_columns: Vec::new(),

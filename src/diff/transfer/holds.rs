@@ -163,7 +163,7 @@ impl<'a> Ground<'_, '_, 'a> {
         let arriving = upward.arriving.get(&(fk.parent.clone(), fk.parent_columns().cloned().collect()));
         let mut open: BTreeMap<RawKey, Vec<usize>> = BTreeMap::new();
         for &at in chunk {
-            let Some(key) = key_of(&movers.list[at].after(), &positions) else { continue };
+            let Some(key) = fk.key_in(&movers.list[at].after(), &positions) else { continue };
             if let Some(block) = upward.parents.blocked(fk, &key) {
                 let excluded = block.verdict == Verdict::Excluded;
                 let verdict = if excluded { Verdict::Excluded } else { Verdict::Orphan };
@@ -201,7 +201,8 @@ impl<'a> Ground<'_, '_, 'a> {
         (movers, rows): (&mut Movers, &[usize]),
     ) -> Result<(), DiffError> {
         let live = self.station.live;
-        let same_columns = |other: &&ForeignKey| other.child_columns().eq(fk.child_columns());
+        let same_columns =
+            |other: &&ForeignKey| other.child_columns().eq(fk.child_columns()) && other.paths == fk.paths;
         let other = live.parents_of(&pair.from.live.name).find(same_columns).map(|other| &other.parent);
         if rows.is_empty() || other == Some(&fk.parent) {
             return Ok(());
@@ -242,8 +243,10 @@ impl<'a> Ground<'_, '_, 'a> {
         let names: Vec<String> = (1..=positions.len()).map(|at| format!("k{at}")).collect();
         let pairs = |alias: &str| {
             let columns = fk.parent_columns().enumerate();
-            let pairs =
-                columns.map(|(at, name)| format!("{alias}.{}::text = k.k{}::text", name.quoted(), at + 1));
+            let pairs = columns.map(|(at, name)| {
+                let refers = fk.referring_sql(at, &format!("k.k{}", at + 1));
+                format!("{alias}.{}::text = {refers}::text", name.quoted())
+            });
             pairs.collect::<Vec<_>>().join(" and ")
         };
         let equal: Vec<String> = right

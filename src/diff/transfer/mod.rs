@@ -237,7 +237,7 @@ fn arrive(station: &Station<'_, '_>, parents: &mut Parents, pair: &Pair<'_>, aft
         }
     }
     for fk in station.live.parents_of(name) {
-        let key = pair.to.positions(fk.child_columns()).and_then(|at| super::lookup::key_of(after, &at));
+        let key = pair.to.positions(fk.child_columns()).and_then(|at| fk.key_in(after, &at));
         if let Some(key) = key {
             parents.need(fk, &key);
         }
