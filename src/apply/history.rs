@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::companions::Made;
 use super::journal::{Event, Exception, Line, PartRecord, TakenRecord};
 use super::moved::MovedRow;
 use super::row_key::RowName;
@@ -186,6 +187,8 @@ pub(super) struct History {
     batches: BTreeMap<u32, BatchHistory>,
     /// Rows that a batch whose outcome is not known yet has moved.
     moved: BTreeMap<u32, Vec<MovedRow>>,
+    /// Rows that triggers made while the batches were written.
+    pub(super) made: Made,
 }
 
 impl History {
@@ -195,6 +198,7 @@ impl History {
         let mut history = Self {
             batches: plan.batches.iter().map(|batch| (batch.number, BatchHistory::default())).collect(),
             moved: BTreeMap::new(),
+            made: Made::default(),
         };
         for line in lines {
             if line.plan == plan.seal {
@@ -218,6 +222,9 @@ impl History {
 
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
+        if let Event::Writing { made, .. } = event {
+            self.made.remember(number, made);
+        }
         match event {
             Event::Writing { moved, .. } | Event::UndoWriting { moved, .. } => {
                 self.moved.insert(number, moved.clone());
@@ -285,7 +292,13 @@ mod tests {
         });
         let part =
             PartRecord { table: table(), action: Action::Insert, rows: 5, exceptions: exceptions.collect() };
-        Event::Writing { xid: "9".into(), system_identifier: None, written: vec![part], moved: Vec::new() }
+        Event::Writing {
+            xid: "9".into(),
+            system_identifier: None,
+            written: vec![part],
+            moved: Vec::new(),
+            made: Vec::new(),
+        }
     }
 
     fn undoing(held: &[(u32, &str)]) -> Event {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::companions::MadeRows;
 use super::moved::MovedRow;
 use super::{ApplyError, Outcome, RowKey};
 use crate::ident::TableName;
@@ -49,6 +50,9 @@ pub enum Event {
         /// Recovered rows of other batches that triggers touched, as they are stored now.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         moved: Vec<MovedRow>,
+        /// Rows that triggers made in tables of which later batches insert rows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        made: Vec<MadeRows>,
     },
     /// The commit is done.
     Committed,
@@ -247,6 +251,7 @@ mod tests {
                 }],
             }],
             moved: Vec::new(),
+            made: Vec::new(),
         }
     }
 

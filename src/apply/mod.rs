@@ -2,6 +2,9 @@
 //! `WriteSession`. What a transaction changes is on disk before it commits; after a crash the server is asked how it
 //! ended, so the same command always goes on. Never decides what to write: that is in the sealed plan.
 
+mod aside;
+mod commit;
+mod companions;
 mod error;
 mod history;
 mod holders;
@@ -25,6 +28,7 @@ pub mod undo;
 
 use std::path::Path;
 
+pub use companions::MadeRows;
 pub use error::{ApplyError, Holder};
 pub use journal::{Event, Exception, Held, JOURNAL_FORMAT, Journal, Line, PartRecord, TakenRecord};
 pub use limits::Limits;
@@ -97,6 +101,9 @@ pub async fn run(
     };
     bar.finish(progress::Step::Apply);
     done?;
+    if options.mode == Mode::Real {
+        runner.tell_of_doubles().await?;
+    }
     Ok(summary(&runner, options.mode, waiting.len(), before))
 }
 
@@ -142,7 +149,10 @@ async fn try_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), Apply
     let (rows, sequences): (Vec<Batch>, Vec<Batch>) =
         batches.iter().cloned().partition(|batch| !batch.parts.is_empty());
     runner.begin_trial().await?;
-    let tried = run_all(runner, &rows).await;
+    let mut tried = run_all(runner, &rows).await;
+    if tried.is_ok() {
+        tried = runner.tell_of_doubles().await.map_err(Into::into);
+    }
     let ended = runner.end_trial().await;
     tried?;
     if !sequences.is_empty() {
@@ -195,7 +205,7 @@ fn announce(
         });
     }
     mark_ours(&mut written, &before.ours_before());
-    Ok(Event::Writing { xid, system_identifier, written, moved: performed.moves.rows })
+    Ok(Event::Writing { xid, system_identifier, written, moved: performed.moves.rows, made: performed.made })
 }
 
 /// Which part of the batch a reported row belongs to: the one that stored it, else the first that fits.

@@ -20,7 +20,7 @@ use crate::sql::registry::{APPLY_COLUMNS, APPLY_NUMBERING, APPLY_TOUCHED};
 const WHAT: &str = "looking for rows that triggers moved";
 
 /// Tables with more rows than this are not read for the sake of a few.
-const ROWS_AT_MOST: i64 = 2_000_000;
+pub(super) const ROWS_AT_MOST: i64 = 2_000_000;
 
 /// A recovered row of an earlier batch as a later transaction left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,17 +56,29 @@ struct Touched {
     columns: Vec<(Ident, String, bool)>,
 }
 
-/// Rows updated so far, by table, with the table's estimated size in rows.
-pub(super) type Updates = BTreeMap<TableName, (i64, i64)>;
+/// What was done to a table so far, and its estimated size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) rows: i64,
+    pub(super) updated: i64,
+    pub(super) inserted: i64,
+}
 
-/// What `session` has updated since PostgreSQL last collected its statistics. That may reach back behind the open
-/// transaction, so only the difference of two readings inside one says what it did.
-pub(super) async fn updates(session: &WriteSession) -> Result<Updates, PgError> {
-    let mut found = Updates::new();
+/// By table.
+pub(super) type Tallies = BTreeMap<TableName, Tally>;
+
+/// What `session` has updated and inserted since PostgreSQL last collected its statistics. That may reach back behind the
+/// open transaction, so only the difference of two readings inside one says what it did.
+pub(super) async fn tallies(session: &WriteSession) -> Result<Tallies, PgError> {
+    let mut found = Tallies::new();
     for row in session.query(&APPLY_TOUCHED, &[]).await? {
         let (schema, name): (String, String) = (column(&row, "schema", WHAT)?, column(&row, "name", WHAT)?);
-        let counts = (column(&row, "updated", WHAT)?, column(&row, "rows", WHAT)?);
-        found.insert(TableName::new(schema, name), counts);
+        let tally = Tally {
+            rows: column(&row, "rows", WHAT)?,
+            updated: column(&row, "updated", WHAT)?,
+            inserted: column(&row, "inserted", WHAT)?,
+        };
+        found.insert(TableName::new(schema, name), tally);
     }
     Ok(found)
 }
@@ -75,19 +87,19 @@ pub(super) async fn updates(session: &WriteSession) -> Result<Updates, PgError> 
 /// with their estimated size. Where the numbers are equal no trigger can have moved a row, and the table need not be
 /// read.
 pub(super) fn touched(
-    before: &Updates,
-    after: Updates,
+    before: &Tallies,
+    after: &Tallies,
     parts: &[Part],
     written: &[u64],
 ) -> Vec<(TableName, i64)> {
     let beyond = |table: &TableName, updated: i64| {
-        let earlier = before.get(table).map_or(0, |(updated, _)| *updated);
+        let earlier = before.get(table).map_or(0, |tally| tally.updated);
         let updates = parts.iter().zip(written).filter(|(part, _)| part.action == Action::Update);
         let own: u64 = updates.filter(|(part, _)| part.table == *table).map(|(_, rows)| rows).sum();
         u64::try_from(updated - earlier) != Ok(own)
     };
-    let found = after.into_iter().filter(|(table, (updated, _))| beyond(table, *updated));
-    found.map(|(table, (_, rows))| (table, rows)).collect()
+    let found = after.iter().filter(|(table, tally)| beyond(table, tally.updated));
+    found.map(|(table, tally)| (table.clone(), tally.rows)).collect()
 }
 
 /// Looks at what the open transaction of `session` touched beside `parts` and sets back what must not have moved.

@@ -4,14 +4,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::commit::Conclusion;
+use super::companions;
 use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
 use super::isolate::{self, Writing};
 use super::isolate_groups;
-use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
-use super::moved::{self, Moves, Updates};
+use super::journal::{Event, Journal};
+use super::moved;
 use super::ours::Recovered;
 use super::place::{Place, Task};
 use super::sealed::{Purpose, SealedCase};
@@ -21,8 +21,6 @@ use super::tombstones::Tombstones;
 use super::transaction::{Performed, Reported, Transaction};
 use super::{ApplyError, CaseLock, Limits, RowKey};
 use crate::cancel::CancelToken;
-use crate::clock;
-use crate::ident::Ident;
 use crate::pg::{
     ConnectSettings, PgError, ReadSession, ServerIdentity, SessionOptions, WriteSession, is_worth_retrying,
 };
@@ -53,12 +51,12 @@ pub(super) struct Runner<'a> {
     pub(super) around: Surroundings<'a>,
     pub(super) notes: Vec<String>,
     pub(super) tombstones: Tombstones,
-    task: Task,
-    identity: ServerIdentity,
-    session: WriteSession,
-    reader: Option<ReadSession>,
-    recovered: Recovered,
-    journal: Journal,
+    pub(super) task: Task,
+    pub(super) identity: ServerIdentity,
+    pub(super) session: WriteSession,
+    pub(super) reader: Option<ReadSession>,
+    pub(super) recovered: Recovered,
+    pub(super) journal: Journal,
     _lock: CaseLock,
 }
 
@@ -165,7 +163,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    async fn fate(&self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
+    pub(super) async fn fate(&self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
         settle::fate(&self.session, batch, xid, self.around.limits.settle_within, &self.around.cancel).await
     }
 
@@ -229,11 +227,18 @@ impl<'a> Runner<'a> {
         .map_err(unseen)?;
         let transaction =
             Transaction::enter(&self.session, cancel, limits, isolating).await.map_err(unseen)?;
-        let before = moved::updates(&self.session).await.map_err(unseen)?;
+        let before = moved::tallies(&self.session).await.map_err(unseen)?;
         let patience = (limits.lock_timeout / 4).min(Duration::from_millis(500));
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
         let what = format!("running batch {}", job.batch.number);
-        match transaction.perform(&what, &job.steps, &job.batch.parts).await {
+        let known = &self.history.made;
+        if self.task == Task::Undo {
+            let made = known.of_batch(job.batch.number);
+            let removing = companions::remove(&self.session, known, &made);
+            transaction.watched(removing).await.map_err(|error| (error, watch.seen()))?;
+        }
+        let made = (self.task != Task::Undo).then_some(known);
+        match transaction.perform(&what, &job.steps, &job.batch.parts, made).await {
             Ok(mut performed) => {
                 let xid = transaction.xid;
                 for (part, keys) in job.batch.parts.iter().zip(&job.left_out) {
@@ -245,15 +250,7 @@ impl<'a> Runner<'a> {
                         word: word(),
                     }));
                 }
-                if isolating == Writing::RowByRow {
-                    // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
-                    let number = job.batch.number;
-                    self.notes.push(format!(
-                        "batch {number} could only be written row by row: what triggers moved beside its rows was not set back"
-                    ));
-                } else {
-                    performed.moves = self.set_back(job, &performed, &before).await.map_err(unseen)?;
-                }
+                self.look_aside(job, &mut performed, &before, isolating).await.map_err(unseen)?;
                 Ok((performed, xid))
             }
             Err(error) => Err((error, watch.seen())),
@@ -266,51 +263,7 @@ impl<'a> Runner<'a> {
         self.task != Task::Undo && (parts.len() == 1 || isolate_groups::moves(parts))
     }
 
-    /// What triggers moved beside the batch's rows. A dry run is one transaction over all batches, in which nobody can
-    /// see how rows were before: it leaves this out.
-    async fn set_back(
-        &mut self,
-        job: &Job<'_>,
-        performed: &Performed,
-        before: &Updates,
-    ) -> Result<Moves, PgError> {
-        if self.task == Task::DryRun || job.batch.parts.is_empty() {
-            return Ok(Moves::default());
-        }
-        let after = moved::updates(&self.session).await?;
-        let touched = moved::touched(before, after, &job.batch.parts, &performed.counts);
-        if touched.is_empty() {
-            return Ok(Moves::default());
-        }
-        let reader = match self.reader.take() {
-            Some(reader) => {
-                reader.restart().await?;
-                reader
-            }
-            None => {
-                ReadSession::connect(self.around.settings, &SessionOptions::named("rowback apply")).await?
-            }
-        };
-        for (table, _) in &touched {
-            self.recovered.read(&self.case, &self.case.plan().batches, table);
-        }
-        let altered = performed.settled > 0;
-        let found =
-            moved::set_back(&self.session, &reader, &self.recovered, touched, &job.batch.parts, altered)
-                .await;
-        self.reader = Some(reader);
-        let found = found?;
-        for note in &found.notes {
-            let doing = if self.task == Task::Undo { "taking back batch" } else { "batch" };
-            let note = format!("{doing} {}: {note}", job.batch.number);
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn leave_transaction(&self, error: &PgError) {
+    pub(super) async fn leave_transaction(&self, error: &PgError) {
         if matches!(error, PgError::Lost { .. }) {
             return;
         }
@@ -320,113 +273,6 @@ impl<'a> Runner<'a> {
         };
         // When even that fails, the connection is gone, and the server rolls back by itself.
         drop(left);
-    }
-
-    /// Journal, commit, journal.
-    async fn conclude(
-        &mut self,
-        job: &Job<'_>,
-        performed: Performed,
-        xid: String,
-        record: Record,
-    ) -> Result<Conclusion, ApplyError> {
-        let number = job.batch.number;
-        let before = self.history.batch(number);
-        let announced =
-            Announced { xid: xid.clone(), system_identifier: self.identity.system_identifier.clone() };
-        let event = match record(job.batch, performed, &before, announced) {
-            Ok(event) => event,
-            Err(error) => {
-                self.leave_transaction(&error).await;
-                return Ok(Conclusion::NotCommitted(error));
-            }
-        };
-        if self.task == Task::DryRun {
-            return self.conclude_trial(job, &event).await;
-        }
-        if let Err(error) = self.record(number, event) {
-            // The journal's error is the one to tell.
-            drop(self.session.rollback().await);
-            return Err(error);
-        }
-        let (yes, no) = self.endings();
-        match self.session.commit().await {
-            Ok(()) => {
-                self.record(number, yes)?;
-                Ok(Conclusion::Done)
-            }
-            Err(error @ (PgError::Statement { .. } | PgError::Cancelled { .. })) => {
-                self.record(number, no)?;
-                Ok(Conclusion::NotCommitted(error))
-            }
-            Err(error) => {
-                self.around
-                    .progress
-                    .note(&format!("the connection was lost while committing batch {number}"));
-                match self.ask_again(number, &xid).await? {
-                    Fate::Committed => {
-                        self.record(number, yes)?;
-                        Ok(Conclusion::Done)
-                    }
-                    Fate::Aborted => {
-                        self.record(number, no)?;
-                        Ok(Conclusion::NotCommitted(error))
-                    }
-                    Fate::Forgotten => Ok(Conclusion::NotCommitted(error)),
-                }
-            }
-        }
-    }
-
-    /// The next batch makes temporary tables of the same names.
-    async fn conclude_trial(&mut self, job: &Job<'_>, event: &Event) -> Result<Conclusion, ApplyError> {
-        let made = job.steps.iter().flat_map(|step| step.sql.split("create temporary table \"").skip(1));
-        let names = made.filter_map(|text| text.split_once('"'));
-        let names = names.map(|(name, _)| format!("pg_temp.{}", Ident::new(name).quoted()));
-        let names = names.collect::<Vec<_>>().join(", ");
-        if !names.is_empty() {
-            self.session.execute("clearing up", &format!("drop table {names}")).await?;
-        }
-        self.session.execute("releasing the savepoint", "release savepoint rowback").await?;
-        self.history.follow(job.batch.number, event);
-        self.history.follow(job.batch.number, &Event::Committed);
-        Ok(Conclusion::Done)
-    }
-
-    fn endings(&self) -> (Event, Event) {
-        match self.task {
-            Task::Undo => (Event::Undone, Event::UndoRolledBack),
-            Task::Apply | Task::DryRun => (Event::Committed, Event::RolledBack),
-        }
-    }
-
-    /// Connects anew, for as long as an outcome may be waited for, and asks.
-    async fn ask_again(&mut self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
-        let deadline = Instant::now() + self.around.limits.settle_within;
-        loop {
-            match WriteSession::connect(self.around.settings, &self.around.limits.session_options()).await {
-                Ok(session) => {
-                    self.session = session;
-                    return self.fate(batch, xid).await;
-                }
-                Err(_) if Instant::now() < deadline && !self.around.cancel.is_cancelled() => {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                Err(_unreachable) => {
-                    return Err(ApplyError::InDoubt { batch, xid: xid.to_owned(), holder: None });
-                }
-            }
-        }
-    }
-
-    /// Adds to the history and, unless nothing of this run may last, to the journal.
-    pub(super) fn record(&mut self, batch: u32, event: Event) -> Result<(), ApplyError> {
-        self.history.follow(batch, &event);
-        if self.task == Task::DryRun {
-            return Ok(());
-        }
-        let plan = self.plan().seal.clone();
-        self.journal.append(Line { format: JOURNAL_FORMAT, plan, batch, at: clock::now_utc(), event })
     }
 
     async fn pause(&self, job: &Job<'_>, error: &PgError, pause: Duration) {
@@ -466,11 +312,6 @@ impl<'a> Runner<'a> {
             other => ApplyError::BatchFailed { place, tables: tables.join(", "), source: Box::new(other) },
         }
     }
-}
-
-enum Conclusion {
-    Done,
-    NotCommitted(PgError),
 }
 
 fn check_identity(plan: &Plan, confirm: &str, identity: &ServerIdentity) -> Result<(), ApplyError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::companions::{self, Ground, Made, MadeRows, Taken};
 use super::isolate::{self, Refused, Writing};
 use super::isolate_groups;
 use super::moved::Moves;
@@ -62,6 +63,10 @@ pub(super) struct Performed {
     pub(super) refused: Vec<Refused>,
     /// What triggers did beside the batch's own rows.
     pub(super) moves: Moves,
+    /// Of the rows written those that triggers had made and that were only set, by part.
+    pub(super) taken: Vec<u64>,
+    /// Rows that triggers made where this batch or later ones insert rows.
+    pub(super) made: Vec<MadeRows>,
 }
 
 impl<'a> Transaction<'a> {
@@ -91,11 +96,17 @@ impl<'a> Transaction<'a> {
         what: &str,
         steps: &[Step],
         parts: &[Part],
+        made: Option<&Made>,
     ) -> Result<Performed, PgError> {
         let mut performed = Performed::default();
+        let mut taken = Taken::default();
         for step in steps {
             if self.cancel.is_cancelled() {
                 return Err(PgError::Cancelled { what: what.to_owned() });
+            }
+            if let (StepKind::Write, Some(made)) = (step.kind, made) {
+                let ground = Ground { made, writing: self.isolating };
+                taken = self.watched(companions::take_over(self.session, parts, ground)).await?;
             }
             match step.kind {
                 StepKind::Begin | StepKind::Commit => {}
@@ -136,6 +147,9 @@ impl<'a> Transaction<'a> {
                 }
             }
         }
+        performed.counts.iter_mut().zip(&taken.rows).for_each(|(count, rows)| *count += rows);
+        performed.taken = taken.rows;
+        performed.refused.extend(taken.refused);
         performed.stored = self.stored(what, &performed.reported, parts).await?;
         Ok(performed)
     }
@@ -183,7 +197,10 @@ impl<'a> Transaction<'a> {
     }
 
     /// Waits for the server; when somebody asks to stop, the server is told, again and again until it answers.
-    async fn watched<T>(&self, work: impl Future<Output = Result<T, PgError>>) -> Result<T, PgError> {
+    pub(super) async fn watched<T>(
+        &self,
+        work: impl Future<Output = Result<T, PgError>>,
+    ) -> Result<T, PgError> {
         tokio::pin!(work);
         tokio::select! {
             biased;

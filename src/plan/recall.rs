@@ -2,7 +2,7 @@
 //! apply wrote. Works on the temporary tables of a batch or undo file while they are open. Pure: text in, text out.
 
 use super::script::CopyBlock;
-use super::sql::{row_key_json, temporary_columns};
+use super::sql::{row_key_json, same_text, temporary_columns};
 use super::{Action, Part};
 use crate::catalog::quoted_list;
 use crate::ident::Ident;
@@ -65,6 +65,13 @@ pub fn stored_sql(number: usize, part: &Part, keys: &str) -> String {
         same_key.join(" and "),
         literal(keys)
     )
+}
+
+/// Do all columns of a row `l` of live hold what the staged row `r` of an insert says?
+pub fn as_staged_sql(part: &Part) -> String {
+    let pairs =
+        part.columns.iter().map(|name| (format!("l.{}", name.quoted()), format!("r.{}", name.quoted())));
+    same_text(&pairs.collect::<Vec<_>>())
 }
 
 /// The columns of a part's temporary table, quoted, as a list.

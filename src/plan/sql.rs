@@ -252,7 +252,7 @@ pub(super) fn as_seen(part: &BatchTable<'_>) -> String {
 
 /// By text, because not every type has an equality. Values of one type that are the same bytes have the same text, which
 /// need not be made then. Records of other types cannot be compared so.
-fn same_text(pairs: &[(String, String)]) -> String {
+pub(super) fn same_text(pairs: &[(String, String)]) -> String {
     let join =
         |pair: fn(&(String, String)) -> String, by: &str| pairs.iter().map(pair).collect::<Vec<_>>().join(by);
     format!(

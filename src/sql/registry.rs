@@ -80,6 +80,10 @@ queries! {
     DOCTOR_TABLES = "doctor_tables", Read;
     /// What the open transaction has updated.
     APPLY_TOUCHED = "apply_touched", Write;
+    /// The unique keys of a table, each with the columns that it needs.
+    APPLY_UNIQUE = "apply_unique", Write;
+    /// The foreign keys that refer to a table.
+    APPLY_REFERRERS = "apply_referrers", Write;
     /// The columns of a table that can be set back.
     APPLY_COLUMNS = "apply_columns", Write;
     /// Do triggers take numbers for their rows from a table?

@@ -23,6 +23,7 @@ mod cli_recover_choices;
 mod cli_recover_meanwhile;
 mod cli_usage;
 mod cluster;
+mod companions;
 mod compare;
 mod diff_corrupted;
 mod diff_lookups;

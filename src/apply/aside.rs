@@ -1,0 +1,174 @@
+//! What a batch did beside its own rows, looked at before the commit: rows that triggers moved are set back where they must
+//! not have moved, rows that triggers made in the place of rows still to come are written down.
+
+use super::companions::{self, MadeRows};
+use super::isolate::Writing;
+use super::moved::{self, Moves, ROWS_AT_MOST, Tallies};
+use super::place::Task;
+use super::runner::{Job, Runner};
+use super::transaction::Performed;
+use crate::ident::{Ident, TableName};
+use crate::pg::{PgError, ReadSession, SessionOptions};
+use crate::plan::{Action, Part};
+
+impl Runner<'_> {
+    /// Sets back and writes down. `before` are the tallies from the beginning of the transaction.
+    pub(super) async fn look_aside(
+        &mut self,
+        job: &Job<'_>,
+        performed: &mut Performed,
+        before: &Tallies,
+        isolating: Writing,
+    ) -> Result<(), PgError> {
+        if job.batch.parts.is_empty() {
+            return Ok(());
+        }
+        let after = moved::tallies(&self.session).await?;
+        if isolating == Writing::RowByRow {
+            // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
+            let number = job.batch.number;
+            self.notes.push(format!(
+                "batch {number} could only be written row by row: what triggers moved beside its rows was not set back"
+            ));
+        } else {
+            performed.moves = self.set_back(job, performed, before, &after).await?;
+        }
+        if self.task != Task::Undo {
+            performed.made = self.look_for_companions(job, performed, before, &after).await?;
+        }
+        Ok(())
+    }
+
+    /// What triggers moved beside the batch's rows. A dry run is one transaction over all batches, in which nobody can
+    /// see how rows were before: it leaves this out.
+    async fn set_back(
+        &mut self,
+        job: &Job<'_>,
+        performed: &Performed,
+        before: &Tallies,
+        after: &Tallies,
+    ) -> Result<Moves, PgError> {
+        if self.task == Task::DryRun {
+            return Ok(Moves::default());
+        }
+        let touched = moved::touched(before, after, &job.batch.parts, &performed.counts);
+        if touched.is_empty() {
+            return Ok(Moves::default());
+        }
+        let reader = self.take_reader().await?;
+        for (table, _) in &touched {
+            self.recovered.read(&self.case, &self.case.plan().batches, table);
+        }
+        let altered = performed.settled > 0;
+        let found =
+            moved::set_back(&self.session, &reader, &self.recovered, touched, &job.batch.parts, altered)
+                .await;
+        self.reader = Some(reader);
+        let found = found?;
+        for note in &found.notes {
+            let doing = if self.task == Task::Undo { "taking back batch" } else { "batch" };
+            let note = format!("{doing} {}: {note}", job.batch.number);
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rows that triggers made, or touched again, in tables into which this batch or later ones insert rows.
+    async fn look_for_companions(
+        &mut self,
+        job: &Job<'_>,
+        performed: &Performed,
+        before: &Tallies,
+        after: &Tallies,
+    ) -> Result<Vec<MadeRows>, PgError> {
+        let number = job.batch.number;
+        let mut found = Vec::new();
+        for (table, tally) in after {
+            let earlier = before.get(table).copied().unwrap_or_default();
+            let own = inserted(&job.batch.parts, performed, table);
+            let made = u64::try_from(tally.inserted - earlier.inserted) != Ok(own);
+            let touched = tally.updated != earlier.updated && self.history.made.knows(table);
+            let Some(key) = self.key_of_rows_to_come(table, number).filter(|_| made || touched) else {
+                continue;
+            };
+            if tally.rows > ROWS_AT_MOST {
+                self.notes.push(format!(
+                    "batch {number}: {table} is too large to be searched for rows that triggers made: where one stands in the way \
+                     of a recovered row, it stays and is listed"
+                ));
+                continue;
+            }
+            found.extend(self.made_in(table, &key, job).await?);
+        }
+        Ok(found)
+    }
+
+    /// What triggers made in one table. Another session looks afterwards: what it does not see was not committed by anybody.
+    async fn made_in(
+        &mut self,
+        table: &TableName,
+        key: &[Ident],
+        job: &Job<'_>,
+    ) -> Result<Vec<MadeRows>, PgError> {
+        self.recovered.read(&self.case, &self.case.plan().batches, table);
+        let mut rows = companions::rows_of_transaction(&self.session, table, key, &job.batch.parts).await?;
+        rows.retain(|row| {
+            let back =
+                self.recovered.find(table, &row.key).filter(|(batch, _, _)| *batch <= job.batch.number);
+            back.is_none() && !self.history.made.is_one(table, &row.key, &row.version)
+        });
+        let reader = self.take_reader().await?;
+        let others = companions::committed(&self.session, &reader, table, &rows).await;
+        self.reader = Some(reader);
+        let others = others?;
+        rows.retain(|row| {
+            let seen = others.get(&row.key);
+            seen.is_none_or(|seen| *seen != row.version && self.history.made.is_one(table, &row.key, seen))
+        });
+        Ok(companions::grouped(table, rows))
+    }
+
+    /// The columns that name a row of the table, where this batch or a later one inserts into it.
+    fn key_of_rows_to_come(&self, table: &TableName, number: u32) -> Option<Vec<Ident>> {
+        let batches = self.plan().batches.iter().filter(|batch| batch.number >= number);
+        let mut parts = batches.flat_map(|batch| &batch.parts);
+        let part = parts.find(|part| part.table == *table && part.action == Action::Insert)?;
+        Some(part.key.clone())
+    }
+
+    /// The session that does not see the open transaction, with a view of this moment.
+    async fn take_reader(&mut self) -> Result<ReadSession, PgError> {
+        match self.reader.take() {
+            Some(reader) => {
+                reader.restart().await?;
+                Ok(reader)
+            }
+            None => ReadSession::connect(self.around.settings, &SessionOptions::named("rowback apply")).await,
+        }
+    }
+
+    /// Says which rows of triggers stay beside recovered ones.
+    pub(super) async fn tell_of_doubles(&mut self) -> Result<(), PgError> {
+        for (table, rows) in self.history.made.by_table() {
+            let left = companions::still_there(&self.session, &table, &rows).await?;
+            if let Some(first) = left.first() {
+                self.notes.push(format!(
+                    "triggers made rows of their own in {table}, of which rows came back: {} of them stay beside these, such as {first}; \
+                     no unique key says which would be the same",
+                    left.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows that the batch itself inserted.
+fn inserted(parts: &[Part], performed: &Performed, table: &TableName) -> u64 {
+    let inserts = parts.iter().enumerate();
+    let inserts = inserts.filter(|(_, part)| part.action.writes_whole_rows() && part.table == *table);
+    let rows = |list: &[u64], at: usize| list.get(at).copied().unwrap_or(0);
+    inserts.map(|(at, _)| rows(&performed.counts, at).saturating_sub(rows(&performed.taken, at))).sum()
+}

@@ -1,0 +1,133 @@
+//! The end of a batch's transaction: journal, commit, journal, and what to do when nobody can tell whether the commit came
+//! through. A dry run ends in the same place, without a line in the journal.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ApplyError;
+use super::journal::{Event, JOURNAL_FORMAT, Line};
+use super::place::Task;
+use super::runner::{Announced, Job, Record, Runner};
+use super::settle::Fate;
+use super::transaction::Performed;
+use crate::clock;
+use crate::ident::Ident;
+use crate::pg::{PgError, WriteSession};
+
+/// How a batch's transaction ended.
+pub(super) enum Conclusion {
+    /// It is committed.
+    Done,
+    /// It is not.
+    NotCommitted(PgError),
+}
+
+impl Runner<'_> {
+    /// Journal, commit, journal.
+    pub(super) async fn conclude(
+        &mut self,
+        job: &Job<'_>,
+        performed: Performed,
+        xid: String,
+        record: Record,
+    ) -> Result<Conclusion, ApplyError> {
+        let number = job.batch.number;
+        let before = self.history.batch(number);
+        let announced =
+            Announced { xid: xid.clone(), system_identifier: self.identity.system_identifier.clone() };
+        let event = match record(job.batch, performed, &before, announced) {
+            Ok(event) => event,
+            Err(error) => {
+                self.leave_transaction(&error).await;
+                return Ok(Conclusion::NotCommitted(error));
+            }
+        };
+        if self.task == Task::DryRun {
+            return self.conclude_trial(job, &event).await;
+        }
+        if let Err(error) = self.record(number, event) {
+            // The journal's error is the one to tell.
+            drop(self.session.rollback().await);
+            return Err(error);
+        }
+        let (yes, no) = self.endings();
+        match self.session.commit().await {
+            Ok(()) => {
+                self.record(number, yes)?;
+                Ok(Conclusion::Done)
+            }
+            Err(error @ (PgError::Statement { .. } | PgError::Cancelled { .. })) => {
+                self.record(number, no)?;
+                Ok(Conclusion::NotCommitted(error))
+            }
+            Err(error) => {
+                self.around
+                    .progress
+                    .note(&format!("the connection was lost while committing batch {number}"));
+                match self.ask_again(number, &xid).await? {
+                    Fate::Committed => {
+                        self.record(number, yes)?;
+                        Ok(Conclusion::Done)
+                    }
+                    Fate::Aborted => {
+                        self.record(number, no)?;
+                        Ok(Conclusion::NotCommitted(error))
+                    }
+                    Fate::Forgotten => Ok(Conclusion::NotCommitted(error)),
+                }
+            }
+        }
+    }
+
+    /// The next batch makes temporary tables of the same names.
+    async fn conclude_trial(&mut self, job: &Job<'_>, event: &Event) -> Result<Conclusion, ApplyError> {
+        let made = job.steps.iter().flat_map(|step| step.sql.split("create temporary table \"").skip(1));
+        let names = made.filter_map(|text| text.split_once('"'));
+        let names = names.map(|(name, _)| format!("pg_temp.{}", Ident::new(name).quoted()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        if !names.is_empty() {
+            self.session.execute("clearing up", &format!("drop table {names}")).await?;
+        }
+        self.session.execute("releasing the savepoint", "release savepoint rowback").await?;
+        self.history.follow(job.batch.number, event);
+        self.history.follow(job.batch.number, &Event::Committed);
+        Ok(Conclusion::Done)
+    }
+
+    fn endings(&self) -> (Event, Event) {
+        match self.task {
+            Task::Undo => (Event::Undone, Event::UndoRolledBack),
+            Task::Apply | Task::DryRun => (Event::Committed, Event::RolledBack),
+        }
+    }
+
+    /// Connects anew, for as long as an outcome may be waited for, and asks.
+    async fn ask_again(&mut self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
+        let deadline = Instant::now() + self.around.limits.settle_within;
+        loop {
+            match WriteSession::connect(self.around.settings, &self.around.limits.session_options()).await {
+                Ok(session) => {
+                    self.session = session;
+                    return self.fate(batch, xid).await;
+                }
+                Err(_) if Instant::now() < deadline && !self.around.cancel.is_cancelled() => {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                Err(_unreachable) => {
+                    return Err(ApplyError::InDoubt { batch, xid: xid.to_owned(), holder: None });
+                }
+            }
+        }
+    }
+
+    /// Adds to the history and, unless nothing of this run may last, to the journal.
+    pub(super) fn record(&mut self, batch: u32, event: Event) -> Result<(), ApplyError> {
+        self.history.follow(batch, &event);
+        if self.task == Task::DryRun {
+            return Ok(());
+        }
+        let plan = self.plan().seal.clone();
+        self.journal.append(Line { format: JOURNAL_FORMAT, plan, batch, at: clock::now_utc(), event })
+    }
+}

@@ -1,0 +1,222 @@
+//! The SQL behind the companions. Names go through `Ident`; keys and versions are JSON literals. Pure.
+
+use super::{RowVersion, Shape};
+use crate::apply::RowKey;
+use crate::apply::row_key::json_array;
+use crate::ident::{Ident, TableName};
+use crate::plan::recall::as_staged_sql;
+use crate::plan::{Part, row_key_json};
+use crate::sql::literal::literal;
+
+/// A unique key of live, by the text of its elements.
+pub(super) struct Unique {
+    pub(super) expressions: Vec<String>,
+    pub(super) operators: Vec<String>,
+    pub(super) predicate: Option<String>,
+}
+
+/// A foreign key that refers to a table.
+pub(super) struct Referrer {
+    pub(super) child: TableName,
+    pub(super) columns: Vec<(Ident, Ident)>,
+    pub(super) operators: Vec<String>,
+}
+
+fn key_json(alias: &str, key: &[Ident]) -> String {
+    let pairs: Vec<String> = key
+        .iter()
+        .map(|name| format!("{}, {alias}.{}::text", literal(name.as_str()), name.quoted()))
+        .collect();
+    format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
+}
+
+fn versions_json(rows: &[RowVersion]) -> String {
+    literal(&serde_json::to_string(rows).unwrap_or_default())
+}
+
+fn same_key(part: &Part) -> String {
+    let pairs = part.key.iter().map(|name| format!("l.{0} = r.{0}", name.quoted()));
+    pairs.collect::<Vec<_>>().join(" and ")
+}
+
+/// Key and version of the rows whose number is not older than that of the open transaction; its savepoints have younger ones.
+pub(super) fn young_rows(table: &TableName, key: &[Ident], parts: &[Part]) -> String {
+    let mut own = String::new();
+    for (at, part) in parts.iter().enumerate().filter(|(_, part)| part.table == *table) {
+        own.push_str(&format!(
+            " and {} not in (select {} from pg_temp.\"rowback_{}\" as r)",
+            key_json("l", &part.key),
+            row_key_json(&part.key, part.action),
+            at + 1
+        ));
+    }
+    format!(
+        "select {}::text, l.xmin::text from {} as l where pg_catalog.age(l.xmin) <= 0{own}",
+        key_json("l", key),
+        table.quoted()
+    )
+}
+
+impl Shape {
+    /// Is `l` the row that the JSON value `key` names?
+    fn is_row(&self, key: &str) -> String {
+        let pairs = self.key.iter().map(|(name, of_type)| {
+            format!("l.{} = ({key} ->> {})::{of_type}", name.quoted(), literal(name.as_str()))
+        });
+        pairs.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The key of each row that is there, as it was given, and its version.
+    pub(super) fn versions_sql(&self, rows: &[RowVersion]) -> String {
+        let keys = json_array(rows.iter().map(|row| &row.key));
+        format!(
+            "select e.key::text, l.version from (select distinct k.key from pg_catalog.jsonb_array_elements({}::jsonb) as k(key)) as e \
+             cross join lateral (select l.xmin::text as version from {} as l where {} offset 0) as l order by 1",
+            literal(&keys),
+            self.table.quoted(),
+            self.is_row("e.key")
+        )
+    }
+
+    /// Locks the rows that are there in their version; returns their keys.
+    pub(super) fn lock_sql(&self, rows: &[RowVersion]) -> String {
+        format!(
+            "select e.row ->> 'key' from pg_catalog.jsonb_array_elements({}::jsonb) as e(row) \
+             cross join lateral (select from {} as l where {} and l.xmin::text = e.row ->> 'version' offset 0 for update) as l",
+            versions_json(rows),
+            self.table.quoted(),
+            self.is_row("(e.row -> 'key')")
+        )
+    }
+
+    /// Deletes rows that are locked; returns their keys.
+    pub(super) fn delete_sql(&self, keys: &[RowKey]) -> String {
+        format!(
+            "delete from {} as l using pg_catalog.jsonb_array_elements({}::jsonb) as e(key) where {} returning e.key::text",
+            self.table.quoted(),
+            literal(&json_array(keys.iter())),
+            self.is_row("e.key")
+        )
+    }
+
+    /// Who hangs on these rows: the row's key, and the child's key and version where `child_key` names its columns.
+    pub(super) fn referring_sql(
+        &self,
+        keys: &[RowKey],
+        fk: &Referrer,
+        child_key: Option<&[Ident]>,
+    ) -> String {
+        let refers: Vec<String> = fk
+            .columns
+            .iter()
+            .zip(&fk.operators)
+            .map(|((child, parent), operator)| {
+                format!("l.{} {operator} c.{}", parent.quoted(), child.quoted())
+            })
+            .collect();
+        let child =
+            child_key.map_or_else(|| "null::text".to_owned(), |key| format!("{}::text", key_json("c", key)));
+        format!(
+            "select e.key::text, {child}, c.xmin::text from pg_catalog.jsonb_array_elements({}::jsonb) as e(key) \
+             join {} as l on {} join {} as c on {}",
+            literal(&json_array(keys.iter())),
+            self.table.quoted(),
+            self.is_row("e.key"),
+            fk.child.quoted(),
+            refers.join(" and ")
+        )
+    }
+}
+
+/// Rows of live under the key of a staged one: the staged key, the row's own, its version.
+pub(super) fn under_same_key(number: usize, part: &Part) -> String {
+    format!(
+        "select {}::text, l.found, l.version from pg_temp.\"rowback_{number}\" as r cross join lateral (select {}::text as found, \
+         l.xmin::text as version from {} as l where {} offset 0) as l where r.rowback_held is null",
+        row_key_json(&part.key, part.action),
+        key_json("l", &part.key),
+        part.table.quoted(),
+        same_key(part)
+    )
+}
+
+/// Rows of live under another key that hold a unique value of a staged one: as above.
+pub(super) fn under_unique_key(number: usize, part: &Part, unique: &Unique) -> String {
+    let values: Vec<String> =
+        unique.expressions.iter().enumerate().map(|(at, text)| format!("({text}) as v{at}")).collect();
+    let holds = unique.expressions.iter().zip(&unique.operators).enumerate();
+    let holds: Vec<String> =
+        holds.map(|(at, (text, operator))| format!("({text}) {operator} s.v{at}")).collect();
+    let (staged_if, live_if) = unique.predicate.as_ref().map_or_else(Default::default, |predicate| {
+        (format!(" where ({predicate})"), format!(" and ({predicate})"))
+    });
+    format!(
+        "select {}::text, l.found, l.version from pg_temp.\"rowback_{number}\" as r\n\
+         cross join lateral (select {} from (select r.*) as x{staged_if} offset 0) as s\n\
+         cross join lateral (select {}::text as found, l.xmin::text as version from {} as l where {}{live_if} and not ({}) offset 0) as l\n\
+         where r.rowback_held is null",
+        row_key_json(&part.key, part.action),
+        values.join(", "),
+        key_json("l", &part.key),
+        part.table.quoted(),
+        holds.join(" and "),
+        same_key(part)
+    )
+}
+
+/// Gives rows of live their staged values.
+pub(super) fn set_to_staged(
+    number: usize,
+    part: &Part,
+    settable: &[Ident],
+    keys: &[RowKey],
+) -> Option<String> {
+    let columns: Vec<String> = part
+        .columns
+        .iter()
+        .filter(|name| settable.contains(name) && !part.key.contains(name))
+        .map(|name| format!("{0} = r.{0}", name.quoted()))
+        .collect();
+    (!columns.is_empty()).then(|| {
+        format!(
+            "update {} as l set {} from pg_temp.\"rowback_{number}\" as r where {} and {} and not ({})",
+            part.table.quoted(),
+            columns.join(", "),
+            is_listed(part, keys),
+            same_key(part),
+            as_staged_sql(part)
+        )
+    })
+}
+
+/// The listed rows that do not hold their staged values.
+pub(super) fn not_as_staged(number: usize, part: &Part, keys: &[RowKey]) -> String {
+    format!(
+        "select {}::text from pg_temp.\"rowback_{number}\" as r join {} as l on {} where {} and not ({})",
+        row_key_json(&part.key, part.action),
+        part.table.quoted(),
+        same_key(part),
+        is_listed(part, keys),
+        as_staged_sql(part)
+    )
+}
+
+/// Counts the listed rows among those that the batch has written.
+pub(super) fn mark_done(number: usize, part: &Part, keys: &[RowKey]) -> String {
+    let columns: Vec<String> = part.key.iter().map(|name| format!("l.{}", name.quoted())).collect();
+    format!(
+        "insert into pg_temp.\"rowback_done_{number}\" select {} from pg_temp.\"rowback_{number}\" as r join {} as l on {} where {}",
+        columns.join(", "),
+        part.table.quoted(),
+        same_key(part),
+        is_listed(part, keys)
+    )
+}
+
+fn is_listed(part: &Part, keys: &[RowKey]) -> String {
+    format!(
+        "{} in (select e.key from pg_catalog.jsonb_array_elements({}::jsonb) as e(key))",
+        row_key_json(&part.key, part.action),
+        literal(&json_array(keys.iter()))
+    )
+}
