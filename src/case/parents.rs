@@ -12,7 +12,7 @@ use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_
 use crate::ident::{Ident, TableName};
 use crate::plan::{BatchTable, ParentGuard, Tells};
 use crate::value::BaseType;
-use crate::value::copy_text::{NULL, fields, is_null, push_field};
+use crate::value::copy_text::{NULL, RawKey, fields, is_null, push_field};
 
 /// The recipe's `identity`, by table.
 pub(super) type Identities = BTreeMap<TableName, Vec<Ident>>;
@@ -32,7 +32,7 @@ pub(super) struct Parents<'a> {
 #[derive(Default)]
 struct Known {
     tells: Tells,
-    rows: HashMap<Box<[u8]>, Box<[u8]>>,
+    rows: HashMap<RawKey, RawKey>,
 }
 
 impl<'a> Parents<'a> {
@@ -127,7 +127,7 @@ impl Known {
     /// The rows of the parents that these children refer to, in order, each with its newline.
     fn needed_by(&self, children: &[u8], (fk, own): (&ForeignKey, &[usize])) -> Vec<u8> {
         let lines = children.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let keys: BTreeSet<Box<[u8]>> = lines
+        let keys: BTreeSet<RawKey> = lines
             .filter_map(|line| {
                 let raw: Vec<&[u8]> = fields(line).collect();
                 fk.key_in(&raw, own)
@@ -171,7 +171,7 @@ impl Seen<'_> {
     }
 
     /// Several fields; `None` when one is null and may not be.
-    fn joined(&self, columns: &[(&Ident, usize)], nulls: bool) -> Option<Box<[u8]>> {
+    fn joined(&self, columns: &[(&Ident, usize)], nulls: bool) -> Option<RawKey> {
         let values: Vec<Vec<u8>> = columns.iter().map(|(name, at)| self.value(name, *at)).collect();
         (nulls || !values.iter().any(|value| is_null(value))).then(|| values.join(&b'\t').into())
     }

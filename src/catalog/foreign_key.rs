@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::ident::{Ident, TableName};
+use crate::value::copy_text::RawKey;
 use crate::value::json_path::{self, JsonPath, Unfit};
 
 /// A reference from child columns to parent columns, as pairs.
@@ -87,12 +88,12 @@ impl ForeignKey {
 
     /// The key to which a row of the child refers: raw COPY fields joined by tabs; `None` where one refers to nothing.
     /// `positions` are those of the child's columns in the row.
-    pub fn key_in<F: AsRef<[u8]>>(&self, row: &[F], positions: &[usize]) -> Option<Box<[u8]>> {
+    pub fn key_in<F: AsRef<[u8]>>(&self, row: &[F], positions: &[usize]) -> Option<RawKey> {
         json_path::key_in(&self.paths, row, positions)
     }
 
     /// The raw field of the child's column that refers to `value` by the pair at this position.
-    pub fn refer(&self, at: usize, field: &[u8], value: &[u8]) -> Result<Box<[u8]>, Unfit> {
+    pub fn refer(&self, at: usize, field: &[u8], value: &[u8]) -> Result<RawKey, Unfit> {
         match self.path(at) {
             Some(path) => path.write(field, value),
             None => Ok(value.into()),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::drift::Fit;
-use super::lookup::{RawRow, text};
+use super::lookup::{RawKey, RawRow, text};
 use super::verdict::Evidence;
 use crate::value::copy_text::push_field;
 
@@ -44,7 +44,7 @@ pub enum Fate {
     Gone,
     /// It stayed; the columns that changed, as positions in `Fit::columns`, with their values afterwards: raw COPY
     /// fields.
-    Stayed(BTreeMap<usize, Box<[u8]>>),
+    Stayed(BTreeMap<usize, RawKey>),
 }
 
 impl Fate {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::blocked::Parents;
+use super::conditions::Refers;
 use super::judge::Court;
-use super::lookup::{Answer, LiveRow, Lookup, StagedRow};
+use super::lookup::{Answer, LiveRow, Lookup, StagedRow, StagedRows};
 use super::pass::Bench;
 use super::refit::{self, Refitted};
 use super::{DiffError, conditions, damage, joined, repoint};
 use crate::pg::ReadSession;
 use crate::recipe::Recreated;
-use crate::staging::StagingReader;
 
 /// Rows that are looked up together.
 pub const CHUNK_ROWS: usize = 2000;
@@ -31,7 +31,7 @@ pub struct Chunk {
     /// Whether the condition of the only charge holds, where it was asked with them.
     pub holds: Option<Vec<bool>>,
     /// Which of the court's references apply to each.
-    pub refers: Vec<Vec<bool>>,
+    pub refers: Vec<Refers>,
     /// Rows that cannot be hung on what stands in for their parents, and why.
     pub stuck: BTreeMap<usize, String>,
     /// Values that live takes otherwise than they are staged, or not at all.
@@ -40,7 +40,7 @@ pub struct Chunk {
 
 /// A chunk that is being looked up.
 struct Waiting {
-    refers: Vec<Vec<bool>>,
+    refers: Vec<Refers>,
     stuck: BTreeMap<usize, String>,
     refitted: Refitted,
     answer: Answering,
@@ -64,8 +64,7 @@ impl Drop for Task {
 pub struct Ahead<'a> {
     court: &'a Court<'a>,
     bench: &'a Bench<'a>,
-    reader: StagingReader,
-    staged: Vec<u8>,
+    staged: StagedRows<'a>,
     lookup: Arc<Lookup>,
     /// Sessions that look up beside the bench's own; without them each chunk waits for its predecessor.
     sessions: &'a [Arc<ReadSession>],
@@ -81,8 +80,7 @@ impl<'a> Ahead<'a> {
         Ok(Self {
             court,
             bench,
-            reader: StagingReader::open(bench.staging, bench.file)?,
-            staged: Vec::new(),
+            staged: StagedRows::open(bench.staging, bench.file, court.fit)?,
             lookup: Arc::new(damage::lookup(court)),
             sessions,
             asked: 0,
@@ -118,9 +116,10 @@ impl<'a> Ahead<'a> {
     fn read(&mut self) -> Result<Option<Vec<StagedRow>>, DiffError> {
         let mut chunk = Vec::with_capacity(CHUNK_ROWS);
         let mut bytes = 0;
-        while chunk.len() < CHUNK_ROWS && bytes < CHUNK_BYTES && self.reader.next_row(&mut self.staged)? {
-            bytes += self.staged.len();
-            chunk.push(StagedRow::cut(&self.staged, self.court.fit));
+        while chunk.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
+            let Some(row) = self.staged.next()? else { break };
+            bytes += self.staged.bytes();
+            chunk.push(row);
         }
         Ok((!chunk.is_empty()).then_some(chunk))
     }

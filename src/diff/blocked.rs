@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Verdict;
+use super::lookup::RawKey as Key;
 use crate::catalog::ForeignKey;
 use crate::extract::Aliases;
 use crate::ident::{Ident, TableName};
 use crate::recipe::Recipe;
-
-type Key = Box<[u8]>;
 
 /// Child, parent, and their columns pair by pair.
 type Reference = (TableName, TableName, Vec<(Ident, Ident)>);

@@ -1,18 +1,24 @@
 //! The conditions of declared references (`when`), evaluated by PostgreSQL over the staged rows: in live, read-only.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::DiffError;
 use super::judge::Court;
 use super::lookup::StagedRow;
 use super::relation::push_relation;
 use crate::pg::ReadSession;
 
+/// Which of the court's upward references apply to a row.
+pub type Refers = SmallVec<[bool; 16]>;
+
 /// For each row, and each of the court's upward references, whether the reference's condition holds.
 pub async fn hold(
     session: &ReadSession,
     court: &Court<'_>,
     rows: &[&StagedRow],
-) -> Result<Vec<Vec<bool>>, DiffError> {
-    let mut found = vec![vec![true; court.upwards.len()]; rows.len()];
+) -> Result<Vec<Refers>, DiffError> {
+    let all: Refers = smallvec![true; court.upwards.len()];
+    let mut found = vec![all; rows.len()];
     for (number, upward) in court.upwards.iter().enumerate() {
         let Some(condition) = upward.fk.when() else { continue };
         let positions: Vec<usize> = (0..court.fit.columns.len()).collect();

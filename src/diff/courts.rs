@@ -6,6 +6,7 @@ use super::drift::{Fit, Fits};
 use super::identity::IdentityRule;
 use super::judge::Court;
 use super::links::Upward;
+use super::lookup::RawKey;
 use super::tombstones::Tombstones;
 use super::{DiffError, DiffInput, charges, convoy, damage, transfer};
 use crate::catalog::{Action, Catalog, ForeignKey};
@@ -82,7 +83,7 @@ async fn upward<'a>(
             let Some(at) = fit.position(name) else { continue };
             let value = match fk.on_delete {
                 Action::SetDefault => default_value(session, fit, at).await?,
-                _ => Box::from(&b"\\N"[..]),
+                _ => RawKey::from(&b"\\N"[..]),
             };
             set.push((at, value));
         }
@@ -90,12 +91,12 @@ async fn upward<'a>(
     Ok(Some(Upward { fk, columns, set, verify: fk.is_enforced() && !all_staged }))
 }
 
-async fn default_value(session: &ReadSession, fit: &Fit<'_>, at: usize) -> Result<Box<[u8]>, DiffError> {
+async fn default_value(session: &ReadSession, fit: &Fit<'_>, at: usize) -> Result<RawKey, DiffError> {
     let column = fit.columns[at].live;
     let default = column.default.as_deref().unwrap_or("null");
     let sql = format!("copy (select ({default})::{}) to stdout", column.type_name);
     let mut rows = session.copy_out("reading a column's default", &sql).await?;
-    let mut value = Box::from(&b"\\N"[..]);
+    let mut value = RawKey::from(&b"\\N"[..]);
     while let Some(row) = rows.next_row().await? {
         value = row.as_ref().into();
     }

@@ -9,9 +9,9 @@ use super::charges::Charge;
 use super::drift::Fit;
 use super::judge::Court;
 use super::lookup::{
-    LiveRow, Lookup, StagedRow, equal_to_backup, is_indexed, key_names, recipe_path, set_search_path,
+    LiveRow, Lookup, RawKey, StagedRow, equal_to_backup, is_indexed, key_names, recipe_path, set_search_path,
 };
-use super::origin::Origin;
+use super::origin::{Numbers, Origin};
 use super::relation::push_relation;
 use super::verdict::Evidence;
 use crate::pg::{PgError, ReadSession};
@@ -23,7 +23,7 @@ use crate::value::copy_text::{is_null, push_field as push_copy_field};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finding {
     /// Damaged columns, as positions in `Fit::columns`, with their true values: raw COPY fields.
-    pub truth: BTreeMap<usize, Box<[u8]>>,
+    pub truth: Vec<Truth>,
     /// Is one of them an owner?
     pub misrouted: bool,
     /// Columns that the recipe is about, that differ, and that nothing calls damaged.
@@ -34,6 +34,13 @@ pub struct Finding {
     pub evidence: Option<Evidence>,
     /// Columns that the recipe calls damaged by name: they say nothing about who a row is.
     pub named: Vec<usize>,
+}
+
+impl Finding {
+    /// Is this column damaged?
+    pub fn sets(&self, column: usize) -> bool {
+        self.truth.iter().any(|(at, _)| *at == column)
+    }
 }
 
 /// Lets PostgreSQL parse every condition before a row is read: an unknown column or a wrong alias shows here.
@@ -94,7 +101,7 @@ pub async fn find(
     if court.charges.is_empty() {
         return Ok(found);
     }
-    let selected: Vec<Vec<u16>> = rows.iter().map(|row| Origin::parse(&row.origin).entries).collect();
+    let selected: Vec<Numbers> = rows.iter().map(|row| Origin::parse(&row.origin).entries).collect();
     let mut set_by: BTreeMap<(usize, usize), &Charge<'_>> = BTreeMap::new();
     for charge in &court.charges {
         let asked = |at: &usize| charge.in_live || selected[*at].contains(&charge.number);
@@ -122,26 +129,33 @@ pub async fn find(
                 .extend(truths.iter().map(|(column, _)| *column).filter(|_| charge.teller.is_some()));
             finding.misrouted |= charge.kind == Kind::Misrouted;
             for (column, value) in truths {
-                let other = set_by.insert((at, column), charge);
-                if let (Some(other), Some(set)) = (other, finding.truth.insert(column, value.clone()))
-                    && set != value
-                {
-                    return Err(contradiction(court.fit, column, other, charge, rows[at]));
+                let place = match finding.truth.binary_search_by_key(&column, |(column, _)| *column) {
+                    Ok(set) if finding.truth[set].1 == value => continue,
+                    Ok(_) => {
+                        let other = set_by.get(&(at, column)).copied().unwrap_or(charge);
+                        return Err(contradiction(court.fit, column, other, charge, rows[at]));
+                    }
+                    Err(place) => place,
+                };
+                finding.truth.insert(place, (column, value));
+                if court.charges.len() > 1 {
+                    set_by.insert((at, column), charge);
                 }
             }
         }
     }
     for finding in &mut found {
-        let truth = &finding.truth;
-        finding.kept.retain(|column| !truth.contains_key(column));
+        let mut kept = std::mem::take(&mut finding.kept);
+        kept.retain(|column| !finding.sets(*column));
+        finding.kept = kept;
         finding.kept.sort_unstable();
         finding.kept.dedup();
     }
     Ok(found)
 }
 
-/// A column and its true value.
-type Truth = (usize, Box<[u8]>);
+/// A column, as a position in `Fit::columns`, and its true value: a raw COPY field.
+pub type Truth = (usize, RawKey);
 
 /// What a charge comes to for a row in which live does not hold the true value.
 enum Count {
@@ -173,24 +187,25 @@ async fn by_backup(
         let differs = charge.columns.iter().filter(|&&column| rows[at].fields[column] != live[column]);
         differs.map(|&column| (column, rows[at].fields[column].clone())).collect()
     };
-    let mut truths: BTreeMap<usize, Vec<Truth>> = BTreeMap::new();
+    let mut truths: Vec<(usize, Vec<Truth>)> = Vec::new();
     let mut found = Vec::new();
     for at in present {
         let Some(live) = &live[at] else { continue };
         let (damaged, kept) = split(charge, rows[at], live, untrue(at));
         found.extend(kept.map(|kept| (at, kept)));
         if !damaged.is_empty() {
-            truths.insert(at, damaged);
+            truths.push((at, damaged));
         }
     }
-    let asked: Vec<usize> = truths.keys().copied().collect();
-    let damaged: BTreeSet<usize> = match ask.holds {
-        Some(holds) => asked.into_iter().filter(|&at| holds[at]).collect(),
+    let asked: Vec<usize> = truths.iter().map(|(at, _)| *at).collect();
+    let damaged = match ask.holds {
+        Some(_) => BTreeSet::new(),
         None => damaged(ask.session, ask.fit, charge, rows, &asked).await?,
     };
+    let is_damaged = |at: usize| ask.holds.map_or_else(|| damaged.contains(&at), |holds| holds[at]);
     let count = |(at, truths): (usize, Vec<Truth>)| {
         let columns = || truths.iter().map(|(column, _)| *column).collect();
-        (at, if damaged.contains(&at) { Count::Damaged(truths) } else { Count::Kept(columns(), None) })
+        (at, if is_damaged(at) { Count::Damaged(truths) } else { Count::Kept(columns(), None) })
     };
     found.extend(truths.into_iter().map(count));
     Ok(found)
@@ -201,7 +216,7 @@ async fn by_backup(
 fn split(
     charge: &Charge<'_>,
     row: &StagedRow,
-    live: &[Box<[u8]>],
+    live: &[RawKey],
     untrue: Vec<Truth>,
 ) -> (Vec<Truth>, Option<Count>) {
     let Some(teller) = charge.teller else { return (untrue, None) };
@@ -290,7 +305,7 @@ async fn owners(
     owner: &str,
     rows: &[&StagedRow],
     asked: &[usize],
-) -> Result<BTreeMap<usize, Box<[u8]>>, DiffError> {
+) -> Result<BTreeMap<usize, RawKey>, DiffError> {
     if asked.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -328,7 +343,7 @@ pub async fn candidates(
     session: &ReadSession,
     fit: &Fit<'_>,
     charge: &Charge<'_>,
-) -> Result<Vec<Box<[u8]>>, DiffError> {
+) -> Result<Vec<RawKey>, DiffError> {
     let Some(owner) = charge.owner_from else { return Ok(Vec::new()) };
     let column = fit.columns[charge.columns[0]].live;
     let (alias, name) = (fit.live.name.name.quoted(), column.name.quoted());

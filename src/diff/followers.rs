@@ -219,7 +219,7 @@ pub(super) async fn referring(
     while let Some(row) = answer.next_row().await? {
         let mut parts = fields(&row);
         let ordinal = parts.next().and_then(|field| text(field)?.parse::<usize>().ok());
-        found.extend(ordinal.map(|at| (at, parts.map(Box::from).collect())));
+        found.extend(ordinal.map(|at| (at, parts.map(RawKey::from_slice).collect())));
     }
     Ok(found)
 }

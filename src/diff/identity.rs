@@ -2,9 +2,9 @@
 //! other unique values and foreign keys speak, in this order. Pure.
 
 use super::drift::Fit;
-use super::lookup::{StagedRow, key_of};
+use super::lookup::{RawKey, StagedRow, key_of};
 use crate::catalog::{Column, ForeignKey};
-use crate::ident::Ident;
+use crate::ident::{Ident, TableName};
 use crate::value::BaseType;
 use crate::value::copy_text::is_null;
 
@@ -36,6 +36,7 @@ const CREATED: [&str; 10] = [
 /// What the structure of a table says about its rows' identity; made once for a table.
 #[derive(Debug)]
 pub struct IdentityRule {
+    table: TableName,
     given: Vec<usize>,
     natural: bool,
     created: Vec<usize>,
@@ -69,6 +70,7 @@ impl IdentityRule {
             fk.child_columns().all(|name| fit.live.column(name).is_some_and(|column| column.not_null))
         };
         Self {
+            table: fit.live.name.clone(),
             given: fit.positions(given).unwrap_or_default(),
             natural: composite || keys.iter().any(|name| speaks(name) && !of_parent(name)),
             created: created_columns(fit),
@@ -85,7 +87,7 @@ impl IdentityRule {
     }
 
     /// Compares the staged row with live's row of the same key. What is known to be `damaged` says nothing.
-    pub fn judge(&self, staged: &StagedRow, live: &[Box<[u8]>], damaged: &[usize], hint: &str) -> Entity {
+    pub fn judge(&self, staged: &StagedRow, live: &[RawKey], damaged: &[usize]) -> Entity {
         let is_sound = |at: &&usize| !damaged.contains(at);
         let mut given = self.given.iter().filter(is_sound).peekable();
         if given.peek().is_some() {
@@ -124,16 +126,19 @@ impl IdentityRule {
                 return Entity::Other(format!("{name} points elsewhere"));
             }
         }
-        Entity::Uncertain(format!("nothing tells whether it is the same entity; {hint} decides"))
+        Entity::Uncertain(format!(
+            "nothing tells whether it is the same entity; `identity = [...]` for {} decides",
+            self.table
+        ))
     }
 
     /// Do the columns that the recipe names say that it is another one?
-    pub fn says_other(&self, staged: &StagedRow, live: &[Box<[u8]>]) -> bool {
+    pub fn says_other(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
         self.given.iter().any(|&at| staged.fields[at] != live[at])
     }
 
     /// Was live's row made before the backup's? Then it is not that row made again.
-    pub fn is_older(&self, live: &[Box<[u8]>], staged: &StagedRow) -> bool {
+    pub fn is_older(&self, live: &[RawKey], staged: &StagedRow) -> bool {
         // Of ISO texts the order is that of the times, but for infinity, BC and years of five digits.
         let is_plain = |value: &[u8]| {
             value.first().is_some_and(u8::is_ascii_digit)
@@ -146,7 +151,7 @@ impl IdentityRule {
     }
 
     /// Was live's row made at another time than the backup's? Then the accident took the old one.
-    pub fn was_made_again(&self, staged: &StagedRow, live: &[Box<[u8]>]) -> bool {
+    pub fn was_made_again(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
         self.created.iter().any(|&at| staged.fields[at] != live[at])
     }
 }

@@ -10,7 +10,7 @@ use super::damage::Finding;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
 use super::links::{Cut, Upward};
-use super::lookup::{RawRow, StagedRow};
+use super::lookup::{RawKey, RawRow, StagedRow};
 use super::origin::{Followed, Origin};
 use super::repoint;
 use super::tombstones::Tombstones;
@@ -21,7 +21,7 @@ use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Recreated};
 
 /// Positions in `Fit::columns`, each with a raw COPY field.
-pub type Settings = Vec<(usize, Box<[u8]>)>;
+pub type Settings = Vec<(usize, RawKey)>;
 
 /// What became of one row and what will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Court<'_> {
     pub fn judge(
         &self,
         row: &StagedRow,
-        live: Option<&[Box<[u8]>]>,
+        live: Option<&[RawKey]>,
         refers: &[bool],
         parents: &Parents,
         finding: Finding,
@@ -120,7 +120,7 @@ impl Court<'_> {
     fn judge_by_origin(
         &self,
         row: &StagedRow,
-        live: Option<&[Box<[u8]>]>,
+        live: Option<&[RawKey]>,
         refers: &[bool],
         parents: &Parents,
         finding: Finding,
@@ -160,7 +160,7 @@ impl Court<'_> {
     pub fn was_never_away(
         &self,
         row: &StagedRow,
-        live: Option<&[Box<[u8]>]>,
+        live: Option<&[RawKey]>,
         refers: &[bool],
         parents: &Parents,
     ) -> bool {
@@ -234,15 +234,14 @@ impl Court<'_> {
     fn judge_damaged(
         &self,
         row: &StagedRow,
-        live: &[Box<[u8]>],
+        live: &[RawKey],
         refers: &[bool],
         parents: &Parents,
         evidence: Evidence,
         finding: Finding,
     ) -> Judgement {
-        let mut columns: Vec<usize> = finding.truth.keys().copied().collect();
-        let hint = format!("`identity = [...]` for {}", self.fit.live.name);
-        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &hint) {
+        let mut columns: Vec<usize> = finding.truth.iter().map(|(column, _)| *column).collect();
+        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named) {
             return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
         }
         let cut = self.cut_links(row, live, refers, parents);
@@ -257,9 +256,8 @@ impl Court<'_> {
             format!("live's {} stays as it is", column_list(&others))
         };
         let verdict = if finding.misrouted { Verdict::Misrouted } else { Verdict::Damaged };
-        let mut truth = cut.truth;
+        let mut truth: Settings = cut.truth.into_iter().filter(|(at, _)| !finding.sets(*at)).collect();
         truth.extend(finding.truth);
-        let truth = truth.into_iter().collect();
         Judgement { action: RowAction::Update, columns, truth, reason, ..still(verdict, evidence) }
     }
 
@@ -268,7 +266,7 @@ impl Court<'_> {
     fn judge_sound(
         &self,
         row: &StagedRow,
-        live: &[Box<[u8]>],
+        live: &[RawKey],
         evidence: Evidence,
         finding: &Finding,
     ) -> Judgement {
@@ -276,8 +274,7 @@ impl Court<'_> {
         if columns.is_empty() {
             return still(Verdict::Same, evidence);
         }
-        let hint = format!("`identity = [...]` for {}", self.fit.live.name);
-        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &hint) {
+        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named) {
             return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
         }
         let names: Vec<Ident> = columns.iter().map(|&at| self.name(at)).collect();
@@ -291,11 +288,7 @@ impl Court<'_> {
         Judgement { action, reason, columns, ..still(Verdict::Changed, evidence) }
     }
 
-    fn differing<'r>(
-        &'r self,
-        row: &'r StagedRow,
-        live: &'r [Box<[u8]>],
-    ) -> impl Iterator<Item = usize> + 'r {
+    fn differing<'r>(&'r self, row: &'r StagedRow, live: &'r [RawKey]) -> impl Iterator<Item = usize> + 'r {
         self.fit.written().map(|(at, _)| at).filter(|&at| row.fields[at] != live[at])
     }
 
@@ -310,7 +303,7 @@ impl Court<'_> {
         parents: &Parents,
         evidence: Evidence,
     ) -> Judgement {
-        let mut cut: BTreeMap<usize, Box<[u8]>> = BTreeMap::new();
+        let mut cut: BTreeMap<usize, RawKey> = BTreeMap::new();
         let mut reason = String::new();
         if let Some(parent) = self.hangs_on_what_was_left(row, refers, parents) {
             let reason = format!("hangs on a row of {parent} that was never away");
@@ -352,7 +345,7 @@ impl Court<'_> {
     fn judge_present(
         &self,
         row: &StagedRow,
-        live: &[Box<[u8]>],
+        live: &[RawKey],
         refers: &[bool],
         parents: &Parents,
         evidence: Evidence,
@@ -366,8 +359,7 @@ impl Court<'_> {
             repoint::same_key(self, row, live, &mut found);
             return found;
         }
-        let hint = format!("`identity = [...]` for {}", self.fit.live.name);
-        let entity = self.identity.judge(row, live, &self.perhaps_cut(live), &hint);
+        let entity = self.identity.judge(row, live, &self.perhaps_cut(live));
         if let Entity::Other(reason) = entity {
             return Judgement {
                 blocks: true,
@@ -418,7 +410,7 @@ impl Court<'_> {
     }
 
     /// Columns of links that hold what the end of a parent leaves: where they led says nothing about the row.
-    fn perhaps_cut(&self, live: &[Box<[u8]>]) -> Vec<usize> {
+    fn perhaps_cut(&self, live: &[RawKey]) -> Vec<usize> {
         let set = self.upwards.iter().filter(|upward| upward.fk.cuts_link()).flat_map(|upward| &upward.set);
         set.filter(|(at, value)| live[*at] == *value).map(|(at, _)| *at).collect()
     }
@@ -427,7 +419,7 @@ impl Court<'_> {
     fn cut_on_purpose(
         &self,
         row: &StagedRow,
-        live: &[Box<[u8]>],
+        live: &[RawKey],
         refers: &[bool],
         parents: &Parents,
         differing: &[usize],

@@ -66,7 +66,7 @@ impl Upward<'_> {
         if instead.is_some_and(|key| parents.blocked(self.fk, &key).is_none()) {
             return (self.set.clone(), "at its default");
         }
-        (self.set.iter().map(|(at, _)| (*at, Box::from(NULL))).collect(), "empty")
+        (self.set.iter().map(|(at, _)| (*at, RawKey::from(NULL))).collect(), "empty")
     }
 }
 
@@ -84,7 +84,7 @@ impl Court<'_> {
     pub(super) fn cut_links(
         &self,
         row: &StagedRow,
-        live: &[Box<[u8]>],
+        live: &[RawKey],
         refers: &[bool],
         parents: &Parents,
     ) -> Cut {
@@ -125,7 +125,7 @@ impl Court<'_> {
 /// Columns of a link that the accident emptied, whoever did it, and that live still holds as it left them.
 fn cut_in_accident(
     row: &StagedRow,
-    live: &[Box<[u8]>],
+    live: &[RawKey],
     fate: &Fate,
     upward: &Upward<'_>,
     parents: &Parents,

@@ -1,6 +1,8 @@
 //! Keyed look-ups in live. Rows come back as COPY text, so that they compare byte for byte with staged ones.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::DiffError;
 use super::aftermath::Aftermath;
@@ -10,10 +12,11 @@ use crate::catalog::Table;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::literal;
-use crate::value::copy_text::{fields, is_null, unescape};
+use crate::staging::{StagedFile, StagingReader};
+use crate::value::BaseType;
+use crate::value::copy_text::{NULL, fields, is_null, unescape};
 
-/// One or more raw COPY fields, joined by tabs.
-pub type RawKey = Box<[u8]>;
+pub use crate::value::copy_text::RawKey;
 
 /// Raw COPY fields in the order of `Fit::columns`.
 pub type RawRow = Vec<RawKey>;
@@ -25,9 +28,9 @@ pub type LiveRow = Option<RawRow>;
 #[derive(Debug, Clone)]
 pub struct StagedRow {
     /// The raw fields, in the order of `Fit::columns`.
-    pub fields: Vec<Box<[u8]>>,
+    pub fields: Vec<RawKey>,
     /// Why it is staged.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// What stood in the backup where `fields` now names another parent, by position.
     pub was: BTreeMap<usize, RawKey>,
     /// What the accident made of it, where something tells.
@@ -35,32 +38,36 @@ pub struct StagedRow {
 }
 
 impl StagedRow {
-    /// Cuts a row of the staging file to what fits.
-    pub fn cut(row: &[u8], fit: &Fit<'_>) -> Self {
-        let all: Vec<&[u8]> = fields(row).collect();
-        let field = |at: usize| all.get(at).copied().unwrap_or(b"\\N");
-        let origin = fit.origin.map_or(String::new(), |at| text(field(at)).unwrap_or_default());
+    /// Cuts a row of the staging file to what fits; `known` is the origin of the row before, mostly the same.
+    fn cut(row: &[u8], fit: &Fit<'_>, known: &mut (RawKey, Arc<str>)) -> Self {
+        let mut all: Vec<&[u8]> = Vec::with_capacity(fit.columns.len() + 4);
+        all.extend(fields(row));
+        let field = |at: usize| all.get(at).copied().unwrap_or(NULL);
+        let told = fit.origin.map_or(NULL, field);
+        if *known.0 != *told {
+            *known = (told.into(), text(told).unwrap_or_default().into());
+        }
         let aftermath = fit.after.map_or_else(Aftermath::default, |at| Aftermath::parse(field(at), fit));
-        let fields = fit.columns.iter().map(|column| field(column.staged).into()).collect();
-        Self { aftermath, ..Self::of(fields, origin) }
+        let fields = fit.columns.iter().map(|column| RawKey::from_slice(field(column.staged))).collect();
+        Self { aftermath, ..Self::of(fields, Arc::clone(&known.1)) }
     }
 
     /// A row as it is.
-    pub fn of(fields: RawRow, origin: String) -> Self {
-        Self { fields, origin, was: BTreeMap::new(), aftermath: Aftermath::default() }
+    pub fn of(fields: RawRow, origin: impl Into<Arc<str>>) -> Self {
+        Self { fields, origin: origin.into(), was: BTreeMap::new(), aftermath: Aftermath::default() }
     }
 
     /// A row of which only the key is known: raw fields joined by tabs, in the order of the fit's key.
     pub fn named(key: &[u8], fit: &Fit<'_>) -> Self {
-        let mut row = vec![Box::from(&b"\\N"[..]); fit.columns.len()];
+        let mut row = vec![RawKey::from(&b"\\N"[..]); fit.columns.len()];
         for (&at, value) in fit.key.iter().zip(fields(key)) {
             row[at] = value.into();
         }
-        Self::of(row, String::new())
+        Self::of(row, "")
     }
 
     /// Raw fields at these positions, joined by tabs; `None` when one of them is null.
-    pub fn key(&self, positions: &[usize]) -> Option<Box<[u8]>> {
+    pub fn key(&self, positions: &[usize]) -> Option<RawKey> {
         key_of(&self.fields, positions)
     }
 
@@ -86,8 +93,8 @@ impl StagedRow {
 }
 
 /// Raw fields at these positions, joined by tabs; `None` when one of them is null.
-pub fn key_of<F: AsRef<[u8]>>(row: &[F], positions: &[usize]) -> Option<Box<[u8]>> {
-    let mut key = Vec::new();
+pub fn key_of<F: AsRef<[u8]>>(row: &[F], positions: &[usize]) -> Option<RawKey> {
+    let mut key = RawKey::new();
     for (at, &position) in positions.iter().enumerate() {
         let field = row.get(position)?.as_ref();
         if is_null(field) {
@@ -98,12 +105,39 @@ pub fn key_of<F: AsRef<[u8]>>(row: &[F], positions: &[usize]) -> Option<Box<[u8]
         }
         key.extend_from_slice(field);
     }
-    Some(key.into())
+    Some(key)
 }
 
 /// The text of a raw field; `None` for NULL. COPY text of a UTF-8 session is UTF-8.
 pub fn text(field: &[u8]) -> Option<String> {
     (!is_null(field)).then(|| String::from_utf8_lossy(&unescape(field)).into_owned())
+}
+
+/// The staged rows of a table, one after the other.
+pub struct StagedRows<'a> {
+    reader: StagingReader,
+    fit: &'a Fit<'a>,
+    raw: Vec<u8>,
+    known: (RawKey, Arc<str>),
+}
+
+impl<'a> StagedRows<'a> {
+    /// Opens the staging file of a table.
+    pub fn open(staging: &Path, file: &StagedFile, fit: &'a Fit<'a>) -> Result<Self, DiffError> {
+        let reader = StagingReader::open(staging, file)?;
+        Ok(Self { reader, fit, raw: Vec::new(), known: (NULL.into(), "".into()) })
+    }
+
+    /// The next row; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<StagedRow>, DiffError> {
+        let is_there = self.reader.next_row(&mut self.raw)?;
+        Ok(is_there.then(|| StagedRow::cut(&self.raw, self.fit, &mut self.known)))
+    }
+
+    /// Bytes of the last row, as COPY text.
+    pub fn bytes(&self) -> usize {
+        self.raw.len()
+    }
 }
 
 /// What live holds of staged rows.
@@ -119,6 +153,7 @@ pub struct Answer {
 /// asked side by side.
 pub struct Lookup {
     table: TableName,
+    columns: usize,
     key: Vec<Ident>,
     by_key: Question,
     with_condition: Option<Question>,
@@ -131,13 +166,53 @@ struct Question {
     relation: Relation,
     before: String,
     after: String,
+    near: Option<Near>,
+}
+
+/// How rows are asked for whose keys are whole numbers close together: the server reads that stretch of the index and
+/// joins, which costs it half of what finding row by row does.
+struct Near {
+    /// The key, in `Fit::columns`.
+    at: usize,
+    before: String,
+    /// Ends with the column that must be between the lowest and the highest key.
+    after: String,
+}
+
+impl Near {
+    /// Where an index has the key, and it is one whole number.
+    fn of(fit: &Fit<'_>, before: String, after: &str, alias: &str) -> Option<Self> {
+        let &[at] = fit.key.as_slice() else { return None };
+        let column = fit.columns[at].live;
+        let is_whole = matches!(column.base_type, BaseType::Int2 | BaseType::Int4 | BaseType::Int8);
+        let after = format!("{after} where {alias}.{} between ", column.name.quoted());
+        (is_whole && is_indexed(fit)).then_some(Self { at, before, after })
+    }
+
+    /// The lowest and the highest key, where a stretch of keys holds at least half as many rows as numbers.
+    fn stretch<'r>(&self, rows: impl Iterator<Item = &'r StagedRow>) -> Option<(i64, i64)> {
+        let (mut count, mut lowest, mut highest) = (0_i64, i64::MAX, i64::MIN);
+        for row in rows {
+            let key = std::str::from_utf8(&row.fields[self.at]).ok()?.parse().ok()?;
+            (lowest, highest, count) = (lowest.min(key), highest.max(key), count + 1);
+        }
+        (count > 1 && highest.checked_sub(lowest)? < count * 2).then_some((lowest, highest))
+    }
 }
 
 impl Question {
     fn sql<'r>(&self, rows: impl Iterator<Item = &'r StagedRow> + Clone) -> String {
-        let mut sql = self.before.clone();
+        let near = self.near.as_ref().and_then(|near| Some((near, near.stretch(rows.clone())?)));
+        let (before, after, end) = match near {
+            Some((near, (lowest, highest))) => {
+                (&near.before, &near.after, format!("{lowest} and {highest}) to stdout"))
+            }
+            None => (&self.before, &self.after, String::new()),
+        };
+        let mut sql = before.clone();
         self.relation.push(&mut sql, rows);
-        sql.push_str(&self.after);
+        sql.push_str(after);
+        sql.push_str(&end);
         sql
     }
 }
@@ -150,18 +225,26 @@ impl Lookup {
         let keys: Vec<String> = (1..=fit.key.len()).map(|at| format!("k{at}")).collect();
         let equal = equal_keys(fit.live, key_names(fit));
         let (keys, from) = (keys.join(", "), fit.live.from_sql());
-        let join = if is_indexed(fit) {
-            format!("cross join lateral (select l.* from {from} as l where {equal} offset 0) as l")
+        let before = format!("copy (select k.n, {} from ", columns.join(", "));
+        let plain = format!(" as k(n, {keys}) join {from} as l on {equal}");
+        let near = Near::of(fit, before.clone(), &plain, "l");
+        let after = if is_indexed(fit) {
+            format!(
+                " as k(n, {keys}) cross join lateral (select l.* from {from} as l where {equal} offset 0) as l) to stdout"
+            )
         } else {
-            format!("join {from} as l on {equal}")
+            plain + ") to stdout"
         };
-        let by_key = Question {
-            relation: Relation::of(fit, &fit.key),
-            before: format!("copy (select k.n, {} from ", columns.join(", ")),
-            after: format!(" as k(n, {keys}) {join}) to stdout"),
-        };
+        let by_key = Question { relation: Relation::of(fit, &fit.key), before, after, near };
         let key = key_names(fit).cloned().collect();
-        Self { table: fit.live.name.clone(), key, by_key, with_condition: None, path: String::new() }
+        Self {
+            table: fit.live.name.clone(),
+            columns: fit.columns.len(),
+            key,
+            by_key,
+            with_condition: None,
+            path: String::new(),
+        }
     }
 
     /// Also asks, of the rows that are there, whether a condition of the recipe over `live` and `backup` holds; `asked`
@@ -173,6 +256,9 @@ impl Lookup {
         let names: Vec<String> = asked.iter().map(quoted).collect();
         let (all, names, from) = (all.join(", "), names.join(", "), fit.live.from_sql());
         let equal = equal_to_backup(fit);
+        let plain_before = format!("copy (select backup.rowback_n, (\n{condition}\n) is true, {all} from ");
+        let plain = format!(" as backup(rowback_n, {names}) join {from} as live on {equal}");
+        let near = Near::of(fit, plain_before.clone(), &plain, "live");
         let (before, after) = if is_indexed(fit) {
             (
                 "copy (select backup.rowback_n, l.* from ".to_owned(),
@@ -182,12 +268,9 @@ impl Lookup {
                 ),
             )
         } else {
-            (
-                format!("copy (select backup.rowback_n, (\n{condition}\n) is true, {all} from "),
-                format!(" as backup(rowback_n, {names}) join {from} as live on {equal}) to stdout"),
-            )
+            (plain_before, plain + ") to stdout")
         };
-        let question = Question { relation: Relation::of(fit, asked), before, after };
+        let question = Question { relation: Relation::of(fit, asked), before, after, near };
         Self { with_condition: Some(question), path: recipe_path(fit), ..self }
     }
 
@@ -236,7 +319,9 @@ impl Lookup {
         if slot.is_some() {
             return Err(DiffError::KeyNotUnique { table: self.table.clone(), key: self.key.clone() });
         }
-        *slot = Some(parts.map(Box::from).collect());
+        let mut row = Vec::with_capacity(self.columns);
+        row.extend(parts.map(RawKey::from_slice));
+        *slot = Some(row);
         Ok(())
     }
 }

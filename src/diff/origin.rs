@@ -1,5 +1,10 @@
 //! Why a row is staged, as staging writes it down. Pure.
 
+use smallvec::SmallVec;
+
+/// Numbers of entries: few.
+pub type Numbers = SmallVec<[u16; 8]>;
+
 /// How a reference led to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Followed {
@@ -13,9 +18,9 @@ pub enum Followed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin<'a> {
     /// Numbers of the entries whose `misrouted_to` had a row of its key in the backup.
-    pub twins: Vec<u16>,
+    pub twins: Numbers,
     /// Numbers of the recipe's entries that select it, from 0.
-    pub entries: Vec<u16>,
+    pub entries: Numbers,
     /// The reference that led to it, beside or instead of an entry.
     pub followed: Option<Followed>,
     /// Name of that foreign key; empty without one.
@@ -25,7 +30,8 @@ pub struct Origin<'a> {
 impl<'a> Origin<'a> {
     /// Reads `twin 0` before all else, `predicate 0,2`, `cascade <foreign key>`, `parent <foreign key>`, or the first and one of the others.
     pub fn parse(text: &'a str) -> Self {
-        let mut found = Self { twins: Vec::new(), entries: Vec::new(), followed: None, foreign_key: "" };
+        let mut found =
+            Self { twins: Numbers::new(), entries: Numbers::new(), followed: None, foreign_key: "" };
         let numbers = |list: &str| list.split(',').filter_map(|number| number.parse().ok()).collect();
         let mut rest = text;
         if let Some(twins) = rest.strip_prefix("twin ") {
@@ -55,8 +61,8 @@ mod tests {
     #[test]
     fn origins_are_read_as_extract_writes_them() {
         let origin = |entries: &[u16], followed, foreign_key| Origin {
-            twins: Vec::new(),
-            entries: entries.to_vec(),
+            twins: Numbers::new(),
+            entries: entries.into(),
             followed,
             foreign_key,
         };
@@ -70,7 +76,7 @@ mod tests {
             ("typed by hand", origin(&[], None, "")),
             (
                 "twin 0,3 predicate 3 cascade x",
-                Origin { twins: vec![0, 3], ..origin(&[3], Some(Followed::Cascade), "x") },
+                Origin { twins: Numbers::from_slice(&[0, 3]), ..origin(&[3], Some(Followed::Cascade), "x") },
             ),
         ];
         for (text, wanted) in cases {

@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::ahead::{Ahead, CHUNK_ROWS};
 use super::blocked::{Block, Parents};
+use super::conditions::Refers;
 use super::judge::{Court, Judgement};
-use super::lookup::{LiveRow, StagedRow, by_key, key_of, text};
+use super::lookup::{LiveRow, RawKey, StagedRow, StagedRows, by_key, key_of, text};
 use super::refit::Refitted;
 use super::rows::DiffWriter;
 use super::transfer::{Moves, Outcome};
@@ -20,7 +21,7 @@ use crate::catalog::column_list;
 use crate::ident::Ident;
 use crate::pg::ReadSession;
 use crate::progress::{SharedProgress, Step};
-use crate::staging::{StagedFile, StagingReader};
+use crate::staging::StagedFile;
 
 /// What a pass counts.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +81,7 @@ pub struct Bench<'a> {
     /// Other sessions in the snapshot of `session`, which only look rows up.
     pub lookups: &'a [Arc<ReadSession>],
     /// The keys of all staged rows, once somebody needed them.
-    pub keys: OnceLock<HashSet<Box<[u8]>>>,
+    pub keys: OnceLock<HashSet<RawKey>>,
     /// What becomes of rows that ended up in another table.
     pub moves: &'a Moves,
 }
@@ -145,11 +146,11 @@ pub async fn run(
 }
 
 /// The keys of all staged rows, raw fields joined by tabs.
-pub fn staged_keys(court: &Court<'_>, bench: &Bench<'_>) -> Result<HashSet<Box<[u8]>>, DiffError> {
-    let mut reader = StagingReader::open(bench.staging, bench.file)?;
-    let (mut staged, mut found) = (Vec::new(), HashSet::new());
-    while reader.next_row(&mut staged)? {
-        found.extend(StagedRow::cut(&staged, court.fit).key(&court.fit.key));
+pub fn staged_keys(court: &Court<'_>, bench: &Bench<'_>) -> Result<HashSet<RawKey>, DiffError> {
+    let mut staged = StagedRows::open(bench.staging, bench.file, court.fit)?;
+    let mut found = HashSet::new();
+    while let Some(row) = staged.next()? {
+        found.extend(row.key(&court.fit.key));
     }
     Ok(found)
 }
@@ -160,7 +161,7 @@ pub async fn run_found(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
-    (entry, keys): (u16, &[Box<[u8]>]),
+    (entry, keys): (u16, &[RawKey]),
     output: &mut Output<'_, '_>,
 ) -> Result<Tally, DiffError> {
     let mut tally = Tally::default();
@@ -202,7 +203,7 @@ struct Found<'f> {
     /// Whether the condition of the only charge holds, where it was asked with them.
     holds: Option<&'f [bool]>,
     /// Which of the court's references apply to each.
-    refers: &'f [Vec<bool>],
+    refers: &'f [Refers],
     /// Rows that cannot be hung on what stands in for their parents, and why.
     stuck: &'f BTreeMap<usize, String>,
     /// Values that live takes otherwise than they are staged, or not at all.
@@ -291,7 +292,7 @@ async fn judge_chunk(
 type Referred = (Vec<usize>, Vec<Ident>);
 
 /// A row, live's row of the same key, and whether it was in its place all the time.
-type Placed<'r> = (&'r StagedRow, Option<&'r [Box<[u8]>]>, bool);
+type Placed<'r> = (&'r StagedRow, Option<&'r [RawKey]>, bool);
 
 /// Tells the parents' book what children of this row must know, and counts. Needs are told only by judgements that stand,
 /// `written` ones or those of the last phase: before, a row may still turn out not to come back.
@@ -353,7 +354,7 @@ fn record(
 /// Why nothing may be hung on a row by these columns; `has_key` says whether children can name it by them at all.
 fn block_of(
     court: &Court<'_>,
-    (row, live): (&StagedRow, Option<&[Box<[u8]>]>),
+    (row, live): (&StagedRow, Option<&[RawKey]>),
     judgement: &Judgement,
     positions: &[usize],
     has_key: bool,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::drift::{Fit, FitColumn};
 use super::judge::Judgement;
-use super::lookup::{StagedRow, text};
+use super::lookup::{RawKey, StagedRow, text};
 use super::verdict::{RowAction, Verdict};
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::push_literal;
@@ -201,7 +201,7 @@ fn made_sql(column: &FitColumn<'_>, back: Back, values: &[String]) -> String {
     sql
 }
 
-fn raw(print: &str) -> Box<[u8]> {
+fn raw(print: &str) -> RawKey {
     let mut field = Vec::new();
     push_field(&mut field, true, Some(print.as_bytes()));
     field.into()

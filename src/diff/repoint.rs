@@ -11,11 +11,10 @@ use super::blocked::Parents;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
 use super::judge::{Court, Judgement};
-use super::lookup::{LiveRow, RawKey, RawRow, StagedRow, by_key, key_of, text};
+use super::lookup::{LiveRow, RawKey, RawRow, StagedRow, StagedRows, by_key, key_of, text};
 use super::pass::{Bench, staged_keys};
 use super::probe::Obstacle;
 use super::verdict::{RowAction, Verdict};
-use crate::staging::StagingReader;
 use crate::value::copy_text::{fields, push_field};
 
 /// Gives the row the keys of the rows that stand in for its parents. The answer says why it cannot be done.
@@ -139,7 +138,7 @@ fn other_entity(
     }
     // A row that the backup has beside the lost one took over its value; it is somebody else.
     let before = before?;
-    match identity.judge(before, live, &[], "") {
+    match identity.judge(before, live, &[]) {
         Entity::Other(_) => None,
         Entity::Same | Entity::Uncertain(_) => {
             Some("the backup has it beside the lost row, so it is not that row made again".to_owned())
@@ -220,10 +219,8 @@ fn in_backup(
     if wanted.is_empty() {
         return Ok(found);
     }
-    let mut reader = StagingReader::open(bench.staging, bench.file)?;
-    let mut raw = Vec::new();
-    while reader.next_row(&mut raw)? {
-        let row = StagedRow::cut(&raw, court.fit);
+    let mut staged = StagedRows::open(bench.staging, bench.file, court.fit)?;
+    while let Some(row) = staged.next()? {
         if let Some(key) = row.key(&court.fit.key).filter(|key| wanted.contains(key)) {
             found.insert(key, row);
         }

@@ -9,7 +9,7 @@ use super::DiffError;
 use super::aftermath::Fate;
 use super::drift::Fit;
 use super::judge::Judgement;
-use super::lookup::{RawRow, StagedRow, text};
+use super::lookup::{RawKey, StagedRow, text};
 use super::sink::Sink;
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::Column;
@@ -42,6 +42,8 @@ struct Told {
     names: Vec<u8>,
     /// Each as JSON text.
     keys: Vec<Vec<u8>>,
+    /// Room for a value.
+    json: Vec<u8>,
 }
 
 impl Told {
@@ -51,22 +53,25 @@ impl Told {
             columns: columns.to_vec(),
             names: Value::from(names.clone()).to_string().into_bytes(),
             keys: names.into_iter().map(|name| Value::from(name).to_string().into_bytes()).collect(),
+            json: Vec::new(),
         }
     }
 
-    /// The raw fields of these columns as a JSON object.
-    fn object<'r>(&self, field: impl Fn(usize) -> &'r [u8]) -> Vec<u8> {
-        let mut json = vec![b'{'];
+    /// Appends the raw fields of these columns as a JSON object, itself a field.
+    fn push<'r>(&mut self, out: &mut Vec<u8>, field: impl Fn(usize) -> &'r [u8]) {
+        let json = &mut self.json;
+        json.clear();
+        json.push(b'{');
         for (number, (key, &at)) in self.keys.iter().zip(&self.columns).enumerate() {
             if number > 0 {
                 json.push(b',');
             }
             json.extend_from_slice(key);
             json.push(b':');
-            push_json(&mut json, field(at));
+            push_json(json, field(at));
         }
         json.push(b'}');
-        json
+        push_field(out, false, Some(json));
     }
 }
 
@@ -106,7 +111,7 @@ impl DiffWriter {
         &mut self,
         fit: &Fit<'_>,
         row: &StagedRow,
-        live: Option<&[Box<[u8]>]>,
+        live: Option<&[RawKey]>,
         judgement: &Judgement,
     ) -> Result<(), DiffError> {
         self.push(fit, row, live, judgement);
@@ -119,7 +124,7 @@ impl DiffWriter {
         group: i64,
         fit: &Fit<'_>,
         row: &StagedRow,
-        live: Option<&[Box<[u8]>]>,
+        live: Option<&[RawKey]>,
         judgement: &Judgement,
     ) -> Result<(), DiffError> {
         let out = self.sink.row();
@@ -129,11 +134,11 @@ impl DiffWriter {
         self.sink.end_row().await
     }
 
-    fn push(&mut self, fit: &Fit<'_>, row: &StagedRow, live: Option<&[Box<[u8]>]>, judgement: &Judgement) {
+    fn push(&mut self, fit: &Fit<'_>, row: &StagedRow, live: Option<&[RawKey]>, judgement: &Judgement) {
         if self.told.columns != judgement.columns {
             self.told = Told::of(fit, &judgement.columns);
         }
-        let (told, out) = (&self.told, self.sink.row());
+        let (told, out) = (&mut self.told, self.sink.row());
         for (at, &position) in fit.key.iter().enumerate() {
             if at > 0 {
                 out.push(b'\t');
@@ -144,19 +149,21 @@ impl DiffWriter {
             let truth = judgement.truth.iter().rev().find(|(column, _)| *column == at);
             truth.map_or(&*row.fields[at], |(_, value)| &**value)
         };
-        let live = live.map(|live| told.object(|at| &live[at]));
-        let after = row.aftermath.shown().and_then(|fate| after(told, fate, &row.fields));
-        let own = [
-            Some(judgement.verdict.word().as_bytes()),
-            Some(judgement.action.word().as_bytes()),
-            Some(judgement.evidence.word().as_bytes()),
-            Some(judgement.reason.as_bytes()),
-            Some(&told.names),
-            Some(&told.object(truth)),
-            live.as_deref(),
-            after.as_deref(),
-        ];
-        own.into_iter().for_each(|value| push_field(out, false, value));
+        let (verdict, action) = (judgement.verdict.word(), judgement.action.word());
+        for word in [verdict, action, judgement.evidence.word(), &judgement.reason] {
+            push_field(out, false, Some(word.as_bytes()));
+        }
+        push_field(out, false, Some(&told.names));
+        told.push(out, truth);
+        match live {
+            Some(live) => told.push(out, |at| &live[at]),
+            None => push_field(out, false, None),
+        }
+        match row.aftermath.shown() {
+            Some(fate @ Fate::Stayed(_)) => told.push(out, |at| fate.value(&row.fields, at).unwrap_or(NULL)),
+            // The accident took it, or nothing tells.
+            Some(Fate::Gone) | None => push_field(out, false, None),
+        }
     }
 
     /// Puts the file in place.
@@ -166,14 +173,6 @@ impl DiffWriter {
             // Keys are text or integers here, and both print back.
             Finished::Demote(_) => Err(DiffError::Unprintable),
         }
-    }
-}
-
-/// What the accident left in the columns; `None` when it took the row.
-fn after(told: &Told, fate: &Fate, fields: &RawRow) -> Option<Vec<u8>> {
-    match fate {
-        Fate::Gone => None,
-        Fate::Stayed(_) => Some(told.object(|at| fate.value(fields, at).unwrap_or(NULL))),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::drift::{Fit, Fits};
-use super::lookup::StagedRow;
+use super::lookup::{RawKey, StagedRow};
 use super::{DiffError, TombstonesRead};
 use crate::ident::TableName;
 use crate::pg::ReadSession;
@@ -17,9 +17,9 @@ use crate::staging::KeyList;
 #[derive(Debug, Default)]
 pub struct Tombstones {
     positions: Vec<usize>,
-    keys: HashSet<Box<[u8]>>,
+    keys: HashSet<RawKey>,
     /// Those of them that named a row.
-    met: Mutex<HashSet<Box<[u8]>>>,
+    met: Mutex<HashSet<RawKey>>,
     /// SHA-256 of the file as it was read.
     pub sha256: String,
 }

@@ -209,7 +209,7 @@ impl<'c, 'a> Travel<'c, 'a> {
     ) -> Result<(), DiffError> {
         for (number, wagon) in self.convoy.wagons.iter().enumerate() {
             for (fk, positions) in &wagon.upwards {
-                let mut open: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
+                let mut open: BTreeMap<RawKey, Vec<usize>> = BTreeMap::new();
                 for row in moving.iter().filter(|row| row.wagon == number) {
                     if !positions.iter().any(|at| row.truth.contains_key(at)) {
                         continue;
@@ -313,7 +313,7 @@ impl<'c, 'a> Travel<'c, 'a> {
 }
 
 /// Leaders by key, in the chunks in which the keys are asked about.
-fn chunks_of(open: &BTreeMap<Box<[u8]>, Vec<usize>>) -> Vec<Vec<&Vec<usize>>> {
+fn chunks_of(open: &BTreeMap<RawKey, Vec<usize>>) -> Vec<Vec<&Vec<usize>>> {
     let all: Vec<&Vec<usize>> = open.values().collect();
     all.chunks(CHUNK_ROWS).map(<[_]>::to_vec).collect()
 }

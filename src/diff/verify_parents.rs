@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::DiffError;
 use super::blocked::{Block, Parents};
+use super::conditions::Refers;
 use super::drift::Fit;
 use super::judge::{Court, Judgement};
 use super::links::Upward;
-use super::lookup::{LiveRow, StagedRow, text};
+use super::lookup::{LiveRow, RawKey, StagedRow, text};
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
@@ -23,11 +24,11 @@ pub async fn check(
     court: &Court<'_>,
     parents: &Parents,
     rows: (&[&StagedRow], &[LiveRow]),
-    refers: &[Vec<bool>],
+    refers: &[Refers],
     judgements: &mut [Judgement],
 ) -> Result<(), DiffError> {
     for (number, upward) in court.upwards.iter().enumerate() {
-        let mut open: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
+        let mut open: BTreeMap<RawKey, Vec<usize>> = BTreeMap::new();
         for (at, (row, live)) in rows.0.iter().zip(rows.1).enumerate() {
             let asks = match judgements[at].action {
                 RowAction::Insert => upward.verify || turns(upward, rows.0[at]),
@@ -68,12 +69,7 @@ pub async fn check(
 
 /// A row of live whose link is what the end of its parent left: the link stays so, since the parent does, and whatever
 /// else is damaged is set right. False when the link is damaged otherwise.
-fn leave_cut(
-    upward: &Upward<'_>,
-    live: &[Box<[u8]>],
-    block: Option<&Block>,
-    judgement: &mut Judgement,
-) -> bool {
+fn leave_cut(upward: &Upward<'_>, live: &[RawKey], block: Option<&Block>, judgement: &mut Judgement) -> bool {
     if !upward.fk.cuts_link() || upward.set.iter().any(|(at, value)| live[*at] != *value) {
         return false;
     }
@@ -112,7 +108,7 @@ fn changes(upward: &Upward<'_>, judgement: &Judgement) -> bool {
 }
 
 /// The row as it will be when it is written.
-fn after(row: &StagedRow, live: Option<&[Box<[u8]>]>, judgement: &Judgement) -> Vec<Box<[u8]>> {
+fn after(row: &StagedRow, live: Option<&[RawKey]>, judgement: &Judgement) -> Vec<RawKey> {
     let mut fields = row.fields.clone();
     if let Some(live) = live {
         let kept = (0..live.len()).filter(|column| !judgement.columns.contains(column));

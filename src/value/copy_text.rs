@@ -5,6 +5,11 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
+/// One or more raw fields, joined by tabs. Most are short, and need no memory of their own then.
+pub type RawKey = SmallVec<[u8; 24]>;
+
 /// How NULL is written.
 pub const NULL: &[u8] = b"\\N";
 

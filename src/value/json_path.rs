@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::copy_text::{is_null, push_escaped, unescape};
+use super::copy_text::{RawKey, is_null, push_escaped, unescape};
 use crate::sql::literal::literal;
 
 /// A path that ends in a text; it has at least one step.
@@ -64,7 +64,7 @@ impl JsonPath {
     }
 
     /// The same of a raw COPY field, as a raw COPY field.
-    pub fn read(&self, field: &[u8]) -> Option<Box<[u8]>> {
+    pub fn read(&self, field: &[u8]) -> Option<RawKey> {
         if is_null(field) {
             return None;
         }
@@ -73,12 +73,12 @@ impl JsonPath {
         let text = document::scalar(&document[document::find(document, &self.steps)?])?;
         let mut raw = Vec::with_capacity(text.len());
         push_escaped(&mut raw, text.as_bytes());
-        Some(raw.into())
+        Some(RawKey::from_slice(&raw))
     }
 
     /// The raw field of the document with `value`, a raw field too, where the path leads: a string stays a string, a number a
     /// number.
-    pub fn write(&self, field: &[u8], value: &[u8]) -> Result<Box<[u8]>, Unfit> {
+    pub fn write(&self, field: &[u8], value: &[u8]) -> Result<RawKey, Unfit> {
         let document = if is_null(field) { Vec::new() } else { unescape(field).into_owned() };
         let document = String::from_utf8(document).unwrap_or_default();
         let place = document::find(&document, &self.steps).ok_or(Unfit::Nothing)?;
@@ -106,12 +106,8 @@ pub fn value_at<'f>(path: Option<&JsonPath>, field: &'f [u8]) -> Option<Cow<'f, 
 
 /// Raw fields at these positions of a row, or what paths lead to in them, joined by tabs; `None` when one of them is nothing.
 /// `paths` may be shorter than `positions`.
-pub fn key_in<F: AsRef<[u8]>>(
-    paths: &[Option<JsonPath>],
-    row: &[F],
-    positions: &[usize],
-) -> Option<Box<[u8]>> {
-    let mut key = Vec::new();
+pub fn key_in<F: AsRef<[u8]>>(paths: &[Option<JsonPath>], row: &[F], positions: &[usize]) -> Option<RawKey> {
+    let mut key = RawKey::new();
     for (at, &position) in positions.iter().enumerate() {
         if at > 0 {
             key.push(b'\t');
@@ -119,7 +115,7 @@ pub fn key_in<F: AsRef<[u8]>>(
         let path = paths.get(at).and_then(Option::as_ref);
         key.extend_from_slice(&value_at(path, row.get(position)?.as_ref())?);
     }
-    Some(key.into())
+    Some(key)
 }
 
 impl fmt::Display for JsonPath {

@@ -80,3 +80,34 @@ fn a_condition_that_fails_for_a_row_that_differs_is_an_error() {
     let refused = rescue.recover_text(&recipe("backup.amount / live.amount > 0")).expect_code(2);
     assert!(refused.stderr.contains("division by zero"), "{}", refused.stderr);
 }
+
+#[test]
+fn keys_close_together_and_far_apart_are_found_alike() {
+    // Close together around zero, then with gaps of a thousand, then at the ends of what a bigint holds.
+    let scattered = "
+create table entries (id bigint primary key, owner text not null, amount numeric(12, 2) not null);
+insert into entries select g, 'close', g from generate_series(-3000, 2999) as g;
+insert into entries select g * 1000, 'apart', g from generate_series(3, 4002) as g;
+insert into entries values (9223372036854775807, 'last', 1), (-9223372036854775808, 'first', 2);";
+    let backup = TestDb::with("ledger", scattered);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    // Half of the rows are damaged; of the others some are gone, and newer ones are between them.
+    live.psql("update entries set amount = 0 where id % 2 = 0 or owner in ('first', 'last')");
+    live.psql(
+        "delete from entries where id in (-2999, 1, 3000); insert into entries values (3001, 'newer', 0)",
+    );
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(&recipe("live.amount = 0")).expect_code(1);
+    assert!(
+        planned.stdout.contains("3 rows of public.entries that the recipe does not call deleted"),
+        "{}",
+        planned.stdout
+    );
+    let _applied = rescue.apply().expect_code(0);
+    let wanted = backup.copy("wanted");
+    wanted.psql(
+        "delete from entries where id in (-2999, 1, 3000); insert into entries values (3001, 'newer', 0)",
+    );
+    wanted.digest().assert_same(&live.digest(), "all damage is found");
+}

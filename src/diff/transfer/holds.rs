@@ -11,13 +11,12 @@ use crate::diff::DiffError;
 use crate::diff::blocked::Parents;
 use crate::diff::drift::Fit;
 use crate::diff::followers::CHUNK_ROWS;
-use crate::diff::lookup::{RawKey, RawRow, StagedRow, by_key, key_of};
+use crate::diff::lookup::{RawKey, RawRow, StagedRow, StagedRows, by_key, key_of};
 use crate::diff::probe::{Obstacle, obstacles};
 use crate::diff::relation::push_relation;
 use crate::diff::verdict::Verdict;
 use crate::diff::verify_parents::in_live;
 use crate::ident::{Ident, TableName};
-use crate::staging::StagingReader;
 
 /// What is needed to look at rows where they will be.
 pub(super) struct Ground<'g, 's, 'a> {
@@ -94,10 +93,8 @@ impl<'a> Ground<'_, '_, 'a> {
             rows.iter().filter_map(|&at| Some((key_of(&movers.list[at].row, &pair.to.key)?, at))).collect();
         let places: Vec<Option<usize>> =
             pair.to.columns.iter().map(|column| fit.position(&column.live.name)).collect();
-        let mut reader = StagingReader::open(input.staging, file)?;
-        let mut raw = Vec::new();
-        while reader.next_row(&mut raw)? {
-            let row = StagedRow::cut(&raw, fit);
+        let mut staged = StagedRows::open(input.staging, file, fit)?;
+        while let Some(row) = staged.next()? {
             if let Some(&at) = row.key(&fit.key).and_then(|key| keys.get(&key)) {
                 let fields = places.iter().map(|place| place.map(|place| row.fields[place].clone()));
                 found.insert(at, fields.collect());

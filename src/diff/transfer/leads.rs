@@ -13,13 +13,12 @@ use crate::diff::damage;
 use crate::diff::drift::{Fit, FitColumn};
 use crate::diff::identity::Entity;
 use crate::diff::judge::Court;
-use crate::diff::lookup::{RawRow, StagedRow, by_key};
+use crate::diff::lookup::{RawRow, StagedRow, StagedRows, by_key};
 use crate::diff::origin::Origin;
 use crate::diff::verdict::Verdict;
 use crate::ident::Ident;
 use crate::pg::ReadSession;
 use crate::recipe::{Changed, Kind};
-use crate::staging::StagingReader;
 
 /// Rows that are looked for together.
 const CHUNK_ROWS: usize = 1000;
@@ -46,17 +45,16 @@ pub(super) async fn find(
     let Some(file) = station.input.extracted.files.iter().find(|file| &file.table.table == name) else {
         return Ok(());
     };
-    let mut reader = StagingReader::open(station.input.staging, file)?;
-    let mut raw = Vec::new();
+    let mut staged = StagedRows::open(station.input.staging, file, court.fit)?;
     loop {
         if station.input.cancel.is_cancelled() {
             return Err(DiffError::Cancelled);
         }
         let mut chunk = Vec::new();
         let mut read = 0;
-        while read < CHUNK_ROWS && reader.next_row(&mut raw)? {
+        while read < CHUNK_ROWS {
+            let Some(row) = staged.next()? else { break };
             read += 1;
-            let row = StagedRow::cut(&raw, court.fit);
             let entries = Origin::parse(&row.origin).entries;
             let meant = court.transfers.iter().any(|transfer| entries.contains(&transfer.number));
             if meant && !court.tombstones.is_some_and(|tombstones| tombstones.contains(&row)) {
@@ -214,8 +212,7 @@ fn compare(court: &Court<'_>, transfer: &Transfer<'_>, row: &StagedRow, other: &
     if columns.is_empty() {
         return Found::Here(columns);
     }
-    let hint = format!("`identity = [...]` for {}", court.fit.live.name);
-    let reason = match court.identity.judge(row, other, &[], &hint) {
+    let reason = match court.identity.judge(row, other, &[]) {
         Entity::Other(reason) => {
             let reason = format!("{name} has another row of its key: {reason}");
             return Found::Told(Outcome::Nowhere(reason));
