@@ -56,8 +56,8 @@ use self::rows::DiffWriter;
 use self::transfer::{Moves, Station};
 use self::travel::Travel;
 use crate::cancel::CancelToken;
-use crate::catalog::Catalog;
 use crate::catalog::graph::{last_below, parents_first};
+use crate::catalog::{Catalog, ForeignKey};
 use crate::extract::{Extracted, LeftOut};
 use crate::ident::{Ident, TableName};
 use crate::pg::{ReadSession, ServerIdentity, column};
@@ -296,8 +296,8 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     use crate::catalog::load::{Place, load};
     let mut live = load(Place::Live(session)).await?;
     let staged: BTreeSet<&TableName> = input.extracted.files.iter().map(|file| &file.table.table).collect();
-    let declared = input.extracted.catalog.foreign_keys.iter().filter(|fk| !fk.is_enforced()).cloned();
-    live.declare(declared.collect::<Vec<_>>());
+    let declared = input.extracted.catalog.foreign_keys.iter().filter(|fk| !fk.is_enforced());
+    live.declare(declared.map(|fk| as_in_live(fk, input.recipe)).collect::<Vec<_>>());
     let wanted: BTreeSet<TableName> =
         staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
     let wanted: BTreeSet<TableName> =
@@ -306,6 +306,21 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     live.partitions.retain(|_, root| wanted.contains(root));
     live.foreign_keys.retain(|fk| wanted.contains(&fk.child) || wanted.contains(&fk.parent));
     Ok(live)
+}
+
+/// A declared reference, which names columns as the backup does.
+fn as_in_live(fk: &ForeignKey, recipe: &Recipe) -> ForeignKey {
+    let rename = |table: &TableName, name: &mut Ident| {
+        if let Some(new) = recipe.columns.get(table).and_then(|columns| columns.map.get(name)) {
+            name.clone_from(new);
+        }
+    };
+    let mut found = fk.clone();
+    for (child, parent) in &mut found.columns {
+        rename(&fk.child, child);
+        rename(&fk.parent, parent);
+    }
+    found
 }
 
 /// What judging every table needs.

@@ -228,6 +228,38 @@ fn a_number_that_would_have_to_become_a_word_is_listed() {
 }
 
 #[test]
+fn a_document_is_not_hung_on_a_stranger_who_came_since_the_plan() {
+    let scene = scene(GONE, "", "");
+    let rescue = Rescue::new(&scene.live, &scene.backup);
+    let _planned = rescue.recover_text(&format!("{CUSTOMERS}{REFERENCES}")).expect_code(0);
+    let stranger = "insert into customers values (4, 'stranger@x', 'Stranger', '2026-11-01')";
+    scene.live.psql(stranger);
+    let applied = rescue.apply().expect_code(1);
+    assert!(applied.stdout.contains("public.events (id = 3)"), "{applied:?}");
+    // A reference under a condition is not guarded.
+    let besides = GONE.replace("'3', '4', '5', '6'", "'4'").replace("between 3 and 6", "= 4");
+    scene
+        .wanted
+        .psql(&besides.replace("delete from notes", "delete from notes where false; select 1 from notes"));
+    scene.wanted.psql(stranger);
+    scene.wanted.digest().assert_same(&scene.live.digest(), "nothing hangs on the stranger");
+}
+
+#[test]
+fn columns_that_live_calls_otherwise_are_followed_there() {
+    let recipe = format!(
+        "{CUSTOMERS}{REFERENCES}[policy]\nrecreated = \"repoint\"\n[columns.\"public.events\"]\nmap = {{ payload = \"data\" }}\n\
+         [columns.\"public.customers\"]\nmap = {{ id = \"number\" }}\n"
+    );
+    let renamed = "alter table events rename payload to data; alter table customers rename id to number;";
+    let scene = scene(GONE, LATER, REPOINTED);
+    scene.live.psql(AGAIN);
+    scene.live.psql(renamed);
+    scene.wanted.psql(renamed);
+    let _said = scene.recover(&recipe, 0, &[]);
+}
+
+#[test]
 fn composite_references_follow_their_plain_column_and_their_path() {
     let recipe = format!("[[recover]]\ntable = \"members\"\nwhere = \"id in (3, 4)\"\n{REFERENCES}");
     let accident =
