@@ -55,14 +55,14 @@ struct Story {
 impl Story {
     /// Makes the database of a seed, dumps it, and lets the accident happen to it.
     fn begin(seed: u64, live: &TestDb<'_>) -> (Self, PathBuf) {
-        let mut dice = Dice::new(seed);
-        let schema = Schema::random(&mut dice);
+        let (schema, mut dice, mut more) = Schema::of(seed);
         live.psql(&schema.sql());
         let dump = live.dump(&["-Fc"]);
         let before = Content::read(live, &schema);
         let (accident, after) = happen(live, &schema, &before, &mut dice);
         let taken = before.without(&after);
-        let choices = Choices::random(&schema, &taken, &mut dice);
+        let mut choices = Choices::random(&schema, &taken, &mut dice);
+        choices.misrouted = more.chance(50);
         let after_dump = if choices.means == Means::After { live.dump(&["-Fc"]) } else { PathBuf::new() };
         let recipe = choices.recipe(&schema, &accident, (&after, &after_dump));
         let away = choices.stays_away(&schema, &before, &taken);
@@ -355,6 +355,17 @@ fn whatever_the_accident_took_comes_back_and_nothing_else_changes() {
             "the stories are worth it: {tally:?}"
         );
     }
+}
+
+#[test]
+fn schemas_have_triggers_and_partitions_among_them() {
+    let (mut stamped, mut parted) = (0, 0);
+    for seed in 1..=40 {
+        let sql = Schema::of(seed).0.sql();
+        stamped += sql.matches("before insert on").count();
+        parted += sql.matches("partition of").count();
+    }
+    assert!(stamped > 10 && parted > 30, "{stamped} {parted}");
 }
 
 /// A result without a mistake has no problem; every sort of mistake that is planted in it is noticed.

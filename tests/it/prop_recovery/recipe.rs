@@ -28,6 +28,8 @@ pub struct Choices {
     pub erased: BTreeSet<Key>,
     /// Whether `columns` are named where they need not be.
     columns: bool,
+    /// Are links of one column that lead elsewhere called misrouted, where conditions tell?
+    pub misrouted: bool,
 }
 
 impl Choices {
@@ -45,7 +47,7 @@ impl Choices {
         }
         // What a trigger counts differs as well, and is no damage.
         let columns = counted || dice.chance(50);
-        Self { means, repoint: dice.chance(30), erased, columns }
+        Self { means, repoint: dice.chance(30), erased, columns, misrouted: false }
     }
 
     /// The text.
@@ -82,10 +84,14 @@ impl Choices {
                     quote(&damage.damaged(schema))
                 ),
             };
-            text.push_str(&format!(
-                "[[recover]]\ntable = {}\nkind = \"corrupted\"\n{columns}{which}\n\n",
-                name(table)
-            ));
+            let is_owner = damage.is_link && damage.columns.len() == 1 && self.means == Means::Where;
+            let what = if self.misrouted && is_owner {
+                let owner = quote(&table.columns[damage.columns[0]].name);
+                format!("kind = \"misrouted\"\nowner = {owner}\n")
+            } else {
+                format!("kind = \"corrupted\"\n{columns}")
+            };
+            text.push_str(&format!("[[recover]]\ntable = {}\n{what}{which}\n\n", name(table)));
         }
         text.push_str("[policy]\n");
         if self.repoint {

@@ -1,104 +1,12 @@
 //! A random schema with random rows: keys of one and several columns, foreign keys of every action, also to themselves and
 //! in circles, unique constraints of every sort.
 
-use std::fmt::Write;
+mod ddl;
+mod kind;
+mod random;
 
+pub use self::kind::Kind;
 use super::dice::Dice;
-
-/// A type of column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Int,
-    Big,
-    Text,
-    Uuid,
-    Numeric,
-    Stamp,
-    Date,
-    Bool,
-    Json,
-    Ints,
-    Bytes,
-    Double,
-    Mood,
-}
-
-const PAYLOAD: [Kind; 13] = [
-    Kind::Int,
-    Kind::Big,
-    Kind::Text,
-    Kind::Uuid,
-    Kind::Numeric,
-    Kind::Stamp,
-    Kind::Date,
-    Kind::Bool,
-    Kind::Json,
-    Kind::Ints,
-    Kind::Bytes,
-    Kind::Double,
-    Kind::Mood,
-];
-
-const TEXTS: [&str; 10] =
-    ["", "NULL", "\\N", "it's", "a\tb", "line\nbreak", "back\\slash", "Zoë 日本", "\"quoted\"", " blank "];
-
-impl Kind {
-    fn sql(self) -> &'static str {
-        match self {
-            Self::Int => "int",
-            Self::Big => "bigint",
-            Self::Text => "text",
-            Self::Uuid => "uuid",
-            Self::Numeric => "numeric",
-            Self::Stamp => "timestamptz",
-            Self::Date => "date",
-            Self::Bool => "bool",
-            Self::Json => "jsonb",
-            Self::Ints => "int[]",
-            Self::Bytes => "bytea",
-            Self::Double => "double precision",
-            Self::Mood => "mood",
-        }
-    }
-
-    /// Any value.
-    pub fn any(self, dice: &mut Dice) -> String {
-        match self {
-            Self::Int => (dice.below(2000)).to_string(),
-            Self::Big => format!("{}", 9_000_000_000_u64 + dice.below(50) as u64),
-            Self::Text if dice.chance(50) => (*dice.pick(&TEXTS)).to_owned(),
-            Self::Text => format!("text {}", dice.below(40)),
-            Self::Uuid => uuid(dice.below(1_000_000)),
-            Self::Numeric => {
-                (*dice.pick(&["0.10", "-1e30", "NaN", "12345678901234567890.5", "7"])).to_owned()
-            }
-            Self::Stamp => {
-                (*dice.pick(&["2026-01-01 00:00+00", "infinity", "0044-03-15 12:00:00+00 BC"])).to_owned()
-            }
-            Self::Date => format!("2026-0{}-1{}", dice.between(1, 9), dice.below(9)),
-            Self::Bool => (*dice.pick(&["t", "f"])).to_owned(),
-            Self::Json => format!("{{\"a\": {}, \"b\": [null, \"x\\ny\"]}}", dice.below(9)),
-            Self::Ints => (*dice.pick(&["{}", "{1,NULL,3}", "[2:3]={7,8}"])).to_owned(),
-            Self::Bytes => format!("\\x00ff{:02x}", dice.below(256)),
-            Self::Double => (*dice.pick(&["0.1", "-0", "NaN", "1e300", "-Infinity"])).to_owned(),
-            Self::Mood => (*dice.pick(&["good", "bad", "so, so"])).to_owned(),
-        }
-    }
-
-    /// The value of this number: another number, another value. Only for types of keys.
-    pub fn numbered(self, number: usize) -> String {
-        match self {
-            Self::Text => format!("{} #{number}", TEXTS[number % TEXTS.len()]),
-            Self::Uuid => uuid(number),
-            Self::Big => (10_000_000_000 + number as u64).to_string(),
-            _ => number.to_string(),
-        }
-    }
-}
-
-fn uuid(number: usize) -> String {
-    format!("a0eebc99-9c0b-4ef8-bb6d-{number:012}")
-}
 
 /// A value of a row.
 pub type Value = Option<String>;
@@ -159,7 +67,18 @@ pub struct Table {
     pub links: Vec<Link>,
     /// Columns in which triggers count the rows that refer to a row.
     pub counters: Vec<usize>,
+    /// A column that a trigger sets in every row that is inserted, and the value.
+    pub stamped: Option<(usize, String)>,
+    partitions: Option<Partitions>,
     pub rows: Vec<Vec<Value>>,
+}
+
+/// How the rows of a table are spread over partitions, by the first column of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Partitions {
+    Hash,
+    /// With a default one.
+    Range,
 }
 
 /// The schema with its rows.
@@ -220,353 +139,38 @@ pub fn part(row: &[Value], columns: &[usize]) -> Vec<Value> {
     columns.iter().map(|&at| row[at].clone()).collect()
 }
 
-fn column(name: impl Into<String>, kind: Kind, not_null: bool) -> Column {
-    Column { name: name.into(), kind, not_null, default: None, identity: None }
-}
-
-impl Schema {
-    /// A schema of three to seven tables.
-    pub fn random(dice: &mut Dice) -> Self {
-        let mut schema = Self { tables: Vec::new() };
-        for number in 0..dice.between(3, 7) {
-            let table = schema.table(number, dice);
-            schema.tables.push(table);
-        }
-        for number in 0..schema.tables.len() {
-            for _ in 0..dice.weighted(&[(3, 0), (5, 1), (3, 2)]) {
-                schema.add_link(number, dice);
-            }
-        }
-        if dice.chance(25) {
-            schema.add_counters(dice);
-        }
-        schema.fill(dice);
-        schema
-    }
-
-    /// Counts rows in some of their parents, as applications do that cannot afford to count when asked.
-    fn add_counters(&mut self, dice: &mut Dice) {
-        for number in 0..self.tables.len() {
-            for link in 0..self.tables[number].links.len() {
-                if dice.chance(50) {
-                    let parent = self.tables[number].links[link].parent;
-                    let table = &mut self.tables[parent];
-                    let at = table.columns.len();
-                    let counter = Column {
-                        default: Some("0".to_owned()),
-                        ..column(format!("n{number}_{link}"), Kind::Int, true)
-                    };
-                    table.columns.push(counter);
-                    table.counters.push(at);
-                    self.tables[number].links[link].counter = Some(at);
-                }
-            }
-        }
-    }
-
-    fn table(&self, number: usize, dice: &mut Dice) -> Table {
-        const ODD: [&str; 4] = ["Odd Name", "order", "naïve", "a\"b"];
-        let name =
-            if dice.chance(20) { format!("{} {number}", dice.pick(&ODD)) } else { format!("t{number}") };
-        let mut table = Table {
-            name,
-            columns: Vec::new(),
-            key: Vec::new(),
-            uniques: Vec::new(),
-            links: Vec::new(),
-            counters: Vec::new(),
-            rows: Vec::new(),
-        };
-        match dice.weighted(&[(40, 0), (15, 1), (15, 2), (10, 3), (20, 4)]) {
-            0 => table.columns.push(column("id", Kind::Int, true)),
-            1 => {
-                let identity = Some(*dice.pick(&["by default", "always"]));
-                table.columns.push(Column { identity, ..column("id", Kind::Big, true) });
-            }
-            2 => table.columns.push(column("code", Kind::Text, true)),
-            3 => table.columns.push(column("uid", Kind::Uuid, true)),
-            _ if number == 0 => {
-                table.columns.extend([column("a", Kind::Int, true), column("b", Kind::Text, true)]);
-            }
-            _ => self.weak_key(&mut table, number, dice),
-        }
-        table.key = (0..table.columns.len()).collect();
-        if dice.chance(20) {
-            table.columns.push(column("created_at", Kind::Stamp, true));
-        }
-        for at in 0..dice.between(1, 4) {
-            let not_null = dice.chance(40);
-            table.columns.push(column(format!("p{at}"), *dice.pick(&PAYLOAD), not_null));
-        }
-        for at in 0..dice.weighted(&[(5, 0), (4, 1), (1, 2)]) {
-            add_unique(&mut table, at, dice);
-        }
-        table
-    }
-
-    /// Rows named by their parent's key and a number.
-    fn weak_key(&self, table: &mut Table, number: usize, dice: &mut Dice) {
-        let parent = dice.below(number);
-        let key = self.tables[parent].key.clone();
-        for (at, &of) in key.iter().enumerate() {
-            let kind = self.tables[parent].columns[of].kind;
-            table.columns.push(column(format!("of{at}"), kind, true));
-        }
-        let delete = dice.weighted(&[(70, "cascade"), (15, "no action"), (15, "restrict")]).to_owned();
-        let columns = (0..key.len()).collect();
-        table.links.push(Link {
-            columns,
-            parent,
-            parent_columns: key,
-            delete,
-            update: "cascade",
-            full: false,
-            deferrable: "",
-            counter: None,
-        });
-        table.columns.push(column("line", Kind::Int, true));
-    }
-
-    fn add_link(&mut self, number: usize, dice: &mut Dice) {
-        let parent = dice.below(self.tables.len());
-        let target = &self.tables[parent];
-        let by_unique = target.uniques.iter().find(|unique| unique.plain).filter(|_| dice.chance(25));
-        let parent_columns = by_unique.map_or(target.key.clone(), |unique| unique.columns.clone());
-        let by_key = by_unique.is_none();
-        let kinds: Vec<Kind> = parent_columns.iter().map(|&at| target.columns[at].kind).collect();
-        let not_null = by_key && dice.chance(35);
-        let several = kinds.len() > 1;
-        let actions: &[(usize, &str)] = if not_null {
-            &[(55, "cascade"), (25, "no action"), (10, "restrict")]
-        } else {
-            &[(35, "cascade"), (25, "set null"), (10, "set default"), (8, "restrict"), (22, "no action")]
-        };
-        let mut delete = dice.weighted(actions).to_owned();
-        let partly = several && by_key && delete == "set null" && dice.chance(40);
-        let table = &mut self.tables[number];
-        let first = table.columns.len();
-        for (at, kind) in kinds.iter().enumerate() {
-            let not_null = not_null || (partly && at == 0);
-            table.columns.push(column(format!("f{}_{at}", table.links.len()), *kind, not_null));
-        }
-        let columns: Vec<usize> = (first..table.columns.len()).collect();
-        if partly {
-            delete = format!("set null ({})", table.names(&columns[1..]));
-        }
-        let deferrable =
-            dice.weighted(&[(80, ""), (10, "deferrable initially deferred"), (10, "deferrable")]);
-        let full = several && !partly && dice.chance(20);
-        let update = *dice.pick(&["cascade", "no action", "restrict"]);
-        let counter = None;
-        table.links.push(Link { columns, parent, parent_columns, delete, update, full, deferrable, counter });
-    }
-
-    fn fill(&mut self, dice: &mut Dice) {
-        for number in 0..self.tables.len() {
-            for at in 0..dice.between(2, 14) {
-                let row = self.new_row(number, at + 1, dice);
-                self.tables[number].rows.extend(row);
-            }
-        }
-        for number in 0..self.tables.len() {
-            self.set_defaults(number, dice);
-            for at in 0..self.tables[number].rows.len() {
-                for link in 0..self.tables[number].links.len() {
-                    let values = self.link_values(number, link, dice);
-                    let link = self.tables[number].links[link].clone();
-                    if !self.tables[number].key.contains(&link.columns[0]) {
-                        for (value, &column) in values.into_iter().zip(&link.columns) {
-                            self.tables[number].rows[at][column] = value;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// A row of this number without its links; `None` where it would need a parent and none is there.
-    fn new_row(&self, number: usize, at: usize, dice: &mut Dice) -> Option<Vec<Value>> {
-        let table = &self.tables[number];
-        let mut row: Vec<Value> = Vec::new();
-        let weak = table.links.first().filter(|link| table.key.contains(&link.columns[0]));
-        let of = match weak {
-            Some(link) => {
-                let parents = &self.tables[link.parent].rows;
-                Some(part(parents.get(dice.below(parents.len()))?, &link.parent_columns))
-            }
-            None => None,
-        };
-        for (place, column) in table.columns.iter().enumerate() {
-            let value = match &of {
-                Some(key) if place < key.len() => key[place].clone(),
-                _ if table.key.contains(&place) => Some(column.kind.numbered(at)),
-                _ => table.new_value(place, at, dice),
-            };
-            row.push(value);
-        }
-        Some(row)
-    }
-
-    /// The values of a link: of some parent's row, or nulls.
-    fn link_values(&self, number: usize, link: usize, dice: &mut Dice) -> Vec<Value> {
-        let table = &self.tables[number];
-        let link = &table.links[link];
-        let rows = &self.tables[link.parent].rows;
-        let values = part(&rows[dice.below(rows.len())], &link.parent_columns);
-        let null = !table.columns[link.columns[0]].not_null && dice.chance(25);
-        if null || values.contains(&None) { vec![None; values.len()] } else { values }
-    }
-
-    fn set_defaults(&mut self, number: usize, dice: &mut Dice) {
-        for link in self.tables[number].links.clone() {
-            if link.delete.contains("set default") && dice.chance(60) {
-                let values = part(&self.tables[link.parent].rows[0], &link.parent_columns);
-                if !values.contains(&None) {
-                    for (value, &column) in values.into_iter().zip(&link.columns) {
-                        self.tables[number].columns[column].default = value;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Everything, from nothing.
-    pub fn sql(&self) -> String {
-        let mut sql = String::from("create type mood as enum ('good', 'bad', 'so, so');\n");
-        for table in &self.tables {
-            let mut parts: Vec<String> = table.columns.iter().map(Column::sql).collect();
-            parts.push(format!("primary key ({})", table.names(&table.key)));
-            writeln!(sql, "create table {} (\n  {});", quoted(&table.name), parts.join(",\n  ")).unwrap();
-        }
-        for table in &self.tables {
-            table.rows.iter().for_each(|row| sql.push_str(&table.insert(row)));
-        }
-        for table in &self.tables {
-            for unique in &table.uniques {
-                writeln!(sql, "{};", unique.sql).unwrap();
-            }
-        }
-        for table in &self.tables {
-            for link in &table.links {
-                let full = if link.full { " match full" } else { "" };
-                let parent = &self.tables[link.parent];
-                writeln!(
-                    sql,
-                    "alter table {} add foreign key ({}) references {} ({}){full} on delete {} on update {} {};",
-                    quoted(&table.name),
-                    table.names(&link.columns),
-                    quoted(&parent.name),
-                    parent.names(&link.parent_columns),
-                    link.delete,
-                    link.update,
-                    link.deferrable
-                )
-                .unwrap();
-            }
-        }
-        for (number, table) in self.tables.iter().enumerate() {
-            for (at, link) in table.links.iter().enumerate() {
-                sql.extend(link.counter.map(|counter| self.counting(number, at, counter)));
-            }
-        }
-        sql
-    }
-
-    /// The triggers that keep count of a link, and the counts to begin with.
-    fn counting(&self, number: usize, at: usize, counter: usize) -> String {
-        let table = &self.tables[number];
-        let link = &table.links[at];
-        let parent = &self.tables[link.parent];
-        let (child_name, parent_name) = (quoted(&table.name), quoted(&parent.name));
-        let n = parent.names(&[counter]);
-        let of = |whose: &str| {
-            let pairs =
-                link.columns.iter().zip(&link.parent_columns).map(|(&from, &to)| {
-                    format!("p.{} = {whose}.{}", parent.names(&[to]), table.names(&[from]))
-                });
-            pairs.collect::<Vec<_>>().join(" and ")
-        };
-        let (old, new, child) = (of("old"), of("new"), of("c"));
-        let list = table.names(&link.columns);
-        format!(
-            "update {parent_name} as p set {n} = (select count(*) from {child_name} as c where {child});
-create function count_{number}_{at}() returns trigger language plpgsql as $f$
-begin
-  if tg_op <> 'INSERT' then update public.{parent_name} as p set {n} = p.{n} - 1 where {old}; end if;
-  if tg_op <> 'DELETE' then update public.{parent_name} as p set {n} = p.{n} + 1 where {new}; end if;
-  return null;
-end $f$;
-create trigger count_{number}_{at} after insert or delete or update of {list} on {child_name}
-  for each row execute function count_{number}_{at}();
-"
-        )
-    }
-}
-
-impl Table {
-    /// A value for a column that is no part of a key or link; unique columns take the value of the number.
-    pub fn new_value(&self, place: usize, at: usize, dice: &mut Dice) -> Value {
-        let column = &self.columns[place];
-        if self.counters.contains(&place) {
-            return Some("0".to_owned());
-        }
-        let unique = self.uniques.iter().any(|unique| unique.columns.contains(&place));
-        match (unique, column.not_null) {
-            (true, false) if at > 1 && at < 1000 && at.is_multiple_of(5) && !self.distinct_nulls() => None,
-            (true, _) => Some(column.kind.numbered(at)),
-            (false, false) if dice.chance(30) => None,
-            (false, _) => Some(column.kind.any(dice)),
-        }
-    }
-
-    fn distinct_nulls(&self) -> bool {
-        self.uniques.iter().any(|unique| unique.sql.contains("nulls not distinct"))
-    }
-}
-
 impl Column {
     /// The name of its type.
     pub fn sql_type(&self) -> &'static str {
         self.kind.sql()
     }
-
-    fn sql(&self) -> String {
-        let mut sql = format!("{} {}", quoted(&self.name), self.kind.sql());
-        if let Some(how) = self.identity {
-            write!(sql, " generated {how} as identity").unwrap();
-        }
-        if self.default.is_some() {
-            write!(sql, " default {}", literal(&self.default)).unwrap();
-        }
-        if self.not_null {
-            sql.push_str(" not null");
-        }
-        sql
-    }
 }
 
-fn add_unique(table: &mut Table, number: usize, dice: &mut Dice) {
-    let kind = *dice.pick(&[Kind::Int, Kind::Text, Kind::Uuid, Kind::Big]);
-    let not_null = dice.chance(50);
-    let first = table.columns.len();
-    table.columns.push(column(format!("u{number}"), kind, not_null));
-    let mut columns = vec![first];
-    if dice.chance(25) {
-        table.columns.push(column(format!("v{number}"), Kind::Int, true));
-        columns.push(first + 1);
+impl Schema {
+    /// The schema of a seed, and the dice for its story: those of every seed's first stories, and others for what came later, so
+    /// that a seed keeps its story.
+    pub fn of(seed: u64) -> (Self, Dice, Dice) {
+        let mut dice = Dice::new(seed);
+        let mut more = Dice::new(seed.rotate_left(32) ^ 0x5eed);
+        let mut schema = Self::random(&mut dice);
+        schema.decorate(&mut more);
+        (schema, dice, more)
     }
-    let (name, list) = (quoted(&table.name), table.names(&columns));
-    let index = quoted(&format!("{} u{number}", table.name));
-    let style = dice.weighted(&[(50, 0), (10, 1), (10, 2), (15, 3), (15, 4)]);
-    let sql = match style {
-        1 => format!("alter table {name} add unique nulls not distinct ({list})"),
-        2 => format!("alter table {name} add unique ({list}) deferrable initially deferred"),
-        3 => format!(
-            "create unique index {index} on {name} ({list}) where {} is not null",
-            table.names(&columns[..1])
-        ),
-        4 => format!("create unique index {index} on {name} ((md5({}::text)))", table.names(&columns[..1])),
-        _ => format!("alter table {name} add unique ({list})"),
-    };
-    table.uniques.push(Unique { columns, plain: style == 0, sql });
+
+    /// Adds what changes neither its columns nor its rows: triggers that set a column of new rows, and partitions.
+    fn decorate(&mut self, dice: &mut Dice) {
+        for table in &mut self.tables {
+            let payload = |at: &usize| table.is_payload(*at) && table.columns[*at].name != "created_at";
+            let payload: Vec<usize> = (0..table.columns.len()).filter(payload).collect();
+            if dice.chance(15) && !payload.is_empty() {
+                let at = *dice.pick(&payload);
+                table.stamped = Some((at, table.columns[at].kind.any(dice)));
+            }
+            let first = &table.columns[table.key[0]];
+            if dice.chance(20) && table.uniques.is_empty() && first.identity.is_none() {
+                let range = first.kind == Kind::Int && dice.chance(60);
+                table.partitions = Some(if range { Partitions::Range } else { Partitions::Hash });
+            }
+        }
+    }
 }

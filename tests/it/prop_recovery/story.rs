@@ -374,5 +374,5 @@ fn set(table: &Table, key: &[Value], columns: &[usize], values: &[Value]) -> Str
     let name = quoted(&table.name);
     let row = if columns.len() > 1 { tuple(values) } else { super::schema::literal(&values[0]) };
     let left = if columns.len() > 1 { format!("({})", table.names(columns)) } else { table.names(columns) };
-    format!("update only {name} set {left} = {row} where {};", table.is_one_of(&[key.to_vec()]))
+    format!("update {name} set {left} = {row} where {};", table.is_one_of(&[key.to_vec()]))
 }
