@@ -139,7 +139,7 @@ impl Runner<'_> {
     }
 
     /// The session that does not see the open transaction, with a view of this moment.
-    async fn take_reader(&mut self) -> Result<ReadSession, PgError> {
+    pub(super) async fn take_reader(&mut self) -> Result<ReadSession, PgError> {
         match self.reader.take() {
             Some(reader) => {
                 reader.restart().await?;

@@ -2,6 +2,7 @@
 //! live refuses are alone. They are left out and named; all others are written, in one statement if live lets them.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use crate::pg::{DbFacts, PgError, WriteSession};
 use crate::plan::recall::staged_columns;
@@ -22,6 +23,9 @@ pub(super) enum Writing {
     WithoutRefused,
     /// As they were tried.
     RowByRow,
+    /// Of several tables that refer to each other: one table after the other, so that rows that triggers of the first make in
+    /// the others can give way.
+    InTurn,
 }
 
 impl Writing {
@@ -30,8 +34,18 @@ impl Writing {
         match self {
             Self::Together => Some(Self::WithoutRefused),
             Self::WithoutRefused => Some(Self::RowByRow),
-            Self::RowByRow => None,
+            Self::RowByRow | Self::InTurn => None,
         }
+    }
+}
+
+impl fmt::Display for Writing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Together => "as a whole",
+            Self::WithoutRefused | Self::RowByRow => "row by row",
+            Self::InTurn => "table by table",
+        })
     }
 }
 

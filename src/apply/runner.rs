@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::commit::Conclusion;
-use super::companions;
+use super::companions::{self, Ground};
 use super::history::{BatchHistory, History, Pending, Standing};
 use super::holders::{Seen, Watch};
 use super::isolate::{self, Writing};
@@ -195,12 +195,12 @@ impl<'a> Runner<'a> {
                     (error, seen)
                 }
             };
-            let next = isolating.next().filter(|_| self.may_isolate(job) && isolate::is_about_rows(&error));
+            let next = self.next_writing(job, isolating, &error);
             if let Some(next) = next {
                 isolating = next;
                 let why = error.db().map_or_else(|| error.to_string(), |db| db.message.clone());
                 let number = job.batch.number;
-                self.around.progress.note(&format!("batch {number} is tried row by row: {why}"));
+                self.around.progress.note(&format!("batch {number} is tried {next}: {why}"));
                 continue;
             }
             failed += 1;
@@ -218,13 +218,17 @@ impl<'a> Runner<'a> {
         job: &Job<'_>,
         isolating: Writing,
     ) -> Result<(Performed, String), (PgError, Seen)> {
-        let (cancel, limits) = (&self.around.cancel, self.around.limits);
         let unseen = |error| (error, Seen::default());
         match self.task {
             Task::DryRun => self.session.execute("setting a savepoint", "savepoint rowback").await,
             Task::Apply | Task::Undo => self.session.begin().await,
         }
         .map_err(unseen)?;
+        let reader = match isolating {
+            Writing::InTurn => Some(self.take_reader().await.map_err(unseen)?),
+            Writing::Together | Writing::WithoutRefused | Writing::RowByRow => None,
+        };
+        let (cancel, limits) = (&self.around.cancel, self.around.limits);
         let transaction =
             Transaction::enter(&self.session, cancel, limits, isolating).await.map_err(unseen)?;
         let before = moved::tallies(&self.session).await.map_err(unseen)?;
@@ -237,10 +241,13 @@ impl<'a> Runner<'a> {
             let removing = companions::remove(&self.session, known, &made);
             transaction.watched(removing).await.map_err(|error| (error, watch.seen()))?;
         }
-        let made = (self.task != Task::Undo).then_some(known);
-        match transaction.perform(&what, &job.steps, &job.batch.parts, made).await {
+        let ground = Ground { made: known, writing: isolating, reader: reader.as_ref() };
+        let ground = (self.task != Task::Undo).then_some(ground);
+        let performed = transaction.perform(&what, &job.steps, &job.batch.parts, ground).await;
+        let xid = transaction.xid;
+        self.reader = reader.or(self.reader.take());
+        match performed {
             Ok(mut performed) => {
-                let xid = transaction.xid;
                 for (part, keys) in job.batch.parts.iter().zip(&job.left_out) {
                     let word = || EXCLUDED.to_owned();
                     let left = keys.iter().cloned();
@@ -255,6 +262,17 @@ impl<'a> Runner<'a> {
             }
             Err(error) => Err((error, watch.seen())),
         }
+    }
+
+    /// What is tried after an error about rows.
+    fn next_writing(&self, job: &Job<'_>, isolating: Writing, error: &PgError) -> Option<Writing> {
+        if self.task != Task::Undo
+            && isolating == Writing::Together
+            && companions::may_help(&job.batch.parts, error)
+        {
+            return Some(Writing::InTurn);
+        }
+        isolating.next().filter(|_| self.may_isolate(job) && isolate::is_about_rows(error))
     }
 
     /// Rows that need each other in a circle cannot be written one by one; rows that move are written group by group.

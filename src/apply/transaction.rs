@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::companions::{self, Ground, Made, MadeRows, Taken};
+use super::companions::{self, Ground, MadeRows, Taken};
 use super::isolate::{self, Refused, Writing};
 use super::isolate_groups;
 use super::moved::Moves;
@@ -96,16 +96,16 @@ impl<'a> Transaction<'a> {
         what: &str,
         steps: &[Step],
         parts: &[Part],
-        made: Option<&Made>,
+        ground: Option<Ground<'_>>,
     ) -> Result<Performed, PgError> {
         let mut performed = Performed::default();
         let mut taken = Taken::default();
+        let in_turn = self.isolating == Writing::InTurn;
         for step in steps {
             if self.cancel.is_cancelled() {
                 return Err(PgError::Cancelled { what: what.to_owned() });
             }
-            if let (StepKind::Write, Some(made)) = (step.kind, made) {
-                let ground = Ground { made, writing: self.isolating };
+            if let (StepKind::Write, Some(ground), false) = (step.kind, ground, in_turn) {
                 taken = self.watched(companions::take_over(self.session, parts, ground)).await?;
             }
             match step.kind {
@@ -116,6 +116,10 @@ impl<'a> Transaction<'a> {
                     if let Some(copy) = &step.copy {
                         self.copy_in(what, copy).await?;
                     }
+                }
+                StepKind::Write if in_turn => {
+                    let work = companions::write_in_turn(self.session, parts, &step.sql, ground);
+                    (performed.counts, taken) = self.watched(work).await?;
                 }
                 StepKind::Write if self.isolating != Writing::Together && isolate_groups::moves(parts) => {
                     let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating);
@@ -224,7 +228,7 @@ fn unexpected(what: &str, cause: &str) -> PgError {
     PgError::Answer { what: what.to_owned(), cause: cause.to_owned() }
 }
 
-fn counts(what: &str, rows: &[Vec<Option<String>>], parts: &[Part]) -> Result<Vec<u64>, PgError> {
+pub(super) fn counts(what: &str, rows: &[Vec<Option<String>>], parts: &[Part]) -> Result<Vec<u64>, PgError> {
     let first =
         rows.first().ok_or_else(|| unexpected(what, "the statement that writes returned no counts"))?;
     let counts: Option<Vec<u64>> =

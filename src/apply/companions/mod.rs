@@ -4,10 +4,12 @@
 //! anybody else made or changed is never taken for one.
 
 mod clear;
+mod in_turn;
 mod sql;
 mod take_over;
 
 pub(super) use clear::remove;
+pub(super) use in_turn::{may_help, write_in_turn};
 pub(super) use take_over::{Ground, Taken, take_over};
 
 use std::collections::BTreeMap;
@@ -164,6 +166,7 @@ struct Shape {
     table: TableName,
     key: Vec<(Ident, String)>,
     settable: Vec<Ident>,
+    nullable: Vec<Ident>,
 }
 
 /// `None` where there are no rows, or where a column of their key has gone or cannot be written by hand.
@@ -180,17 +183,20 @@ async fn shape_of(
 
 async fn shape(session: &WriteSession, table: &TableName, key: &[Ident]) -> Result<Option<Shape>, PgError> {
     let mut types: BTreeMap<Ident, String> = BTreeMap::new();
-    let mut settable = Vec::new();
+    let (mut settable, mut nullable) = (Vec::new(), Vec::new());
     for row in session.query(&APPLY_COLUMNS, &[&table.schema.as_str(), &table.name.as_str()]).await? {
         let name = Ident::new(column::<String>(&row, "name", WHAT)?);
         if !column::<bool>(&row, "in_key", WHAT)? {
             settable.push(name.clone());
         }
+        if column::<bool>(&row, "nullable", WHAT)? {
+            nullable.push(name.clone());
+        }
         types.insert(name, column(&row, "type_name", WHAT)?);
     }
     let key: Option<Vec<(Ident, String)>> =
         key.iter().map(|name| Some((name.clone(), types.get(name)?.clone()))).collect();
-    Ok(key.map(|key| Shape { table: table.clone(), key, settable }))
+    Ok(key.map(|key| Shape { table: table.clone(), key, settable, nullable }))
 }
 
 fn columns_of(key: &RowKey) -> Vec<Ident> {

@@ -220,3 +220,58 @@ fn is_listed(part: &Part, keys: &[RowKey]) -> String {
         literal(&json_array(keys.iter()))
     )
 }
+
+/// Takes the rows of a part out of their place.
+pub(super) fn put_away(number: usize) -> String {
+    format!(
+        "create temporary table \"rowback_whole_{number}\" on commit drop as select * from pg_temp.\"rowback_{number}\"; \
+         delete from pg_temp.\"rowback_{number}\""
+    )
+}
+
+/// Puts the rows of a part into their place again, with NULL in the columns of `cut`.
+pub(super) fn put_back(number: usize, cut: &[Ident]) -> String {
+    let columns: Vec<String> = cut.iter().map(|name| format!("{} = null", name.quoted())).collect();
+    let without = if columns.is_empty() {
+        String::new()
+    } else {
+        format!("; update pg_temp.\"rowback_{number}\" set {}", columns.join(", "))
+    };
+    format!(
+        "delete from pg_temp.\"rowback_{number}\"; \
+         insert into pg_temp.\"rowback_{number}\" select * from pg_temp.\"rowback_whole_{number}\"{without}"
+    )
+}
+
+/// Takes out again what triggers put into the columns of `cut`, which the rows were written without: a link to a row that is
+/// to give way.
+pub(super) fn cut_links(number: usize, part: &Part, cut: &[Ident]) -> String {
+    let columns: Vec<String> = cut.iter().map(|name| format!("{} = null", name.quoted())).collect();
+    let filled: Vec<String> = cut.iter().map(|name| format!("l.{} is not null", name.quoted())).collect();
+    let done = part.key.iter().enumerate();
+    let done: Vec<String> = done.map(|(at, name)| format!("d.k{} = l.{}", at + 1, name.quoted())).collect();
+    format!(
+        "update {} as l set {} from pg_temp.\"rowback_done_{number}\" as d where {} and ({})",
+        part.table.quoted(),
+        columns.join(", "),
+        done.join(" and "),
+        filled.join(" or ")
+    )
+}
+
+/// Sets the columns of `cut` in the rows that were written without them.
+pub(super) fn set_links(number: usize, part: &Part, cut: &[Ident]) -> String {
+    let columns: Vec<String> = cut.iter().map(|name| format!("{0} = r.{0}", name.quoted())).collect();
+    let differs: Vec<String> =
+        cut.iter().map(|name| format!("l.{0} is null and r.{0} is not null", name.quoted())).collect();
+    let done = part.key.iter().enumerate();
+    let done: Vec<String> = done.map(|(at, name)| format!("d.k{} = r.{}", at + 1, name.quoted())).collect();
+    format!(
+        "update {} as l set {} from pg_temp.\"rowback_{number}\" as r join pg_temp.\"rowback_done_{number}\" as d on {} where {} and ({})",
+        part.table.quoted(),
+        columns.join(", "),
+        done.join(" and "),
+        same_key(part),
+        differs.join(" or ")
+    )
+}

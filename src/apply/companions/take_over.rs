@@ -8,7 +8,7 @@ use super::sql::{self, Unique};
 use super::{Made, RowVersion, WHAT, answer, row_key, row_version, shape};
 use crate::apply::RowKey;
 use crate::apply::isolate::{Refused, Writing, is_about_rows, refuses_everything};
-use crate::pg::{DbFacts, PgError, WriteSession, column};
+use crate::pg::{DbFacts, PgError, ReadSession, WriteSession, column};
 use crate::plan::{Action, Part};
 use crate::sql::registry::APPLY_UNIQUE;
 
@@ -17,6 +17,8 @@ use crate::sql::registry::APPLY_UNIQUE;
 pub(in crate::apply) struct Ground<'a> {
     pub(in crate::apply) made: &'a Made,
     pub(in crate::apply) writing: Writing,
+    /// A session that does not see the open transaction, where tables are written in turn.
+    pub(in crate::apply) reader: Option<&'a ReadSession>,
 }
 
 /// What came of it.
@@ -65,7 +67,7 @@ pub(in crate::apply) async fn take_over(
         if found.same.is_empty() && found.doubles.is_empty() {
             continue;
         }
-        taken.rows[at] = if ground.writing == Writing::Together {
+        taken.rows[at] = if matches!(ground.writing, Writing::Together | Writing::InTurn) {
             place.make_way(&found).await?
         } else {
             place.without_refused(found, ground.writing, &mut taken.refused).await?
