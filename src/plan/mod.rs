@@ -8,6 +8,7 @@ pub mod recall;
 pub mod script;
 mod sequence;
 mod sql;
+mod stages;
 mod tombstones;
 mod triggers;
 mod undo;

@@ -2,7 +2,8 @@
 //! apply wrote. Works on the temporary tables of a batch or undo file while they are open. Pure: text in, text out.
 
 use super::script::CopyBlock;
-use super::sql::{row_key_json, same_text, temporary_columns};
+use super::sql::{row_key_json, same_text};
+use super::stages::temporary_columns;
 use super::{Action, Part};
 use crate::catalog::quoted_list;
 use crate::ident::Ident;

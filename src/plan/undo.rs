@@ -2,7 +2,8 @@
 //! asks about them, so that what others commit while undo waits is seen; what did not come off is named. Pure.
 
 use super::script::{Step, StepKind, render};
-use super::sql::{Purpose, as_seen, as_staged, describe, key_json, label, opening, same_key, stage};
+use super::sql::{as_seen, as_staged, describe, key_json, label, opening, same_key};
+use super::stages::{Purpose, stage};
 use super::{Action, BatchTable, Firing, moves};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
