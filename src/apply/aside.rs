@@ -94,10 +94,13 @@ impl Runner<'_> {
                 continue;
             };
             if tally.rows > ROWS_AT_MOST {
-                self.notes.push(format!(
-                    "batch {number}: {table} is too large to be searched for rows that triggers made: where one stands in the way \
-                     of a recovered row, it stays and is listed"
-                ));
+                let note = format!(
+                    "{table} is too large to be searched for rows that triggers made: where one stands in the way of a recovered \
+                     row, it stays and is listed"
+                );
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
                 continue;
             }
             found.extend(self.made_in(table, &key, job).await?);
