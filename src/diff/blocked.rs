@@ -29,6 +29,8 @@ pub struct Block {
     pub verdict: Verdict,
     /// One line for the report of what hangs on it.
     pub reason: String,
+    /// Was it deleted after the accident?
+    pub afterwards: bool,
 }
 
 /// What is known of one table's rows by one list of columns.

@@ -16,7 +16,7 @@ use super::repoint;
 use super::tombstones::Tombstones;
 use super::transfer::Transfer;
 use super::verdict::{Evidence, RowAction, Verdict};
-use crate::catalog::column_list;
+use crate::catalog::{Action, column_list};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Recreated};
 
@@ -40,6 +40,8 @@ pub struct Judgement {
     pub truth: Settings,
     /// Must nothing be hung on this row?
     pub blocks: bool,
+    /// Is it away because somebody deleted it after the accident, or what it hangs on?
+    pub afterwards: bool,
     /// Does the row come back, by us or by other hands, so that cut links to it are set again?
     pub comes_back: bool,
     /// Live's row that stands in for this one: what hangs on this one is hung on it.
@@ -141,7 +143,7 @@ impl Court<'_> {
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
                 let reason = "the accident left it: it was deleted afterwards".to_owned();
-                Judgement { blocks: true, reason, ..still(Verdict::Excluded, evidence) }
+                Judgement { blocks: true, afterwards: true, reason, ..still(Verdict::Excluded, evidence) }
             }
             None if evidence == Evidence::Predicate && !self.is_followed_from(&origin) => {
                 let reason = "an entry of kind \"deleted\" would bring it back".to_owned();
@@ -319,10 +321,16 @@ impl Court<'_> {
                 reason = format!("link to {} left {left}, its parent is {}", upward.fk.parent, block.verdict);
                 continue;
             }
-            let verdict =
-                if block.verdict == Verdict::Excluded { Verdict::Excluded } else { Verdict::Orphan };
             let reason = format!("hangs on {} that is {}: {}", upward.fk.parent, block.verdict, block.reason);
-            return Judgement { blocks: true, reason, ..still(verdict, evidence) };
+            // Where the row would have stood in the way, only the accident let its parent be deleted.
+            let in_the_way = upward.fk.is_enforced() && upward.fk.on_delete != Action::Cascade;
+            let stays_meant = !(block.afterwards && in_the_way) || evidence == Evidence::Needed;
+            let verdict = match block.verdict {
+                Verdict::Excluded if stays_meant => Verdict::Excluded,
+                _ => Verdict::Orphan,
+            };
+            let afterwards = block.afterwards && verdict == Verdict::Excluded;
+            return Judgement { blocks: true, afterwards, reason, ..still(verdict, evidence) };
         }
         if !row.was.is_empty() {
             let hung = repoint::describe(self, row);
@@ -443,6 +451,7 @@ fn still(verdict: Verdict, evidence: Evidence) -> Judgement {
         columns: Vec::new(),
         truth: Vec::new(),
         blocks: false,
+        afterwards: false,
         comes_back: false,
         stand_in: None,
     }

@@ -361,12 +361,14 @@ fn block_of(
 ) -> Option<Block> {
     let verdict = judgement.verdict;
     if judgement.blocks {
-        return Some(Block { verdict, reason: judgement.reason.clone() });
+        let (reason, afterwards) = (judgement.reason.clone(), judgement.afterwards);
+        return Some(Block { verdict, reason, afterwards });
     }
     let name = |at: usize| court.fit.columns[at].live.name.clone();
     if !has_key {
         let columns: Vec<Ident> = positions.iter().map(|&at| name(at)).collect();
-        return Some(Block { verdict, reason: format!("live's row has no {}", column_list(&columns)) });
+        let reason = format!("live's row has no {}", column_list(&columns));
+        return Some(Block { verdict, reason, afterwards: false });
     }
     if judgement.stand_in.is_some() {
         return None;
@@ -376,7 +378,7 @@ fn block_of(
     let moved = |at: &&usize| row.fields[**at] != live[**at] && !judgement.columns_to_set().contains(at);
     let at = *positions.iter().find(moved)?;
     let reason = format!("live's {} is another value now", name(at));
-    Some(Block { verdict: Verdict::Changed, reason })
+    Some(Block { verdict: Verdict::Changed, reason, afterwards: false })
 }
 
 fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed: bool, tally: &mut Tally) {

@@ -331,6 +331,7 @@ fn travelling(row: &Moving, key: &[usize], leader: &Judgement) -> Judgement {
         columns,
         truth: row.truth.iter().map(|(at, value)| (*at, value.clone())).collect(),
         blocks: false,
+        afterwards: false,
         comes_back: false,
         stand_in: None,
     }

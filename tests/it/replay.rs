@@ -220,6 +220,21 @@ fn an_update_comes_back_where_live_still_holds_the_bad_value() {
     assert!(said.contains("2 rows of public.buyers that are set right keep other values"), "{said}");
 }
 
+#[test]
+fn a_lost_row_whose_parent_could_only_be_deleted_since_it_was_gone_is_listed() {
+    let store = "create table people (id int primary key);
+        create table teams (id int primary key, lead int references people on delete set null);
+        alter table people add team int references teams;
+        insert into people values (1), (2), (3); insert into teams values (1, 1), (2, 3); update people set team = id - 1 where id > 1;";
+    let statement = "delete from people";
+    // Without the accident, person 2 would have kept team 1 from being deleted.
+    let besides = "update people set team = null where id = 2; delete from teams where id = 1; delete from people where id = 2";
+    let scene = scene_of(store, statement, "", besides);
+    scene.live.psql("delete from teams where id = 1");
+    let said = scene.recover(&entry("people", "deleted", statement), 1);
+    assert!(said.contains("1 conflict") && said.contains("orphan"), "{said}");
+}
+
 /// Buyer 10 was erased on purpose, so that nobody is left to whom the link of 18 could lead.
 fn without_buyer_10(statement: &str, besides: &str, code: i32) -> String {
     let scene = scene(statement, LATER, besides);

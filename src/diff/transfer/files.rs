@@ -133,6 +133,7 @@ fn judgement(mover: &Mover, pair: &Pair<'_>) -> Judgement {
         columns: (0..pair.to.columns.len()).collect(),
         truth: Vec::new(),
         blocks: false,
+        afterwards: false,
         comes_back: true,
         stand_in: None,
     }

@@ -113,6 +113,7 @@ impl Outcome {
             columns,
             truth: Vec::new(),
             blocks: false,
+            afterwards: false,
             comes_back: true,
             stand_in: None,
         };
