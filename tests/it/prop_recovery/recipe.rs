@@ -93,6 +93,19 @@ impl Choices {
             };
             text.push_str(&format!("[[recover]]\ntable = {}\n{what}{which}\n\n", name(table)));
         }
+        for table in &schema.tables {
+            for link in table.links.iter().filter(|link| link.declared) {
+                let parent = &schema.tables[link.parent];
+                let end = |table: &Table, columns: &[usize]| {
+                    quote(&format!("public.{}({})", super::schema::quoted(&table.name), table.names(columns)))
+                };
+                text.push_str(&format!(
+                    "[[foreign_key]]\nfrom = {}\nto = {}\n\n",
+                    end(table, &link.columns),
+                    end(parent, &link.parent_columns)
+                ));
+            }
+        }
         text.push_str("[policy]\n");
         if self.repoint {
             text.push_str("recreated = \"repoint\"\n");

@@ -31,8 +31,10 @@ pub struct Link {
     update: &'static str,
     full: bool,
     deferrable: &'static str,
+    /// Does only the recipe know it? Then the application deletes with the parent what refers to it.
+    pub declared: bool,
     /// The parent's column in which triggers keep count.
-    counter: Option<usize>,
+    pub counter: Option<usize>,
 }
 
 impl Link {
@@ -157,7 +159,8 @@ impl Schema {
         (schema, dice, more)
     }
 
-    /// Adds what changes neither its columns nor its rows: triggers that set a column of new rows, and partitions.
+    /// Adds what changes neither its columns nor its rows: triggers that set a column of new rows, partitions, and foreign
+    /// keys that nobody enforces.
     fn decorate(&mut self, dice: &mut Dice) {
         for table in &mut self.tables {
             let payload = |at: &usize| table.is_payload(*at) && table.columns[*at].name != "created_at";
@@ -165,6 +168,11 @@ impl Schema {
             if dice.chance(15) && !payload.is_empty() {
                 let at = *dice.pick(&payload);
                 table.stamped = Some((at, table.columns[at].kind.any(dice)));
+            }
+            for link in &mut table.links {
+                let of_key = link.columns.iter().any(|at| table.key.contains(at));
+                let is_plain = !of_key && !link.delete.starts_with("set") && link.counter.is_none();
+                link.declared = is_plain && dice.chance(15);
             }
             let first = &table.columns[table.key[0]];
             if dice.chance(20) && table.uniques.is_empty() && first.identity.is_none() {

@@ -37,9 +37,8 @@ pub fn accident(schema: &Schema, dice: &mut Dice) -> Accident {
         let table = &schema.tables[number];
         // A condition over values that were overwritten before would choose other rows of the backup.
         let condition = if damages.is_empty() { condition(table, dice) } else { some_keys(table, dice) };
-        if dice.chance(25) {
-            clean_up(schema, number, &condition, &mut body);
-        }
+        let thorough = dice.chance(25);
+        clean_up(schema, number, &condition, thorough, &mut body);
         body.push_str(&format!("delete from {} where {condition};\n", quoted(&table.name)));
         entries.push((table.name.clone(), condition));
     }
@@ -65,7 +64,8 @@ pub fn truncation(schema: &Schema, dice: &mut Dice) -> Accident {
     let first = dice.below(schema.tables.len());
     let mut taken = BTreeSet::from([first]);
     while let Some(next) = (0..schema.tables.len()).find(|at| {
-        !taken.contains(at) && schema.tables[*at].links.iter().any(|link| taken.contains(&link.parent))
+        let refers = |link: &super::schema::Link| !link.declared && taken.contains(&link.parent);
+        !taken.contains(at) && schema.tables[*at].links.iter().any(refers)
     }) {
         taken.insert(next);
     }
@@ -112,11 +112,12 @@ fn some_keys(table: &Table, dice: &mut Dice) -> String {
 }
 
 /// What an application does before it deletes a row that others refer to.
-fn clean_up(schema: &Schema, number: usize, condition: &str, sql: &mut String) {
+fn clean_up(schema: &Schema, number: usize, condition: &str, thorough: bool, sql: &mut String) {
     let parent = &schema.tables[number];
     for child in &schema.tables {
         for link in child.links.iter().filter(|link| link.parent == number) {
-            if link.delete == "restrict" || link.delete == "no action" {
+            let forbids = link.delete == "restrict" || link.delete == "no action";
+            if link.declared || forbids && thorough {
                 sql.push_str(&format!(
                     "delete from {} where ({}) in (select {} from {} where {condition});\n",
                     quoted(&child.name),
@@ -267,11 +268,16 @@ impl Later<'_> {
         Some(table.insert(&row))
     }
 
-    /// Values of a link to a row that survived; nulls where there is none and none is needed.
+    /// Values of a link to a row that survived; nulls where there is none and none is needed. Where triggers count, to none that
+    /// the accident may have taken: it would be changed by that, and nothing tells who such a row is.
     fn a_parent(&self, number: usize, link: &super::schema::Link, dice: &mut Dice) -> Option<Vec<Value>> {
         let table = &self.schema.tables[number];
         let needed = link.columns.iter().any(|&at| table.columns[at].not_null);
-        let rows: Vec<&Vec<Value>> = self.after.tables[link.parent].values().collect();
+        let reached =
+            |key: &Vec<Value>| self.reach.contains(&Key { table: link.parent, values: key.clone() });
+        let all = self.after.tables[link.parent].iter();
+        let usable = all.filter(|(key, _)| link.counter.is_none() || !reached(key));
+        let rows: Vec<&Vec<Value>> = usable.map(|(_, row)| row).collect();
         let nulls = vec![None; link.columns.len()];
         if rows.is_empty() || (!needed && dice.chance(30)) {
             return (!needed).then_some(nulls);

@@ -23,7 +23,7 @@ impl Schema {
             }
         }
         for table in &self.tables {
-            for link in &table.links {
+            for link in table.links.iter().filter(|link| !link.declared) {
                 let full = if link.full { " match full" } else { "" };
                 let parent = &self.tables[link.parent];
                 writeln!(

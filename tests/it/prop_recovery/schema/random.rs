@@ -109,6 +109,7 @@ impl Schema {
             full: false,
             deferrable: "",
             counter: None,
+            declared: false,
         });
         table.columns.push(column("line", Kind::Int, true));
     }
@@ -143,8 +144,18 @@ impl Schema {
             dice.weighted(&[(80, ""), (10, "deferrable initially deferred"), (10, "deferrable")]);
         let full = several && !partly && dice.chance(20);
         let update = *dice.pick(&["cascade", "no action", "restrict"]);
-        let counter = None;
-        table.links.push(Link { columns, parent, parent_columns, delete, update, full, deferrable, counter });
+        let (counter, declared) = (None, false);
+        table.links.push(Link {
+            columns,
+            parent,
+            parent_columns,
+            delete,
+            update,
+            full,
+            deferrable,
+            declared,
+            counter,
+        });
     }
 
     fn fill(&mut self, dice: &mut Dice) {
