@@ -16,7 +16,8 @@ use crate::plan::{
     self, Action, Batch, BatchTable, Firing, Part, Plan, RowOrder, SequenceMove, pack, sha256_hex,
 };
 use crate::recipe::Triggers;
-use crate::value::copy_text::{NULL, fields, is_null, push_field};
+use crate::value::copy_text::{NULL, fields, push_field};
+use crate::value::json_path::key_in;
 
 /// A batch ends early where rows are large: it is held in memory, and so is its undo.
 const BATCH_BYTES: usize = 16 << 20;
@@ -365,7 +366,8 @@ fn row_order(
 ) -> RowOrder {
     let mut order = RowOrder::new(kept.len());
     let number_of = |table: &TableName| tables.iter().position(|name| name == table);
-    for fk in foreign_keys.iter().filter(|fk| fk.is_enforced()) {
+    // Rows are guarded by declared references, too, unless those have a condition.
+    for fk in foreign_keys.iter().filter(|fk| fk.when().is_none()) {
         let (Some(child), Some(parent)) = (number_of(&fk.child), number_of(&fk.parent)) else { continue };
         let positions = |table: &TableName, columns: Vec<&Ident>| -> Option<Vec<usize>> {
             let written = &targets[table].written;
@@ -376,17 +378,17 @@ fn row_order(
         let (Some(child_positions), Some(parent_positions)) = (child_positions, parent_positions) else {
             continue;
         };
-        let mut parents: HashMap<Vec<&[u8]>, usize> = HashMap::new();
+        let mut parents = HashMap::new();
         for (row, (number, text)) in kept.iter().enumerate() {
             if *number == parent
-                && let Some(key) = key_of(text, &parent_positions)
+                && let Some(key) = key_in(&[], &raw(text), &parent_positions)
             {
                 parents.insert(key, row);
             }
         }
         for (row, (number, text)) in kept.iter().enumerate() {
             if *number == child
-                && let Some(key) = key_of(text, &child_positions)
+                && let Some(key) = fk.key_in(&raw(text), &child_positions)
                 && let Some(&needed) = parents.get(&key)
             {
                 order.needs(row, needed);
@@ -396,9 +398,8 @@ fn row_order(
     order
 }
 
-fn key_of<'r>(row: &'r [u8], positions: &[usize]) -> Option<Vec<&'r [u8]>> {
-    let raw: Vec<&[u8]> = fields(row.strip_suffix(b"\n").unwrap_or(row)).collect();
-    positions.iter().map(|&at| raw.get(at).copied().filter(|field| !is_null(field))).collect()
+fn raw(row: &[u8]) -> Vec<&[u8]> {
+    fields(row.strip_suffix(b"\n").unwrap_or(row)).collect()
 }
 
 /// Table names as a part of a file name; anything odd becomes an underscore, the batch's number keeps names apart.

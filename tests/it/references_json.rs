@@ -260,6 +260,22 @@ fn columns_that_live_calls_otherwise_are_followed_there() {
 }
 
 #[test]
+fn rows_that_refer_to_each_other_by_documents_come_back_however_small_the_batches() {
+    let store = "create table nodes (id int primary key, data jsonb, up int);
+        insert into nodes select g, jsonb_build_object('next', 1 + (g * 7) % 20), 1 + (g * 3) % 20 from generate_series(1, 20) as g;";
+    let shop = TestDb::with("nodes", store);
+    let backup = shop.dump(&["-Fc"]);
+    let live = shop.copy("live");
+    live.psql("delete from nodes where id > 2");
+    let rescue = Rescue::new(&live, &backup);
+    let recipe = "[[recover]]\ntable = \"nodes\"\nwhere = \"id > 2\"\n[[foreign_key]]\nfrom = \"nodes(data->>'next')\"\nto = \"nodes(id)\"\n\
+        [[foreign_key]]\nfrom = \"nodes(up)\"\nto = \"nodes(id)\"\n";
+    let _planned = rescue.recover_with(recipe, &["--batch-rows", "1"]).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    shop.digest().assert_same(&live.digest(), "after the recovery");
+}
+
+#[test]
 fn composite_references_follow_their_plain_column_and_their_path() {
     let recipe = format!("[[recover]]\ntable = \"members\"\nwhere = \"id in (3, 4)\"\n{REFERENCES}");
     let accident =
