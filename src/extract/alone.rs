@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::export::{StagingFile, ordered_by};
+use super::export::{Read, Rising, StagingFile, ordered_by};
 use super::{Entry, ExtractError, Selected, selection};
 use crate::catalog::{Catalog, quoted_list};
 use crate::ident::Ident;
@@ -43,11 +43,19 @@ pub(super) async fn stage(
     let table = entry.table;
     let of_table = format!("{}.", table.name.name.quoted());
     let values = format!("{}, 'predicate {}'", quoted_list(&of_table, table.column_names()), entry.number);
-    let sql = format!(
-        "copy ({} order by {}) to stdout",
-        selection::select(&values, table, key, &entry.selected),
-        ordered_by(table, key, &of_table)
-    );
+    let select = selection::select(&values, table, key, &entry.selected);
     let reader = selection::reader(scratch, table, time_limit).await?;
-    file.write((&reader, &sql), progress, |source| ExtractError::predicate(&table.name, source, None)).await
+    let refused = |source| ExtractError::predicate(&table.name, source, None);
+    if let Some(rising) = Rising::of(table, key) {
+        // Several workers would give the rows in another order.
+        let one = "set local max_parallel_workers_per_gather = 0";
+        reader.execute("evaluating a predicate", one).await.map_err(refused)?;
+        let sql = format!("copy ({select}) to stdout");
+        if let Read::InOrder(found) = file.write_rising((&reader, &sql), rising, progress, refused).await? {
+            return Ok(found.map(|file| *file));
+        }
+    }
+    let reader = selection::reader(scratch, table, time_limit).await?;
+    let sql = format!("copy ({select} order by {}) to stdout", ordered_by(table, key, &of_table));
+    file.write((&reader, &sql), progress, refused).await
 }

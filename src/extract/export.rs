@@ -13,6 +13,7 @@ use crate::pg::{PgError, ScratchSession};
 use crate::progress::{SharedProgress, Step};
 use crate::staging::{Finished, StagedColumn, StagedFile, StagedTable, StagingFormat, StagingWriter};
 use crate::value::BaseType;
+use crate::value::copy_text::fields;
 
 /// Progress is told once for this many rows.
 const ROWS_PER_NEWS: u64 = 4096;
@@ -85,17 +86,46 @@ impl<'a> StagingFile<'a> {
     /// and no file, when there are no rows.
     pub async fn write(
         &self,
-        (session, copy): (&ScratchSession, &str),
+        copy: (&ScratchSession, &str),
         progress: &SharedProgress,
         refused: impl Fn(PgError) -> ExtractError,
     ) -> Result<Option<StagedFile>, ExtractError> {
+        match self.read(copy, None, progress, refused).await? {
+            Read::InOrder(file) => Ok(file.map(|file| *file)),
+            Read::OutOfOrder => Ok(None),
+        }
+    }
+
+    /// As [`StagingFile::write`], of rows that come as they are stored: mostly by key, because they were made so. Sorting
+    /// them would take as long as reading them.
+    pub async fn write_rising(
+        &self,
+        copy: (&ScratchSession, &str),
+        rising: Rising,
+        progress: &SharedProgress,
+        refused: impl Fn(PgError) -> ExtractError,
+    ) -> Result<Read, ExtractError> {
+        self.read(copy, Some(rising), progress, refused).await
+    }
+
+    async fn read(
+        &self,
+        (session, copy): (&ScratchSession, &str),
+        rising: Option<Rising>,
+        progress: &SharedProgress,
+        refused: impl Fn(PgError) -> ExtractError,
+    ) -> Result<Read, ExtractError> {
         let mut text_columns = BTreeSet::new();
         loop {
             let mut writer = StagingWriter::create(self.staging, self.format, &self.staged, &text_columns)?;
             let mut rows = session.copy_out("reading chosen rows", copy).await.map_err(&refused)?;
             let mut told = 0;
             let mut joiner = Joiner::new(self.table);
+            let mut rising = rising;
             while let Some(row) = rows.next_row().await.map_err(&refused)? {
+                if rising.as_mut().is_some_and(|rising| !rising.takes(&row)) {
+                    return Ok(Read::OutOfOrder);
+                }
                 if self.is_told {
                     joiner.push(&row).map_or(Ok(()), |row| writer.write_row(&row))?;
                 } else {
@@ -110,13 +140,46 @@ impl<'a> StagingFile<'a> {
             joiner.take().map_or(Ok(()), |row| writer.write_row(&row))?;
             progress.advance(Step::Extract, told);
             if writer.rows() == 0 && !self.even_empty {
-                return Ok(None);
+                return Ok(Read::InOrder(None));
             }
             match writer.finish()? {
-                Finished::Written(file) => return Ok(Some(file)),
+                Finished::Written(file) => return Ok(Read::InOrder(Some(Box::new(file)))),
                 Finished::Demote(columns) => text_columns.extend(columns),
             }
         }
+    }
+}
+
+/// What became of rows that were read as they are stored.
+pub(super) enum Read {
+    /// They came by key, and are in their file if there were any.
+    InOrder(Option<Box<StagedFile>>),
+    /// They did not; there is no file.
+    OutOfOrder,
+}
+
+/// Does each row have a higher key than the one before? For keys that are one whole number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rising {
+    position: usize,
+    last: Option<i64>,
+}
+
+impl Rising {
+    /// Of rows of a table.
+    pub fn of(table: &Table, key: &[Ident]) -> Option<Self> {
+        let [name] = key else { return None };
+        let is_whole = |base| matches!(base, BaseType::Int2 | BaseType::Int4 | BaseType::Int8);
+        table.column(name).filter(|column| is_whole(column.base_type))?;
+        Some(Self { position: table.position(name)?, last: None })
+    }
+
+    fn takes(&mut self, row: &[u8]) -> bool {
+        let key =
+            fields(row).nth(self.position).and_then(|field| std::str::from_utf8(field).ok()?.parse().ok());
+        let rises = key.is_some() && key > self.last;
+        self.last = key;
+        rises
     }
 }
 

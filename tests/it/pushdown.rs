@@ -197,3 +197,37 @@ async fn a_predicate_that_matches_nothing_still_tells_of_all_rows() {
     assert_eq!(message(&with), message(&without));
     assert!(message(&with).contains("400 rows"), "{}", message(&with));
 }
+
+/// Rows from which nothing leads on come in one read, mostly as they are stored.
+#[tokio::test]
+async fn files_are_in_the_order_of_the_key_however_rows_are_stored() {
+    let recipe = "[policy]\nparents = \"none\"\n[[recover]]\ntable = \"reading\"\nwhere = \"value <> 7\"\nchildren = \"none\"";
+    let made = |kind: &str, order: &str| {
+        format!(
+            "create table reading (id {kind} primary key, value int not null);
+             insert into reading select g, g % 9 from generate_series(-1500, 1500) as g order by {order};"
+        )
+    };
+    for kind in ["smallint", "bigint", "numeric", "text"] {
+        let mut files = Vec::new();
+        // By key, backwards, shuffled, and by key until a few rows were written anew.
+        for (order, later) in [
+            ("g", ""),
+            ("g desc", ""),
+            ("md5(g::text)", ""),
+            ("g", "update reading set value = value where id in ('-1500', '3', '1490')"),
+        ] {
+            let db = TestDb::with("stored", &made(kind, order));
+            db.psql(later);
+            let (_, (found, _)) = extract(&db.dump(&["-Fc"]), recipe, Loading::default()).await.unwrap();
+            files.push(found);
+        }
+        let [(_, rows)] = files[0].as_slice() else { panic!("{files:?}") };
+        assert_eq!(rows.len(), 2835, "{kind}");
+        let first = rows[0].split('\t').next();
+        assert_eq!(first, Some(if kind == "text" { "-1" } else { "-1500" }), "{kind}");
+        for other in &files[1..] {
+            assert_eq!(&files[0], other, "{kind}");
+        }
+    }
+}
