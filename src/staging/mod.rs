@@ -7,6 +7,7 @@ mod adopt;
 mod atomic;
 mod csv_read;
 mod csv_write;
+mod encoder;
 mod error;
 mod file_name;
 mod key_list;

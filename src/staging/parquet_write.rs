@@ -13,6 +13,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use super::encoder::Encoder;
 use super::manifest::HashedFile;
 use super::{StagedTable, StagingError};
 use crate::value::{ColumnBuilder, Misfit, copy_text};
@@ -22,6 +23,9 @@ const BATCH_ROWS: u64 = 8_192;
 const BATCH_BYTES: usize = 4 << 20;
 const GROUP_ROWS: u64 = 128 * 1_024;
 const GROUP_BYTES: usize = 32 << 20;
+
+/// What a column's dictionary of a row group may take.
+const DICTIONARY_BYTES: usize = 64 << 10;
 
 /// Kept constant so that equal rows give equal bytes across versions; the format number is in `rowback.format`.
 const CREATED_BY: &str = "rowback version 1 (build 1)";
@@ -34,7 +38,7 @@ pub(super) struct ParquetSink {
     /// `None`: the column was found unfit and is looked at no more.
     columns: Vec<Option<ColumnBuilder>>,
     /// `None`: only checking.
-    writer: Option<ArrowWriter<HashedFile>>,
+    writer: Option<Encoder>,
     rows: u64,
     batch_rows: u64,
     batch_bytes: usize,
@@ -68,7 +72,7 @@ impl ParquetSink {
             path: path.to_owned(),
             schema,
             columns: columns.into_iter().map(Some).collect(),
-            writer: Some(writer),
+            writer: Some(Encoder::new(writer)),
             rows: 0,
             batch_rows: 0,
             batch_bytes: 0,
@@ -110,12 +114,12 @@ impl ParquetSink {
         self.batch_rows += 1;
         self.batch_bytes += row.len();
         if self.batch_rows >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES {
-            self.end_batch(table)?;
+            self.end_batch(table, false)?;
         }
         Ok(())
     }
 
-    fn end_batch(&mut self, table: &StagedTable) -> Result<(), StagingError> {
+    fn end_batch(&mut self, table: &StagedTable, is_last: bool) -> Result<(), StagingError> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (column, name) in self.columns.iter_mut().zip(&table.columns) {
             let Some(column) = column else { continue };
@@ -129,24 +133,27 @@ impl ParquetSink {
         }
         self.group_rows += std::mem::take(&mut self.batch_rows);
         self.group_bytes += std::mem::take(&mut self.batch_bytes);
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        let write = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(ParquetError::from);
-        let mut written = write.and_then(|batch| writer.write(&batch));
-        if self.group_rows >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        let ends_group = self.group_rows >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES;
+        if ends_group {
             (self.group_rows, self.group_bytes) = (0, 0);
-            written = written.and_then(|()| writer.flush());
         }
-        written.map_err(|source| StagingError::encode(&self.path, self.rows, source))
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(ParquetError::from);
+        let written = batch.and_then(|batch| {
+            if is_last { writer.last(batch).map(|()| writer) } else { writer.push(batch, ends_group) }
+        });
+        let writer = written.map_err(|source| StagingError::encode(&self.path, self.rows, source))?;
+        self.writer = Some(writer);
+        Ok(())
     }
 
     /// Size and SHA-256 of the finished file; `None` when rows were only checked at the end.
     pub(super) fn commit(mut self, table: &StagedTable) -> Result<Option<(u64, String)>, StagingError> {
         if self.batch_rows > 0 {
-            self.end_batch(table)?;
+            self.end_batch(table, true)?;
         }
         let Some(writer) = self.writer else { return Ok(None) };
-        let file =
-            writer.into_inner().map_err(|source| StagingError::encode(&self.path, self.rows, source))?;
+        let file = writer.finish().map_err(|source| StagingError::encode(&self.path, self.rows, source))?;
         let committed = file.commit().map_err(|source| StagingError::write(&self.path, self.rows, source))?;
         Ok(Some(committed))
     }
@@ -181,6 +188,8 @@ fn properties(entries: &[(&str, String)]) -> Result<WriterProperties, ParquetErr
         entries.iter().map(|(name, value)| KeyValue::new((*name).to_owned(), value.clone())).collect();
     Ok(WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
+        // Where most values differ, it shows soon, and they are written as they are.
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_key_value_metadata(Some(entries))
         // Chunk statistics are enough to skip row groups; page indexes would grow with the table in memory.
