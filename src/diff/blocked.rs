@@ -46,7 +46,9 @@ struct ByColumns {
 /// What is known of rows as parents, by table and referenced columns.
 #[derive(Debug, Default)]
 pub struct Parents {
-    by: BTreeMap<(TableName, Vec<Ident>), ByColumns>,
+    by: BTreeMap<TableName, Vec<(Vec<Ident>, ByColumns)>>,
+    /// Does any row stand in for a lost one?
+    repoints: bool,
     /// The lists for which recovered keys are kept: only where somebody asks, because they can be many.
     recovered_of: BTreeSet<(TableName, Vec<Ident>)>,
     /// By reference the keys that children spell otherwise than their parents, each with the parent's spelling.
@@ -66,7 +68,10 @@ impl Parents {
             if asks == Asks::Recovered {
                 found.recovered_of.insert(list.clone());
             }
-            found.by.entry(list).or_default();
+            let lists = found.by.entry(list.0).or_default();
+            if lists.iter().all(|(columns, _)| *columns != list.1) {
+                lists.push((list.1, ByColumns::default()));
+            }
         }
         found
     }
@@ -102,15 +107,17 @@ impl Parents {
 
     /// The column lists by which a table is referred to.
     pub fn columns_of(&self, table: &TableName) -> Vec<Vec<Ident>> {
-        self.by.keys().filter(|(name, _)| name == table).map(|(_, columns)| columns.clone()).collect()
+        self.by.get(table).into_iter().flatten().map(|(columns, _)| columns.clone()).collect()
     }
 
     fn get(&self, fk: &ForeignKey) -> Option<&ByColumns> {
-        self.by.get(&(fk.parent.clone(), fk.parent_columns().cloned().collect()))
+        let mut lists = self.by.get(&fk.parent)?.iter();
+        lists.find(|(columns, _)| columns.iter().eq(fk.parent_columns())).map(|(_, by)| by)
     }
 
     fn get_mut(&mut self, table: &TableName, columns: &[Ident]) -> Option<&mut ByColumns> {
-        self.by.get_mut(&(table.clone(), columns.to_vec()))
+        let mut lists = self.by.get_mut(table)?.iter_mut();
+        lists.find(|(list, _)| list == columns).map(|(_, by)| by)
     }
 
     /// Nothing may be hung on this row. True when that was not known.
@@ -136,7 +143,14 @@ impl Parents {
         let Some(by) = self.get_mut(table, columns) else { return false };
         by.recovered.remove(&lost);
         by.unneeded.remove(&lost);
-        by.repointed.insert(lost, instead.clone()).as_ref() != Some(instead)
+        let is_news = by.repointed.insert(lost, instead.clone()).as_ref() != Some(instead);
+        self.repoints = true;
+        is_news
+    }
+
+    /// Does any row stand in for a lost one?
+    pub fn repoints(&self) -> bool {
+        self.repoints
     }
 
     /// The key to which a reference to this lost one goes.
@@ -187,7 +201,8 @@ impl Parents {
 
     /// Is the row still not needed by anything?
     pub fn is_unneeded(&self, table: &TableName, columns: &[Ident], key: &[u8]) -> bool {
-        self.by.get(&(table.clone(), columns.to_vec())).is_some_and(|by| by.unneeded.contains(key))
+        let mut lists = self.by.get(table).into_iter().flatten();
+        lists.any(|(list, by)| list == columns && by.unneeded.contains(key))
     }
 
     /// What is wrong with the parent that this key names.

@@ -12,7 +12,7 @@ use crate::catalog::Table;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::literal;
-use crate::staging::{StagedFile, StagingReader};
+use crate::staging::{ReadAhead, StagedFile};
 use crate::value::BaseType;
 use crate::value::copy_text::{NULL, fields, is_null, unescape};
 
@@ -115,28 +115,29 @@ pub fn text(field: &[u8]) -> Option<String> {
 
 /// The staged rows of a table, one after the other.
 pub struct StagedRows<'a> {
-    reader: StagingReader,
+    rows: ReadAhead,
     fit: &'a Fit<'a>,
-    raw: Vec<u8>,
+    bytes: usize,
     known: (RawKey, Arc<str>),
 }
 
 impl<'a> StagedRows<'a> {
     /// Opens the staging file of a table.
     pub fn open(staging: &Path, file: &StagedFile, fit: &'a Fit<'a>) -> Result<Self, DiffError> {
-        let reader = StagingReader::open(staging, file)?;
-        Ok(Self { reader, fit, raw: Vec::new(), known: (NULL.into(), "".into()) })
+        let rows = ReadAhead::open(staging, file)?;
+        Ok(Self { rows, fit, bytes: 0, known: (NULL.into(), "".into()) })
     }
 
     /// The next row; `None` at the end.
     pub fn next(&mut self) -> Result<Option<StagedRow>, DiffError> {
-        let is_there = self.reader.next_row(&mut self.raw)?;
-        Ok(is_there.then(|| StagedRow::cut(&self.raw, self.fit, &mut self.known)))
+        let Some(row) = self.rows.next_row()? else { return Ok(None) };
+        self.bytes = row.len();
+        Ok(Some(StagedRow::cut(row, self.fit, &mut self.known)))
     }
 
     /// Bytes of the last row, as COPY text.
     pub fn bytes(&self) -> usize {
-        self.raw.len()
+        self.bytes
     }
 }
 

@@ -24,6 +24,9 @@ pub fn rewrite(
     row: &mut StagedRow,
     refers: &[bool],
 ) -> Result<(), String> {
+    if !parents.repoints() {
+        return Ok(());
+    }
     for (upward, _) in court.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
         let Some(before) = upward.key_before(row) else { continue };
         let Some(instead) = parents.repointed(upward.fk, &before) else { continue };

@@ -14,6 +14,7 @@ mod key_list;
 mod manifest;
 mod parquet_read;
 mod parquet_write;
+mod read_ahead;
 mod reader;
 mod writer;
 
@@ -28,6 +29,7 @@ pub use error::StagingError;
 pub use file_name::file_name;
 pub use key_list::KeyList;
 pub use manifest::{MANIFEST_FORMAT, Manifest, StagedFile, sha256_of, verify_sha256};
+pub use read_ahead::ReadAhead;
 pub use reader::StagingReader;
 pub use writer::{Finished, StagingWriter};
 
