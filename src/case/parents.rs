@@ -111,7 +111,8 @@ impl Known {
         };
         match seen.diff.action {
             RowAction::Insert | RowAction::Move => true,
-            RowAction::Repoint => false,
+            // Live's row stands in for it, under its own key and with its own values.
+            RowAction::Repoint => self.tells.any_of.iter().any(has_values),
             RowAction::Update => {
                 !referred.iter().any(moves)
                     && !telling.iter().any(moves)

@@ -132,6 +132,11 @@ impl IdentityRule {
         ))
     }
 
+    /// Unique keys over plain columns beside the one by which rows are found: names and positions.
+    pub fn uniques(&self) -> &[(Ident, Vec<usize>)] {
+        &self.uniques
+    }
+
     /// Do the columns that the recipe names say that it is another one?
     pub fn says_other(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
         self.given.iter().any(|&at| staged.fields[at] != live[at])

@@ -282,7 +282,8 @@ async fn judge_chunk(
         record(court, parents, &referred, placed, judgement, (phase, output.is_some()), tally);
         if let Some(output) = output.as_deref_mut() {
             let seen = away.and_then(|away| away.seen(row));
-            output.rows.write(court.fit, row, seen.as_deref().or(live.as_deref()), judgement).await?;
+            let shown = seen.as_deref().or(judgement.stand_in.as_deref()).or(live.as_deref());
+            output.rows.write(court.fit, row, shown, judgement).await?;
         }
     }
     Ok(())

@@ -254,10 +254,10 @@ fn held_sql(fit: &Fit<'_>, key: &UniqueKey, number: usize) -> String {
             let operator = key.operators.get(at).map_or("=", String::as_str);
             if key.nulls_not_distinct {
                 format!(
-                    "(({text}) {operator} p.rowback_e{at} or (({text}) is null and p.rowback_e{at} is null))"
+                    "(({text}) {operator} rowback_p.rowback_e{at} or (({text}) is null and rowback_p.rowback_e{at} is null))"
                 )
             } else {
-                format!("({text}) {operator} p.rowback_e{at}")
+                format!("({text}) {operator} rowback_p.rowback_e{at}")
             }
         })
         .collect();
@@ -275,10 +275,10 @@ fn held_sql(fit: &Fit<'_>, key: &UniqueKey, number: usize) -> String {
     let itself: Vec<String> = by
         .clone()
         .enumerate()
-        .map(|(at, name)| format!("{} {} p.rowback_k{at}", name.quoted(), fit.live.equality(name)))
+        .map(|(at, name)| format!("{} {} rowback_p.rowback_k{at}", name.quoted(), fit.live.equality(name)))
         .collect();
     format!(
-        "select p.rowback_n, {number}, h.rowback_by from (select rowback_n, {}, {} from rowback_s{staged_only}) as p \
+        "select rowback_p.rowback_n, {number}, h.rowback_by from (select rowback_n, {}, {} from rowback_s{staged_only}) as rowback_p \
          cross join lateral (select pg_catalog.jsonb_build_object({})::text as rowback_by from {} \
          where {}{live_only} and not ({}) order by {} limit 1) as h",
         elements.join(", "),

@@ -2,7 +2,7 @@
 //! which row stands in for which, and gives children the new key wherever they name the lost one.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -93,17 +93,56 @@ pub async fn stand_ins(
     let named: Vec<&StagedRow> = asked.iter().map(|(_, row)| row).collect();
     let live = by_key(bench.session, court.fit, &named).await?;
     let backup = in_backup(court, bench, &named)?;
+    let pairs = asked.iter().zip(&live).filter_map(|((at, _), live)| Some((*at, rows[*at], live.as_ref()?)));
+    let shared = shared(court, bench, pairs)?;
     for ((at, named), live) in asked.iter().zip(live) {
         let before = key_of(&named.fields, &court.fit.key).and_then(|key| backup.get(&key));
-        settle(court, rows[*at], before, live, &mut judgements[*at]);
+        let shared = shared.get(at).map(String::as_str);
+        settle(court, rows[*at], (before, shared), live, &mut judgements[*at]);
     }
     Ok(())
+}
+
+/// Live's rows that hold unique values of several rows of the backup, by the number of the lost row for which each was
+/// found, and why it stands in for none of them.
+fn shared<'r>(
+    court: &Court<'_>,
+    bench: &Bench<'_>,
+    pairs: impl Iterator<Item = (usize, &'r StagedRow, &'r RawRow)>,
+) -> Result<BTreeMap<usize, String>, DiffError> {
+    let uniques = court.identity.uniques();
+    let mut foreign: HashMap<(usize, RawKey), Vec<usize>> = HashMap::new();
+    for (at, row, live) in pairs {
+        for (unique, (_, positions)) in uniques.iter().enumerate() {
+            let held = key_of(live, positions);
+            let own = key_of(&row.fields, positions);
+            if let Some(held) = held.filter(|held| own.as_ref() != Some(held)) {
+                foreign.entry((unique, held)).or_default().push(at);
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    if foreign.is_empty() {
+        return Ok(found);
+    }
+    let mut staged = StagedRows::open(bench.staging, bench.file, court.fit)?;
+    while let Some(row) = staged.next()? {
+        for (unique, (name, positions)) in uniques.iter().enumerate() {
+            let Some(value) = key_of(&row.fields, positions) else { continue };
+            for at in foreign.get(&(unique, value)).into_iter().flatten() {
+                let key = row.key(&court.fit.key).and_then(|key| text(&key)).unwrap_or_default();
+                let why = || format!("by {name} it could be {key} of the backup as well");
+                found.entry(*at).or_insert_with(why);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn settle(
     court: &Court<'_>,
     row: &StagedRow,
-    before: Option<&StagedRow>,
+    (before, shared): (Option<&StagedRow>, Option<&str>),
     live: LiveRow,
     judgement: &mut Judgement,
 ) {
@@ -111,15 +150,18 @@ fn settle(
         judgement.reason.push_str("; that row went away while live was read");
         return;
     };
-    if let Some(problem) = other_entity(&court.identity, row, before, &live) {
+    let problem = other_entity(&court.identity, row, before, &live).or_else(|| shared.map(str::to_owned));
+    if let Some(problem) = problem {
         judgement.reason = format!("{}; nothing is hung on that row: {problem}", judgement.reason);
         return;
     }
     judgement.reason = format!("{}; what hung on the lost row is hung on that one", judgement.reason);
-    take(judgement, live);
+    take(judgement, row, live);
 }
 
-fn take(judgement: &mut Judgement, live: RawRow) {
+fn take(judgement: &mut Judgement, row: &StagedRow, live: RawRow) {
+    let before = row.before();
+    judgement.columns = (0..live.len()).filter(|&at| before[at] != live[at]).collect();
     judgement.action = RowAction::Repoint;
     judgement.blocks = false;
     judgement.comes_back = true;
@@ -156,7 +198,7 @@ pub fn same_key(court: &Court<'_>, row: &StagedRow, live: &[RawKey], judgement: 
     judgement.columns.clear();
     if court.fit.key.iter().all(|at| row.was.contains_key(at)) {
         judgement.reason = format!("{}, which has a row of that key", describe(court, row));
-        take(judgement, live.to_vec());
+        take(judgement, row, live.to_vec());
     } else {
         judgement.action = RowAction::None;
         judgement.blocks = true;

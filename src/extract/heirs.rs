@@ -81,7 +81,8 @@ async fn rows_meant(
         Selected::Where(text) => format!(" and (\n{text}\n)"),
         Selected::Query(text) => {
             let columns = quoted_list("", key);
-            format!(" and ({columns}) in (select {columns} from (\n{text}\n) as rowback_query)")
+            let found = quoted_list("rowback_query.", key);
+            format!(" and ({columns}) in (select {found} from (\n{text}\n) as rowback_query)")
         }
     };
     let sql = format!(

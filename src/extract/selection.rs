@@ -200,7 +200,9 @@ pub(super) fn select(values: &str, table: &Table, key: &[Ident], selected: &Sele
             let columns = quoted_list("", key);
             format!(
                 "select {values} from {source} where ({columns}) in \
-                 (select {columns} from (\n{text}\n) as rowback_query)"
+                 (select {} from (\n{text}\n) as rowback_query)",
+                // Without a name before it, a column that the query lacks would be the table's own.
+                quoted_list("rowback_query.", key)
             )
         }
     }

@@ -124,6 +124,21 @@ fn a_predicate_that_runs_for_ever() {
 }
 
 #[test]
+fn a_query_without_the_key() {
+    let (live, backup) = shop();
+    let recipe = |query: &str| format!("[[recover]]\ntable = \"public.orders\"\nquery = \"{query}\"\n");
+    insta::assert_snapshot!(refused(&live, &backup, &recipe("select customer_id from orders where id = 5"), &[], 2), @r#"
+    error[predicate-failed]: the predicate for "public.orders" failed
+      cause: column rowback_query.id does not exist (SQLSTATE 42703)
+      hint: The predicate is evaluated over the backup's rows of this table. Correct it and run the same command again. Live was not changed.
+    "#);
+    let alone = recipe("select customer_id from orders where id = 5")
+        + "children = \"none\"\n[policy]\nparents = \"none\"\n";
+    let text = refused(&live, &backup, &alone, &[], 2);
+    assert!(text.contains("rowback_query.id does not exist"), "{text}");
+}
+
+#[test]
 fn a_predicate_that_matches_nothing() {
     let (live, backup) = shop();
     insta::assert_snapshot!(predicate_refused(&live, &backup, "placed_at >= '2026-06-01'", &[], 3), @r#"

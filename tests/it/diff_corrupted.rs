@@ -210,3 +210,27 @@ fn conditions_that_cannot_be_used_are_refused() {
     }
     before.assert_same(&live.digest(), "nothing was written");
 }
+
+#[test]
+fn tables_may_have_the_names_that_statements_use_themselves() {
+    for name in ["p", "h", "k", "l", "r", "rowback_s"] {
+        let made = format!(
+            "create table {name} (id int primary key, code text unique, part int references {name} on delete set null);
+             insert into {name} select g, 'c' || g, nullif(g / 2, 0) from generate_series(1, 10) as g;"
+        );
+        let truth = TestDb::with("names", &made);
+        let (dump, live) = (truth.dump(&["-Fc"]), truth.copy("live"));
+        live.psql(&format!(
+            "update {name} set code = 'bad' || code where id in (3, 4); delete from {name} where id = 5"
+        ));
+        let rescue = Rescue::new(&live, &dump);
+        let recipe = format!(
+            "[[recover]]\ntable = \"{name}\"\nkind = \"corrupted\"\ncolumns = [\"code\"]\nwhere = \"id in (3, 4)\"\ndamaged = \"live.code like 'bad%'\"
+             [[recover]]\ntable = \"{name}\"\nwhere = \"id = 5\""
+        );
+        let _planned = rescue.recover_text(&recipe).expect_code(0);
+        let _applied = rescue.apply().expect_code(0);
+        let _verified = rescue.verify().expect_code(0);
+        truth.digest().assert_same(&live.digest(), name);
+    }
+}

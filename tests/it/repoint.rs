@@ -259,3 +259,31 @@ fn changed_rows_are_kept_overwritten_or_the_end_of_it() {
     let _undone = rescue.undo().expect_code(0);
     assert_eq!(name(), "changed");
 }
+
+#[test]
+fn a_row_with_the_values_of_two_lost_ones_stands_in_for_neither() {
+    let (dump, live, _wanted) =
+        lost("insert into customers values (105, 'c3@x', '555-5', 'Who', '2026-03-01')");
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(RECIPE).expect_code(1);
+    let said = format!("{}{}", planned.stdout, planned.stderr);
+    assert!(said.contains("public.customers"), "{said}");
+    let _applied = rescue.apply();
+    assert_eq!(orders_of(&live, 105), "0", "nothing is hung on it");
+    let case = rescue.case().display().to_string();
+    let shown = rescue.rowback().run(["show", &case, "--table", "customers", "--json"]).expect_code(0).stdout;
+    assert!(shown.contains("by customers_phone_key it could be 5 of the backup as well"), "{shown}");
+    assert!(shown.contains("by customers_email_key it could be 3 of the backup as well"), "{shown}");
+}
+
+#[test]
+fn a_stand_in_that_somebody_replaced_before_apply_gets_no_children() {
+    let (dump, live, _wanted) =
+        lost("insert into customers values (105, 'c5@x', '777-5', 'Five', '2026-03-01')");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(RECIPE).expect_code(0);
+    live.psql("delete from customers where id = 105; insert into customers values (105, 'stranger@x', '1', 'Stranger', '2026-04-01')");
+    let _applied = rescue.apply().expect_code(1);
+    assert_eq!(orders_of(&live, 105), "0", "nothing is hung on a stranger");
+    assert_eq!(orders_of(&live, 3), "3", "what hangs on others came back");
+}
