@@ -19,6 +19,8 @@ pub enum Outcome {
     Kept,
     /// Not written: its parent in live is not the one it belongs to, or is not there.
     HeldBack,
+    /// Not written: rows that the batch does not write hang on the value, and the update would cut them off.
+    HungOn,
     /// Not written: live refused the row when it was written by itself.
     Refused,
     /// Not moved: in live now, rows hang on it or go with it that cannot move.
@@ -45,6 +47,7 @@ impl Outcome {
             "present" => Self::Present,
             "kept" => Self::Kept,
             "held_back" => Self::HeldBack,
+            "hung_on" => Self::HungOn,
             "refused" => Self::Refused,
             "stays" => Self::Stays,
             "blocked" => Self::Blocked,
@@ -62,6 +65,7 @@ impl Outcome {
             Self::Present => "was already there, equal",
             Self::Kept => "live holds other values, left alone",
             Self::HeldBack => "held back: its parent in live is another one, or is not there",
+            Self::HungOn => "not written: rows of others hang on the value that it has, and would be cut off",
             Self::Refused => "live refused it",
             Self::Stays => "not moved: a row that goes with it or hangs on it cannot",
             Self::Blocked => "not inserted: another unique constraint or a trigger stands in the way",

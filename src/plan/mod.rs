@@ -1,6 +1,7 @@
 //! The sealed list of batches. Pure: the same input gives the same bytes; no async, no files, no clock, no random.
 
 mod firing;
+mod hanging;
 mod moves;
 mod order;
 mod parents;

@@ -3,7 +3,7 @@
 
 use super::script::{Step, StepKind, render};
 use super::stages::{Purpose, stage};
-use super::{Action, Firing, ParentGuard, SequenceMove, moves, parents};
+use super::{Action, Firing, ParentGuard, SequenceMove, hanging, moves, parents};
 use crate::catalog::{Identity, Table, UniqueKey, column_list, quoted_list};
 use crate::ident::Ident;
 use crate::recipe::Triggers;
@@ -67,6 +67,7 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     steps.extend(tables.iter().enumerate().flat_map(|(at, part)| parents::stages(at + 1, part)));
     steps.extend(parents::hold(tables));
     steps.extend(moves::hold(tables, firing.foreign_keys));
+    steps.extend(hanging::hold(tables, firing.foreign_keys));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| write_cte(at + 1, part)).collect();
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");
@@ -136,6 +137,9 @@ pub(super) fn label(part: &BatchTable<'_>) -> String {
 }
 
 /// `l.key = r.key`, with the names that the temporary table uses.
+/// Begins what marks a row on which others hang.
+pub(super) const HANGS: &str = "hung on by";
+
 pub(super) fn same_key(part: &BatchTable<'_>) -> String {
     let pairs = part.key.iter().enumerate().map(|(at, name)| match part.action {
         Action::Insert | Action::Move => format!("l.{0} = r.{0}", name.quoted()),
@@ -330,7 +334,11 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
         return moves::report(number, part, &done_key.join(" and "));
     }
     let same = as_staged(part);
-    let held = |word: &str| format!("case when r.rowback_held is null then '{word}' else 'held_back' end");
+    let held = |word: &str| {
+        format!(
+            "case when r.rowback_held is null then '{word}' when r.rowback_held like '{HANGS} %' then 'hung_on' else 'held_back' end"
+        )
+    };
     let (absent, differs) = match part.action {
         Action::Insert | Action::Move => (held("blocked"), "'kept'".to_owned()),
         Action::Update => ("'missing'".to_owned(), held("kept")),

@@ -113,3 +113,40 @@ fn a_lost_row_whose_parent_stays_away_has_the_links_default() {
     wanted.digest().assert_same(&live.digest(), "as if only the erased had been deleted");
     let _verified = rescue.verify().expect_code(0);
 }
+
+/// An update of what others refer to by ON UPDATE SET NULL or SET DEFAULT would cut their links for good.
+#[test]
+fn links_that_colleagues_made_since_are_not_cut_by_a_repair() {
+    for (action, default) in [("set null", "null"), ("set default", "101")] {
+        let made = format!(
+            "create table invoices (tenant int, id int, v text, primary key (tenant, id));
+             create table payments (id int primary key, tenant int default 1, invoice int default {default},
+               foreign key (tenant, invoice) references invoices on update {action});
+             create table codes (id int primary key, code text not null unique);
+             create table uses (id int primary key, code text default null references codes (code) on update {action});
+             insert into invoices select t, t * 100 + i, 'x' from generate_series(1, 3) as t, generate_series(1, 5) as i;
+             insert into codes select g, 'code ' || g from generate_series(1, 5) as g;
+             insert into payments values (1, 1, 101); insert into uses values (1, 'code 1');"
+        );
+        let backup = TestDb::with("hanging", &made);
+        let (dump, live, truth) = (backup.dump(&["-Fc"]), backup.copy("live"), backup.copy("wanted"));
+        live.psql("update invoices set tenant = 3 where id in (202, 203); update codes set code = 'bad ' || id where id in (2, 3)");
+        let rescue = Rescue::new(&live, &dump);
+        let recipe = "[[recover]]\ntable = \"invoices\"\nkind = \"misrouted\"\nowner = \"tenant\"\nwhere = \"tenant = 2\"\ndamaged = \"live.tenant = 3\"
+            [[recover]]\ntable = \"codes\"\nkind = \"corrupted\"\ncolumns = [\"code\"]\nwhere = \"true\"\ndamaged = \"live.code like 'bad%'\"";
+        let _planned = rescue.recover_text(recipe).expect_code(0);
+        live.psql("insert into payments values (900, 3, 202); insert into uses values (900, 'bad 2')");
+        let damaged = live.digest();
+        let said = rescue.apply().expect_code(1);
+        let told = "not written: rows of others hang on the value that it has, and would be cut off";
+        assert_eq!(said.stdout.matches(told).count(), 2, "{}", said.stdout);
+        truth.psql(
+            "update invoices set tenant = 3 where id = 202; update codes set code = 'bad 2' where id = 2",
+        );
+        truth.psql("insert into payments values (900, 3, 202); insert into uses values (900, 'bad 2')");
+        truth.digest().assert_same(&live.digest(), action);
+        let _verified = rescue.verify().expect_code(1);
+        let _undone = rescue.undo().expect_code(0);
+        damaged.assert_same(&live.digest(), "undo takes back what apply did");
+    }
+}
