@@ -198,7 +198,7 @@ impl History {
         let mut history = Self {
             batches: plan.batches.iter().map(|batch| (batch.number, BatchHistory::default())).collect(),
             moved: BTreeMap::new(),
-            made: Made::default(),
+            made: Made::of(plan),
         };
         for line in lines {
             if line.plan == plan.seal {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planning::Checks;
+use crate::catalog::ForeignKey;
 use crate::diff::{Diffed, DiffedTable, RowAction, Verdict};
 use crate::ident::TableName;
 use crate::plan::{
@@ -35,6 +36,7 @@ pub(super) fn summarize(
     sequences: Vec<SequenceMove>,
     checks: Checks,
 ) -> Plan {
+    let declared = declared(diffed, &batches);
     let mut plan = Plan {
         format: plan::FORMAT,
         live: LiveIdentity {
@@ -52,6 +54,7 @@ pub(super) fn summarize(
         triggers: Vec::new(),
         notes: checks.notes,
         tombstones: tombstones(diffed),
+        declared,
         seal: String::new(),
     };
     for table in &diffed.tables {
@@ -144,17 +147,29 @@ fn tombstones(diffed: &Diffed) -> Tombstones {
         return found;
     }
     let staged: BTreeSet<&TableName> = diffed.tables.iter().map(|table| &table.table).collect();
-    for fk in diffed.catalog.foreign_keys.iter().filter(|fk| staged.contains(&fk.child)) {
-        let child = fk.when().and_then(|_| diffed.catalog.tables.get(&fk.child));
-        let columns = child.map(|table| table.columns.as_slice()).unwrap_or_default();
-        found.references.push(Reference {
-            child: fk.child.clone(),
-            parent: fk.parent.clone(),
-            columns: fk.columns.clone(),
-            paths: fk.paths.clone(),
-            when: fk.when().map(str::to_owned),
-            types: columns.iter().map(|column| (column.name.clone(), column.type_name.clone())).collect(),
-        });
-    }
+    let among = diffed.catalog.foreign_keys.iter().filter(|fk| staged.contains(&fk.child));
+    found.references.extend(among.map(|fk| reference(diffed, fk)));
     found
+}
+
+fn reference(diffed: &Diffed, fk: &ForeignKey) -> Reference {
+    let child = fk.when().and_then(|_| diffed.catalog.tables.get(&fk.child));
+    let columns = child.map(|table| table.columns.as_slice()).unwrap_or_default();
+    Reference {
+        child: fk.child.clone(),
+        parent: fk.parent.clone(),
+        columns: fk.columns.clone(),
+        paths: fk.paths.clone(),
+        when: fk.when().map(str::to_owned),
+        types: columns.iter().map(|column| (column.name.clone(), column.type_name.clone())).collect(),
+    }
+}
+
+/// References of the recipe by which others may hang on what triggers make in the place of lost rows.
+fn declared(diffed: &Diffed, batches: &[Batch]) -> Vec<Reference> {
+    let parts = batches.iter().flat_map(|batch| &batch.parts);
+    let inserts = parts.filter(|part| part.action == Action::Insert);
+    let parents: BTreeSet<&TableName> = inserts.map(|part| &part.table).collect();
+    let declared = diffed.catalog.foreign_keys.iter().filter(|fk| !fk.is_enforced());
+    declared.filter(|fk| parents.contains(&fk.parent)).map(|fk| reference(diffed, fk)).collect()
 }

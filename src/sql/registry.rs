@@ -84,6 +84,8 @@ queries! {
     APPLY_UNIQUE = "apply_unique", Write;
     /// The foreign keys that refer to a table.
     APPLY_REFERRERS = "apply_referrers", Write;
+    /// The columns of a table as it is now, with their types.
+    APPLY_TYPES = "apply_types", Write;
     /// The columns of a table that can be set back.
     APPLY_COLUMNS = "apply_columns", Write;
     /// Do triggers take numbers for their rows from a table?

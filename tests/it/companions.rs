@@ -339,3 +339,86 @@ fn in_tables_that_refer_to_each_other_the_lost_row_comes_in_the_place_of_the_mad
         damaged.assert_same(&live.digest(), "undo gives back what was there");
     }
 }
+
+/// References that no foreign key enforces, and a pick that outlives the wallet to which it points.
+const LOOSE: &str = "
+create table picks (id serial primary key, settings_id bigint, wallet text);
+create table notes (id serial primary key, about_type text, about_id int);
+create table events (id serial primary key, payload jsonb);
+insert into picks (wallet) values ('3');";
+
+const LOOSE_RECIPE: &str = "
+[[recover]]
+table = \"customers\"
+where = \"id between 3 and 8\"
+[[foreign_key]]
+from = \"picks(settings_id)\"
+to = \"settings(id)\"
+[[foreign_key]]
+from = \"picks(wallet)\"
+to = \"wallets(customer_id)\"
+[[foreign_key]]
+from = \"notes(about_id)\"
+to = \"settings(id)\"
+when = \"about_type = 'settings'\"
+[[foreign_key]]
+from = \"events(payload->>'settings')\"
+to = \"settings(id)\"
+";
+
+/// A run that stops behind the customers, with references of the recipe.
+fn stopped_with_loose_references<'db>(live: &'db TestDb<'db>, dump: &std::path::Path) -> Rescue<'db> {
+    let rescue = Rescue::new(live, dump);
+    let _planned = rescue.recover_text(LOOSE_RECIPE).expect_code(0);
+    live.psql(FREEZE);
+    let stopped = rescue.apply().expect_code(5);
+    assert!(stopped.stderr.contains("frozen"), "{stopped:?}");
+    live.psql(THAW);
+    rescue
+}
+
+#[test]
+fn what_others_refer_to_by_a_reference_of_the_recipe_stays_and_is_listed() {
+    let shop = TestDb::with("loose", &format!("{SHOP}{LOOSE}"));
+    let dump = shop.dump(&["-Fc"]);
+    let live = shop.copy("loose_live");
+    live.psql(ACCIDENT);
+    let damaged = live.digest();
+    // Who pointed at a wallet before the accident points at it again, whatever was made in its place.
+    let rescue = stopped_with_loose_references(&live, &dump);
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo gives back what was there");
+    let rescue = stopped_with_loose_references(&live, &dump);
+    let _applied = rescue.apply().expect_code(0);
+    shop.digest().assert_same(&live.digest(), "nobody hung on what went");
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo gives back what was there");
+    // The twin: colleagues hang rows on settings that triggers made, and one note is about something else.
+    let rescue = stopped_with_loose_references(&live, &dump);
+    live.psql(
+        "insert into picks (settings_id) select id from settings where customer_id = 4;
+         insert into notes (about_type, about_id) select 'settings', id from settings where customer_id = 5;
+         insert into notes (about_type, about_id) select 'wall', id from settings where customer_id = 7;
+         insert into events (payload) select jsonb_build_object('settings', id) from settings where customer_id = 6;",
+    );
+    let applied = rescue.apply().expect_code(1);
+    for customer in 3..=8 {
+        let id = shop.value(&format!("select id from settings where customer_id = {customer}"));
+        let stays = (4..=6).contains(&customer);
+        assert_eq!(
+            applied.stdout.contains(&format!("public.settings (id = {id})")),
+            stays,
+            "{customer}: {applied:?}"
+        );
+        let now = live.value(&format!("select id from settings where customer_id = {customer}"));
+        assert_eq!(now == id, !stays, "the settings of {customer}");
+    }
+    let held = "select (select count(*) from picks join settings as s on s.id = settings_id) || ' ' \
+                || (select count(*) from notes join settings as s on s.id = about_id and about_type = 'settings') || ' ' \
+                || (select count(*) from events join settings as s on s.id = (payload ->> 'settings')::int)";
+    assert_eq!(live.value(held), "1 1 1");
+    let _verified = rescue.verify().expect_code(1);
+    // Undo leaves what they hang on as well.
+    let _undone = rescue.undo().expect_code(1);
+    assert_eq!(live.value(held), "1 1 1");
+}

@@ -124,6 +124,7 @@ pub fn write_case(
         triggers: vec![],
         notes: vec![],
         tombstones: rowback::plan::Tombstones::default(),
+        declared: vec![],
         seal: String::new(),
     };
     write("plan.json", &serde_json::to_vec_pretty(&plan.sealed()).unwrap());

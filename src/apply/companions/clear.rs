@@ -3,12 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::declared::{self, Who};
 use super::sql::Referrer;
 use super::{Made, ROWS_AT_ONCE, RowVersion, Shape, WHAT, answer, row_key, shape, shape_of};
 use crate::apply::RowKey;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, WriteSession, column};
 use crate::sql::registry::{APPLY_REFERRERS, APPLY_UNIQUE};
+
+/// What becomes of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Going {
+    /// They go.
+    ForGood,
+    /// Each makes way for the lost row under its own key: whoever refers to it without a foreign key refers to that one.
+    AndComing,
+    /// They are taken back: who pointed at nothing before they were made does so again.
+    Back,
+}
 
 /// Rows to be deleted, in this order.
 type Order = Vec<(TableName, RowKey)>;
@@ -19,18 +31,21 @@ pub(super) async fn clear(
     made: &Made,
     table: &TableName,
     rows: &[RowVersion],
+    going: Going,
 ) -> Result<BTreeSet<RowKey>, PgError> {
     let Some(shape) = shape_of(session, table, rows).await? else { return Ok(BTreeSet::new()) };
     if !deletable(session, table).await? {
         return Ok(BTreeSet::new());
     }
     let locked = lock(session, &shape, rows).await?;
-    let hanging = hanging(session, made, &shape, &locked).await?;
+    let hanging = hanging(session, made, &shape, &locked, going).await?;
+    // What hangs on rows that come again does not come again.
+    let below = if going == Going::AndComing { Going::ForGood } else { going };
     let mut order: Order = Vec::new();
     for (key, children) in &hanging {
         let mut found = Vec::new();
         let mut above = vec![(table.clone(), key.clone())];
-        if go_first(session, made, children.as_deref(), &mut above, &mut found).await? {
+        if go_first(session, made, children.as_deref(), below, &mut above, &mut found).await? {
             order.extend(found);
             order.push((table.clone(), key.clone()));
         }
@@ -49,7 +64,7 @@ pub(in crate::apply) async fn remove(
 ) -> Result<(), PgError> {
     for (table, rows) in rows {
         for chunk in rows.chunks(ROWS_AT_ONCE) {
-            clear(session, made, table, chunk).await?;
+            clear(session, made, table, chunk, Going::Back).await?;
         }
     }
     Ok(())
@@ -74,22 +89,37 @@ async fn hanging(
     made: &Made,
     shape: &Shape,
     keys: &[RowKey],
+    going: Going,
 ) -> Result<BTreeMap<RowKey, Option<Vec<(TableName, RowVersion)>>>, PgError> {
     let mut found: BTreeMap<RowKey, Option<Vec<(TableName, RowVersion)>>> = BTreeMap::new();
     if keys.is_empty() {
         return Ok(found);
     }
+    let mut asking = Vec::new();
     for fk in referrers(session, &shape.table).await? {
         let child_key = made.key_columns(&fk.child);
-        for row in session.text_rows(WHAT, &shape.referring_sql(keys, &fk, child_key.as_deref())).await? {
+        let sql = shape.referring_sql(keys, &fk, child_key.as_deref());
+        asking.push((fk.child, sql));
+    }
+    for (child, who) in declared::referrers(session, made, shape, keys, going).await? {
+        match who {
+            Who::Asked(sql) => asking.push((child, sql)),
+            // Anybody may.
+            Who::Unknown => return Ok(keys.iter().map(|key| (key.clone(), None)).collect()),
+        }
+    }
+    for (child_table, sql) in asking {
+        for row in session.text_rows(WHAT, &sql).await? {
             let [Some(key), child, Some(version)] = row.as_slice() else {
                 return Err(answer("a row that refers without a version"));
             };
             let children = found.entry(row_key(key)?).or_insert_with(|| Some(Vec::new()));
             let child = child.as_deref().map(row_key).transpose()?;
             let child = child.map(|key| RowVersion { key, version: version.clone() });
-            match child.filter(|row| made.is_one(&fk.child, &row.key, &row.version)) {
-                Some(row) => children.iter_mut().for_each(|list| list.push((fk.child.clone(), row.clone()))),
+            match child.filter(|row| made.is_one(&child_table, &row.key, &row.version)) {
+                Some(row) => {
+                    children.iter_mut().for_each(|list| list.push((child_table.clone(), row.clone())));
+                }
                 None => *children = None,
             }
         }
@@ -102,6 +132,7 @@ async fn go_first(
     session: &WriteSession,
     made: &Made,
     children: Option<&[(TableName, RowVersion)]>,
+    going: Going,
     above: &mut Order,
     order: &mut Order,
 ) -> Result<bool, PgError> {
@@ -122,10 +153,10 @@ async fn go_first(
         if locked.is_empty() {
             return Ok(false);
         }
-        let below = hanging(session, made, &shape, &locked).await?;
+        let below = hanging(session, made, &shape, &locked, going).await?;
         if let Some(children) = below.get(&row.key) {
             above.push(name.clone());
-            if !Box::pin(go_first(session, made, children.as_deref(), above, order)).await? {
+            if !Box::pin(go_first(session, made, children.as_deref(), going, above, order)).await? {
                 return Ok(false);
             }
             above.pop();

@@ -4,6 +4,7 @@
 //! anybody else made or changed is never taken for one.
 
 mod clear;
+mod declared;
 mod in_turn;
 mod sql;
 mod take_over;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::RowKey;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
-use crate::plan::Part;
+use crate::plan::{Part, Plan, Reference};
 use crate::sql::registry::APPLY_COLUMNS;
 
 const WHAT: &str = "looking for rows that triggers made";
@@ -50,9 +51,16 @@ pub(super) struct RowVersion {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Made {
     rows: BTreeMap<TableName, BTreeMap<RowKey, BTreeMap<String, u32>>>,
+    /// References of the recipe, by which rows of others may hang on them.
+    declared: Vec<Reference>,
 }
 
 impl Made {
+    /// Nothing is known yet.
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self { rows: BTreeMap::new(), declared: plan.declared.clone() }
+    }
+
     /// Takes in what a batch is about to commit.
     pub(super) fn remember(&mut self, batch: u32, made: &[MadeRows]) {
         for group in made {

@@ -22,7 +22,7 @@ pub(super) struct Referrer {
     pub(super) operators: Vec<String>,
 }
 
-fn key_json(alias: &str, key: &[Ident]) -> String {
+pub(super) fn key_json(alias: &str, key: &[Ident]) -> String {
     let pairs: Vec<String> = key
         .iter()
         .map(|name| format!("{}, {alias}.{}::text", literal(name.as_str()), name.quoted()))
@@ -59,7 +59,7 @@ pub(super) fn young_rows(table: &TableName, key: &[Ident], parts: &[Part]) -> St
 
 impl Shape {
     /// Is `l` the row that the JSON value `key` names?
-    fn is_row(&self, key: &str) -> String {
+    pub(super) fn is_row(&self, key: &str) -> String {
         let pairs = self.key.iter().map(|(name, of_type)| {
             format!("l.{} = ({key} ->> {})::{of_type}", name.quoted(), literal(name.as_str()))
         });

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clear::clear;
+use super::clear::{Going, clear};
 use super::sql::{self, Unique};
 use super::{Made, RowVersion, WHAT, answer, row_key, row_version, shape};
 use crate::apply::RowKey;
@@ -135,7 +135,7 @@ impl Place<'_> {
     async fn make_way(&self, found: &InTheWay) -> Result<u64, PgError> {
         let doubles: BTreeSet<RowVersion> = found.doubles.values().flatten().cloned().collect();
         let doubles: Vec<RowVersion> = doubles.into_iter().collect();
-        let gone = clear(self.session, self.made, &self.part.table, &doubles).await?;
+        let gone = clear(self.session, self.made, &self.part.table, &doubles, Going::ForGood).await?;
         let there = found.same.iter().filter(|(_, row)| !gone.contains(&row.key));
         self.set(&there.map(|(staged, row)| (staged.clone(), row.clone())).collect()).await
     }
@@ -162,7 +162,7 @@ impl Place<'_> {
                 unset.iter().filter_map(|staged| rows.get(staged).cloned()).collect();
             let now = self.session.text_rows(WHAT, &shape.versions_sql(&named)).await?;
             let now = now.iter().map(|row| row_version(row)).collect::<Result<Vec<_>, _>>()?;
-            let gone = clear(self.session, self.made, table, &now).await?;
+            let gone = clear(self.session, self.made, table, &now, Going::AndComing).await?;
             keys.retain(|staged| rows.get(staged).is_some_and(|row| !gone.contains(&row.key)));
         }
         if !keys.is_empty() {
