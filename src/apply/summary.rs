@@ -161,7 +161,7 @@ impl ApplySummary {
 
     /// Had earlier runs done everything?
     pub fn was_done_before(&self) -> bool {
-        self.committed_now == 0 && self.committed_before == self.batches
+        self.batches > 0 && self.committed_now == 0 && self.committed_before == self.batches
     }
 }
 

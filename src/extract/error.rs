@@ -239,6 +239,11 @@ impl Explain for ExtractError {
             Self::Predicate { source, near, .. } => {
                 let mut causes = source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines);
                 causes.extend(near.as_deref().map(str::to_owned));
+                if causes.iter().any(|cause| cause.contains("rowback_query.")) {
+                    causes.push(
+                        "a `query` must return every column of the table's key, under its name".to_owned(),
+                    );
+                }
                 causes
             }
             Self::NothingMatches { rows: 0, .. } => vec!["the table is empty in the backup".into()],

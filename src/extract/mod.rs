@@ -178,6 +178,7 @@ pub async fn run(
     let mut catalog = scratch.catalog().clone();
     resolve::check_recipe(recipe, &catalog)?;
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
+    resolve::check_conditions(scratch, &catalog).await?;
     let entries = entries(recipe, &catalog)?;
     let mut notes = Vec::new();
     // What a replay reaches is asked while the tables are empty.

@@ -112,7 +112,12 @@ pub(super) async fn run_all(
                 .map(|absent| format!("the replay for {} ran without {absent}", entry.table.name)),
         );
         play(&rehearsal.session, entry.table, &tables, text, options.time_limit).await?;
-        fetch(chosen, &rehearsal.session, &tables).await?;
+        let fetched = fetch(chosen, &rehearsal.session, &tables).await;
+        fetched.map_err(|error| match error {
+            // It changed a table's structure, for one.
+            ExtractError::Pg(source) => failed(entry.table, source),
+            other => other,
+        })?;
         rehearsal.session.rollback().await?;
         let mut replayed =
             Replayed { number: i16::try_from(entry.number).unwrap_or(i16::MAX), ..Default::default() };

@@ -4,6 +4,7 @@ use super::{ExtractError, KeyColumns};
 use crate::catalog::{Action, Catalog, ForeignKey, Origin, Table, column_list};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{ChildColumn, Children, DeclaredForeignKey, Recipe};
+use crate::scratch::Scratch;
 
 /// Every table and column that the recipe names must be in the backup.
 pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), ExtractError> {
@@ -99,4 +100,16 @@ pub(super) fn key_of(recipe: &Recipe, table: &Table) -> Result<KeyColumns, Extra
 /// Must it be proven that the key names rows, because no constraint says so?
 pub(super) fn needs_proof(table: &Table, key: &[Ident]) -> bool {
     table.key_columns().is_none_or(|known| known != key)
+}
+
+/// Lets PostgreSQL parse the `when` of every declared reference before a row is loaded.
+pub(super) async fn check_conditions(scratch: &Scratch, catalog: &Catalog) -> Result<(), ExtractError> {
+    for (fk, when) in catalog.foreign_keys.iter().filter_map(|fk| Some((fk, fk.when()?))) {
+        let Some(child) = catalog.tables.get(&fk.child) else { continue };
+        let sql = format!("select 1 from {} where (\n{when}\n) limit 0", child.from_sql());
+        let parsed = scratch.session().text_rows("parsing a condition of the recipe", &sql).await;
+        let near = || format!("in the `when` of the reference to {}", fk.parent);
+        let _none = parsed.map_err(|source| ExtractError::predicate(&fk.child, source, Some(near())))?;
+    }
+    Ok(())
 }

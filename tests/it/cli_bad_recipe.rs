@@ -130,12 +130,34 @@ fn a_query_without_the_key() {
     insta::assert_snapshot!(refused(&live, &backup, &recipe("select customer_id from orders where id = 5"), &[], 2), @r#"
     error[predicate-failed]: the predicate for "public.orders" failed
       cause: column rowback_query.id does not exist (SQLSTATE 42703)
+      cause: a `query` must return every column of the table's key, under its name
       hint: The predicate is evaluated over the backup's rows of this table. Correct it and run the same command again. Live was not changed.
     "#);
     let alone = recipe("select customer_id from orders where id = 5")
         + "children = \"none\"\n[policy]\nparents = \"none\"\n";
     let text = refused(&live, &backup, &alone, &[], 2);
     assert!(text.contains("rowback_query.id does not exist"), "{text}");
+}
+
+#[test]
+fn a_condition_of_a_reference_and_a_replay_that_cannot_be_used() {
+    let (live, backup) = shop();
+    let reference = "[[recover]]\ntable = \"public.customers\"\nwhere = \"id = 1\"\n[[foreign_key]]\n\
+        from = \"orders(customer_id)\"\nto = \"customers(id)\"\nwhen = \"nope = 1\"\n";
+    insta::assert_snapshot!(refused(&live, &backup, reference, &[], 2), @r#"
+    error[predicate-failed]: the predicate for "public.orders" failed
+      cause: column "nope" does not exist (SQLSTATE 42703)
+      cause: the server advises: Perhaps you meant to reference the column "orders.note".
+      cause: in the `when` of the reference to public.customers
+      hint: The predicate is evaluated over the backup's rows of this table. Correct it and run the same command again. Live was not changed.
+    "#);
+    let replay =
+        "[[recover]]\ntable = \"public.orders\"\nreplay = \"alter table orders rename id to number\"\n";
+    insta::assert_snapshot!(refused(&live, &backup, replay, &[], 2), @r#"
+    error[replay-failed]: the replay for "public.orders" failed
+      cause: column "id" does not exist (SQLSTATE 42703)
+      hint: Correct the statement, or say what it did in a `where`. It ran in scratch, which is gone; live was not changed.
+    "#);
 }
 
 #[test]
