@@ -91,7 +91,7 @@ pub fn fit<'a>(
         }
         let wanted = map.map.get(&column.name).unwrap_or(&column.name);
         let Some(live_column) = live.column(wanted) else {
-            return Err(column_gone(&staged.table, wanted, live));
+            return Err(column_gone(&staged.table, wanted, &column.name, live));
         };
         if live_column.type_name != column.pg_type {
             found.has_other_types = true;
@@ -124,12 +124,13 @@ fn note_new_columns(found: &mut Fit<'_>, table: &TableName) -> Result<(), DiffEr
     Ok(())
 }
 
-fn column_gone(table: &TableName, column: &Ident, live: &Table) -> DiffError {
+fn column_gone(table: &TableName, column: &Ident, backup: &Ident, live: &Table) -> DiffError {
     let names: Vec<&str> = live.column_names().map(Ident::as_str).collect();
     DiffError::ColumnGone {
         table: table.clone(),
         column: column.clone(),
-        nearest: nearest(column.as_str(), names).map(str::to_owned),
+        backup: Box::new(backup.clone()),
+        nearest: nearest(column.as_str(), names).map(Box::from),
     }
 }
 

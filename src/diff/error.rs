@@ -48,8 +48,10 @@ pub enum DiffError {
         table: TableName,
         /// The column.
         column: Ident,
+        /// What it is called in the backup; another name where the recipe maps it.
+        backup: Box<Ident>,
         /// A column of live with a similar name.
-        nearest: Option<String>,
+        nearest: Option<Box<str>>,
     },
     /// Live wants a value that the backup does not have.
     #[error("live's table \"{table}\" wants a value for \"{column}\", which the backup does not have")]
@@ -286,6 +288,9 @@ impl Explain for DiffError {
                 "what is written to the table goes elsewhere or nowhere, and nobody can tell what was written".into(),
             ],
             Self::ColumnNew { .. } => vec!["it is NOT NULL and has no default".into()],
+            Self::ColumnGone { column, backup, .. } if *column != **backup => {
+                vec![format!("the recipe's `map` calls the backup's \"{backup}\" so")]
+            }
             Self::ColumnGone { .. } | Self::TableGone { .. } => {
                 vec!["the backup has it: it was dropped or renamed since".into()]
             }
@@ -305,7 +310,7 @@ impl Explain for DiffError {
             Self::OtherTableGone { .. } | Self::TablesDiffer { .. } => {
                 format!("{} {nothing}", self.advice_on_transfers())
             }
-            Self::ColumnGone { table, column, nearest } => {
+            Self::ColumnGone { table, backup: column, nearest, .. } => {
                 let map = nearest.as_deref().unwrap_or("…");
                 format!(
                     "Say in the recipe what became of it, under `[columns.\"{table}\"]`: `map = {{ {column} = \"{map}\" }}` or `ignore = [\"{column}\"]`. {nothing}"

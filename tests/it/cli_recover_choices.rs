@@ -144,6 +144,13 @@ fn columns_that_changed_since_the_backup() {
           cause: the backup has it: it was dropped or renamed since
           hint: Say in the recipe what became of it, under `[columns."public.orders"]`: `map = { ref_no = "…" }` or `ignore = ["ref_no"]`. Live was only read; nothing was changed.
         "#);
+    let misspelt = format!("{recipe}[columns.\"public.orders\"]\nmap = {{ ref_no = \"referenz\" }}\n");
+    let refused = rescue.recover_with(&misspelt, &["--quiet"]).expect_code(4);
+    insta::assert_snapshot!(refused.stderr, @r#"
+    error[live-column-missing]: live's table "public.orders" has no column "referenz"
+      cause: the recipe's `map` calls the backup's "ref_no" so
+      hint: Say in the recipe what became of it, under `[columns."public.orders"]`: `map = { ref_no = "reference" }` or `ignore = ["ref_no"]`. Live was only read; nothing was changed.
+    "#);
     let recipe = format!(
         "{recipe}[columns.\"public.orders\"]\nmap = {{ ref_no = \"reference\" }}\nignore = [\"legacy\"]\n"
     );
