@@ -189,6 +189,8 @@ pub(super) struct History {
     moved: BTreeMap<u32, Vec<MovedRow>>,
     /// Rows that triggers made while the batches were written.
     pub(super) made: Made,
+    /// The transactions of undo, as the server numbers them.
+    pub(super) undo_transactions: BTreeSet<String>,
 }
 
 impl History {
@@ -199,6 +201,7 @@ impl History {
             batches: plan.batches.iter().map(|batch| (batch.number, BatchHistory::default())).collect(),
             moved: BTreeMap::new(),
             made: Made::of(plan),
+            undo_transactions: BTreeSet::new(),
         };
         for line in lines {
             if line.plan == plan.seal {
@@ -222,8 +225,10 @@ impl History {
 
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
-        if let Event::Writing { made, .. } = event {
-            self.made.remember(number, made);
+        match event {
+            Event::Writing { made, .. } => self.made.remember(number, made),
+            Event::UndoWriting { xid, .. } => drop(self.undo_transactions.insert(xid.clone())),
+            _ => {}
         }
         match event {
             Event::Writing { moved, .. } | Event::UndoWriting { moved, .. } => {

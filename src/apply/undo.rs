@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::history::{BatchHistory, CHANGED, GONE, Ours, Pending};
+use super::history::{BatchHistory, CHANGED, GONE, History, Ours, Pending};
 use super::journal::{Event, Held, TakenRecord};
 use super::row_key::{RowName, json_array};
 use super::runner::{Announced, Job, Runner, Surroundings};
@@ -15,7 +15,7 @@ use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
-use crate::plan::{Action, Batch, OVERRULED, PUT_BACK, Part};
+use crate::plan::{Action, Batch, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
 use crate::progress::{self, SharedProgress};
 
 /// What the person says about this run.
@@ -64,7 +64,10 @@ async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), Apply
     for batch in batches {
         if let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) {
             let steps = runner.case.script(file, sha256)?;
-            let steps = narrowed(steps, batch, &runner.history.batch(batch.number));
+            let mut steps = narrowed(steps, batch, &runner.history.batch(batch.number));
+            let behind =
+                steps.iter().rposition(|step| step.kind == StepKind::Settings).map_or(0, |at| at + 1);
+            steps.insert(behind, own_transactions(&runner.history));
             runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await?;
         } else {
             let note = "Sequences stay where they are: moving them back could hand out a number twice.";
@@ -104,6 +107,14 @@ fn narrowed(mut steps: Vec<Step>, batch: &Batch, history: &BatchHistory) -> Vec<
     let behind = steps.iter().rposition(|step| step.kind == StepKind::Stage).map_or(0, |at| at + 1);
     steps.splice(behind..behind, more);
     steps
+}
+
+/// Tells the undo file which rows are only young because undo gave them their former values back.
+fn own_transactions(history: &History) -> Step {
+    // Rows carry the lower 32 bits of a transaction's number.
+    let short = |xid: &String| xid.parse::<u64>().ok().map(|xid| (xid & u64::from(u32::MAX)).to_string());
+    let own: Vec<String> = history.undo_transactions.iter().filter_map(short).collect();
+    Step::sql(StepKind::Settings, format!("set local {OWN_TRANSACTIONS} = '{}';", own.join(",")))
 }
 
 fn keys_of<'a>(rows: &'a std::collections::BTreeSet<RowName>, part: &Part) -> Vec<&'a RowKey> {

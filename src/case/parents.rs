@@ -11,6 +11,7 @@ use crate::catalog::{Column, ForeignKey, Table};
 use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_time, speaks_for_itself};
 use crate::ident::{Ident, TableName};
 use crate::plan::{BatchTable, ParentGuard, Tells};
+use crate::sql::mention::may_name;
 use crate::value::BaseType;
 use crate::value::copy_text::{NULL, RawKey, fields, is_null, push_field};
 
@@ -41,11 +42,12 @@ impl<'a> Parents<'a> {
         Self { layout, diffed, identities, known: BTreeMap::new() }
     }
 
-    /// The guards of a part. A reference under a condition and one that the part does not write are left out.
+    /// The guards of a part. A reference that the part does not write is left out, and so is one under a condition that needs
+    /// what only the stored row has.
     pub(super) fn guards(&mut self, part: &BatchTable<'a>) -> Result<Vec<ParentGuard<'a>>, Error> {
         let mut guards = Vec::new();
         let diffed = self.diffed;
-        for fk in diffed.catalog.parents_of(&part.table.name).filter(|fk| fk.when().is_none()) {
+        for fk in diffed.catalog.parents_of(&part.table.name).filter(|fk| is_decidable(part, fk)) {
             let writes =
                 part.action.writes_whole_rows() || fk.child_columns().any(|name| part.columns.contains(name));
             let Some(own) = ParentGuard::references(part, fk).filter(|_| writes) else { continue };
@@ -145,6 +147,13 @@ impl Known {
         }
         rows
     }
+}
+
+/// Does the part write every column that the reference's condition may be about?
+fn is_decidable(part: &BatchTable<'_>, fk: &ForeignKey) -> bool {
+    let Some(when) = fk.when().filter(|_| part.action.writes_whole_rows()) else { return true };
+    let mut missing = part.table.column_names().filter(|name| !part.columns.contains(name));
+    missing.all(|name| !may_name(when, name))
 }
 
 /// A staged row and what became of it.

@@ -366,8 +366,9 @@ fn row_order(
 ) -> RowOrder {
     let mut order = RowOrder::new(kept.len());
     let number_of = |table: &TableName| tables.iter().position(|name| name == table);
-    // Rows are guarded by declared references, too, unless those have a condition.
-    for fk in foreign_keys.iter().filter(|fk| fk.when().is_none()) {
+    // Rows are guarded by declared references, too. Where such a one has a condition that does not hold for a row, the row
+    // only shares a batch that it need not share.
+    for fk in foreign_keys {
         let (Some(child), Some(parent)) = (number_of(&fk.child), number_of(&fk.parent)) else { continue };
         let positions = |table: &TableName, columns: Vec<&Ident>| -> Option<Vec<usize>> {
             let written = &targets[table].written;

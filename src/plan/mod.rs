@@ -1,5 +1,6 @@
 //! The sealed list of batches. Pure: the same input gives the same bytes; no async, no files, no clock, no random.
 
+mod declared;
 mod firing;
 mod hanging;
 mod moves;
@@ -14,6 +15,7 @@ mod tombstones;
 mod triggers;
 mod undo;
 
+pub use declared::OWN_TRANSACTIONS;
 pub use firing::{Firing, needs_and_risks};
 pub use order::{RowOrder, pack};
 pub use parents::{ParentGuard, Tells};

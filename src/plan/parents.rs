@@ -3,8 +3,9 @@
 //! back together with what hangs on it in the same batch. Pure.
 
 use super::script::{CopyBlock, Step, StepKind};
+use super::sql::same_key;
 use super::{Action, BatchTable};
-use crate::catalog::{ForeignKey, Table};
+use crate::catalog::{ForeignKey, Table, quoted_list};
 use crate::ident::Ident;
 use crate::sql::literal::literal;
 
@@ -195,6 +196,7 @@ fn mark(
         .collect::<Option<_>>()?;
     let own: Vec<String> =
         own.iter().enumerate().map(|(at, column)| guard.fk.referring_sql(at, column)).collect();
+    let holds = guard.fk.when().map_or(String::new(), |when| holds(part, when));
     let (from, pairs) = (guard.parent.from_sql(), guard.pairs(&guard.parent_columns("p")));
     let comes = if beside.is_empty() {
         String::new()
@@ -206,13 +208,31 @@ fn mark(
     };
     Some(format!(
         "    update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {guards} as g\n      \
-         where r.rowback_held is null and {}\n      \
+         where r.rowback_held is null and {}{holds}\n      \
          and not exists (select from {from} as p where {pairs} and ({})){comes};\n    \
          get diagnostics moved = row_count;\n    total := total + moved;",
         literal(&guard.fk.name),
         guard.pairs(&own),
         guard.tells.same_sql()
     ))
+}
+
+/// That the condition of a reference holds for the row as it will be: an inserted one is all in the temporary table, of an
+/// updated one live has the rest.
+fn holds(part: &BatchTable<'_>, when: &str) -> String {
+    let row = match part.action {
+        Action::Insert | Action::Move => format!("select {}", quoted_list("r.", &part.columns)),
+        Action::Update => {
+            let value = |name: &Ident| match part.columns.iter().position(|column| column == name) {
+                Some(at) => format!("r.n{} as {}", at + 1, name.quoted()),
+                None => format!("l.{}", name.quoted()),
+            };
+            let columns: Vec<String> = part.table.column_names().map(value).collect();
+            let (from, key) = (part.table.from_sql(), same_key(part));
+            format!("select {} from {from} as l where {key}", columns.join(", "))
+        }
+    };
+    format!("\n      and exists (select from ({row}) as c where (\n{when}\n))")
 }
 
 #[cfg(test)]

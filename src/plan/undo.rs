@@ -4,7 +4,7 @@
 use super::script::{Step, StepKind, render};
 use super::sql::{as_seen, as_staged, describe, key_json, label, opening, same_key};
 use super::stages::{Purpose, stage};
-use super::{Action, BatchTable, Firing, moves};
+use super::{Action, BatchTable, Firing, declared, moves};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
@@ -83,6 +83,8 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
                 );
             }
             first.push(hold_referred_by_new(&temporary, &part.table.name, &referring));
+            let declared = foreign_keys.iter().filter(|fk| !fk.is_enforced() && fk.parent == part.table.name);
+            looped.extend(declared.map(|fk| declared::hold(at + 1, part, fk, &leaving(tables, fk))));
         }
     }
     looped.extend(moves::hold_groups(tables, "goes with a row that stays", "rowback_held <> 'gone'"));
@@ -119,24 +121,26 @@ pub(super) fn hold_referred(
         .iter()
         .map(|(child, parent)| format!("c.{} = r.{}", child.quoted(), parent.quoted()))
         .collect();
-    let leaving: Vec<String> = leaving
-        .iter()
-        .map(|(number, key)| {
-            let same: Vec<String> = key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
-            format!(
-                " and not exists (select from pg_temp.\"rowback_{number}\" as k where k.rowback_held is null and {})",
-                same.join(" and ")
-            )
-        })
-        .collect();
     format!(
         "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
          get diagnostics moved = row_count;\n    total := total + moved;",
         literal(&format!("still referred to by {}", fk.child)),
         carrier.quoted(),
         refers.join(" and "),
-        leaving.concat()
+        unless_leaving(leaving)
     )
+}
+
+/// Conditions that the child `c` does not leave as well.
+pub(super) fn unless_leaving(leaving: &[(usize, &[Ident])]) -> String {
+    let conditions = leaving.iter().map(|(number, key)| {
+        let same: Vec<String> = key.iter().map(|key| format!("k.{0} = c.{0}", key.quoted())).collect();
+        format!(
+            " and not exists (select from pg_temp.\"rowback_{number}\" as k where k.rowback_held is null and {})",
+            same.join(" and ")
+        )
+    });
+    conditions.collect()
 }
 
 /// A row that cannot be locked is not there.

@@ -24,6 +24,16 @@ pub fn columns_named(condition: &str, alias: &str) -> Option<Vec<Ident>> {
     Some(names)
 }
 
+/// May a condition be about the column? False only where its words tell that it is not.
+pub fn may_name(condition: &str, column: &Ident) -> bool {
+    let Ok(lexemes) = split(condition) else { return true };
+    lexemes.iter().any(|(_, lexeme)| match lexeme {
+        Lexeme::Word(_) | Lexeme::Quoted(_) => name_of(lexeme).is_none_or(|name| name == *column),
+        Lexeme::Symbol(symbol) => *symbol == '&',
+        Lexeme::Constant | Lexeme::Parameter => false,
+    })
+}
+
 /// Letters beyond ASCII are folded as the server's locale has it, so they tell nothing.
 fn name_of(lexeme: &Lexeme<'_>) -> Option<Ident> {
     match lexeme {
@@ -53,6 +63,17 @@ mod tests {
         assert_eq!(names("backup.*  is distinct from live.*"), None);
         for whole in ["backup <> live", "U&\"b\\0061ckup\".a = 1", "(backup).a = 1", "backup.é = 1"] {
             assert_eq!(names(whole), None, "{whole}");
+        }
+    }
+
+    #[test]
+    fn a_column_is_only_ruled_out_by_plain_words() {
+        let kind = Ident::new("kind");
+        for about in ["KIND = 'a'", "\"kind\" is null", "U&\"k\\0069nd\" = 'a'", "é = 1"] {
+            assert!(may_name(about, &kind), "{about}");
+        }
+        for not in ["kinds = 'kind'", "\"Kind\" = 1 -- kind", "typ = 'customer'"] {
+            assert!(!may_name(not, &kind), "{not}");
         }
     }
 }

@@ -1,0 +1,48 @@
+//! Undo and the references of the recipe, which no server enforces: a row that came to refer to a recovered one keeps it in
+//! its place. A row that refers and was there before its parent came back keeps nobody: it dangled before, and dangles again.
+//! Pure.
+
+use super::BatchTable;
+use super::sql::same_key;
+use super::undo::unless_leaving;
+use crate::catalog::ForeignKey;
+use crate::ident::Ident;
+use crate::sql::literal::literal;
+
+/// The setting in which `rowback undo` names its own transactions, as a list of `xid` with commas: rows that it gave their
+/// former values back are as old as before. Run by hand, an undo file knows of none, and leaves more rows alone.
+pub const OWN_TRANSACTIONS: &str = "rowback.undo_transactions";
+
+/// Marks rows of the part that must stay. Which of two rows is older, nobody but the server's numbers of transactions tells:
+/// the parent has the one of the batch that inserted it, as it was not changed since.
+pub(super) fn hold(
+    number: usize,
+    part: &BatchTable<'_>,
+    fk: &ForeignKey,
+    leaving: &[(usize, &[Ident])],
+) -> String {
+    let refers: Vec<String> = fk
+        .child_sql("c.")
+        .into_iter()
+        .zip(fk.parent_columns())
+        .map(|(child, parent)| format!("({child})::text = l.{}::text", parent.quoted()))
+        .collect();
+    let child = fk.child.quoted();
+    let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
+    // A statement inside `if` is only looked at when it is reached: a table that is gone refers to nobody.
+    format!(
+        "    if pg_catalog.to_regclass({}) is not null then\n      \
+         update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {} as l where rowback_held is null and {}\n        \
+         and exists (select from (select *, xmin as rowback_since from {child}{condition}) as c where {}\n          \
+         and pg_catalog.age(c.rowback_since) <= pg_catalog.age(l.xmin)\n          \
+         and c.rowback_since::text <> all (pg_catalog.string_to_array(\
+         coalesce(pg_catalog.current_setting('{OWN_TRANSACTIONS}', true), ''), ',')){});\n      \
+         get diagnostics moved = row_count;\n      total := total + moved;\n    end if;",
+        literal(&child),
+        literal(&format!("still referred to by {}", fk.child)),
+        part.table.from_sql(),
+        same_key(part),
+        refers.join(" and "),
+        unless_leaving(leaving)
+    )
+}
