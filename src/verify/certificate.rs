@@ -143,6 +143,8 @@ pub enum Problem {
         /// The columns.
         columns: Vec<String>,
     },
+    /// A row under its key is as planned, but may be another one: apply left the planned row alone.
+    Untold,
     /// In live although it was taken back.
     StillThere,
     /// In the table that it was to leave.
@@ -160,6 +162,9 @@ impl std::fmt::Display for Mismatch {
         match &self.problem {
             Problem::Missing => formatter.write_str("not in live"),
             Problem::Differs { columns } => write!(formatter, "live differs in {}", columns.join(", ")),
+            Problem::Untold => {
+                formatter.write_str("live has such a row, of which nothing tells that it is this one")
+            }
             Problem::StillThere => formatter.write_str("in live although it was taken back"),
             Problem::NotGone => formatter.write_str("still here, which it was to leave"),
             Problem::Orphan { foreign_key } => {

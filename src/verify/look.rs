@@ -8,6 +8,9 @@ use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::push_literal;
 use crate::value::copy_text::{fields, is_null, unescape};
 
+/// The raw fields of a row of live.
+pub(super) type LiveFields = Vec<Box<[u8]>>;
+
 /// Looks at one table.
 pub(super) struct Looker<'a> {
     session: &'a ReadSession,
@@ -32,8 +35,9 @@ impl<'a> Looker<'a> {
         &self.columns
     }
 
-    /// Live's raw fields for each row, in the order of the columns.
-    pub(super) async fn by_key(&self, rows: &[PlannedRow]) -> Result<Vec<Option<Vec<Box<[u8]>>>>, PgError> {
+    /// Live's raw fields for each row, in the order of the columns: of all rows under its key. A key that lost the owner which
+    /// it was about may name several.
+    pub(super) async fn by_key(&self, rows: &[PlannedRow]) -> Result<Vec<Vec<LiveFields>>, PgError> {
         let names: Vec<String> = self.columns.iter().map(|name| format!("l.{}", name.quoted())).collect();
         let sql = format!(
             "copy (select k.rowback_n, {} from {} join {} as l on {}) to stdout",
@@ -42,16 +46,25 @@ impl<'a> Looker<'a> {
             self.table.from_sql(),
             self.same_key("l")
         );
-        let mut found = vec![None; rows.len()];
+        let mut found = vec![Vec::new(); rows.len()];
         let mut answer = self.session.copy_out(&format!("reading {} by key", self.table.name), &sql).await?;
         while let Some(row) = answer.next_row().await? {
             let mut parts = fields(&row);
             let at = parts.next().and_then(number);
             if let Some(slot) = at.and_then(|at| found.get_mut(at)) {
-                *slot = Some(parts.map(Box::from).collect());
+                slot.push(parts.map(Box::from).collect());
             }
         }
         Ok(found)
+    }
+
+    /// Can the key name but one row?
+    pub(super) fn is_unique(&self) -> bool {
+        let covered = |columns: &[Ident]| columns.iter().all(|name| self.key.contains(name));
+        self.table
+            .keys
+            .iter()
+            .any(|unique| unique.is_plain() && !unique.exclusion && covered(&unique.columns))
     }
 
     /// Numbers of the rows that live has and whose parent it has not.

@@ -241,7 +241,7 @@ impl<'a> Checking<'a> {
                 check.equal += 1;
                 continue;
             }
-            let problem = match (&row.expected, live) {
+            let problem = match (&row.expected, row.among(live)) {
                 (Expected::Absent, None) => None,
                 (Expected::Absent, Some(_)) if rows.must_leave() => Some(Problem::NotGone),
                 (Expected::Absent, Some(_)) => Some(Problem::StillThere),
@@ -254,7 +254,13 @@ impl<'a> Checking<'a> {
                     let generated = generated.into_iter().map(ToString::to_string);
                     self.generated.entry(table.name.clone()).or_default().extend(generated);
                     let columns: Vec<String> = written.into_iter().map(ToString::to_string).collect();
-                    (!columns.is_empty()).then_some(Problem::Differs { columns })
+                    let is_stranger =
+                        columns.is_empty() && self.may_be_stranger(looker, &rows.written_as, row);
+                    if columns.is_empty() {
+                        is_stranger.then_some(Problem::Untold)
+                    } else {
+                        Some(Problem::Differs { columns })
+                    }
                 }
             };
             match problem {
@@ -266,6 +272,17 @@ impl<'a> Checking<'a> {
             }
         }
         Ok(())
+    }
+
+    /// May a row that is as planned be somebody else's? It may where apply left the planned one alone, and the key, which
+    /// lost its owner, names others as well.
+    fn may_be_stranger(&self, looker: &Looker<'_>, written_as: &TableName, row: &PlannedRow) -> bool {
+        let applied = self.input.applied;
+        !self.undone
+            && !row.seen.is_empty()
+            && !looker.is_unique()
+            && applied.is_of_others(written_as, &row.key)
+            && self.reasons.contains_key(&(written_as.clone(), row.key.clone()))
     }
 
     /// `written_as` is the table under which the journal names the row.

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::VerifyError;
+use super::look::LiveFields;
 use crate::apply::RowKey;
 use crate::catalog::Table;
 use crate::diff::{
@@ -25,6 +26,25 @@ pub(super) struct PlannedRow {
     pub(super) key_fields: Vec<Box<[u8]>>,
     /// What live should hold.
     pub(super) expected: Expected,
+    /// For an update: what live held before.
+    pub(super) seen: BTreeMap<usize, Box<[u8]>>,
+}
+
+impl PlannedRow {
+    /// Which of several rows of live under its key it is: one that holds what was to go is it, whoever stands beside it.
+    pub(super) fn among(&self, mut found: Vec<LiveFields>) -> Option<LiveFields> {
+        let holds = |live: &LiveFields, values: &BTreeMap<usize, Box<[u8]>>| {
+            !values.is_empty() && values.iter().all(|(at, value)| live.get(*at) == Some(value))
+        };
+        let expected = match &self.expected {
+            Expected::Values(values) => Some(values),
+            Expected::Absent => None,
+        };
+        let unrepaired = found.iter().position(|live| holds(live, &self.seen));
+        let repaired = || found.iter().position(|live| expected.is_some_and(|values| holds(live, values)));
+        let at = unrepaired.or_else(repaired).unwrap_or(0);
+        (at < found.len()).then(|| found.swap_remove(at))
+    }
 }
 
 /// What live should hold under a key.
@@ -228,7 +248,11 @@ impl PlannedRows {
             })),
         };
         let key_fields = diff.key.iter().map(|value| raw_field(value)).collect();
-        PlannedRow { key: RowKey(key), key_fields, expected }
+        let seen = match (diff.action, self.undone) {
+            (RowAction::Update, false) => self.told(diff, diff.live.as_ref()),
+            _ => BTreeMap::new(),
+        };
+        PlannedRow { key: RowKey(key), key_fields, expected, seen }
     }
 
     fn values(&self, value: impl Fn(&Ident, usize) -> Option<Box<[u8]>>) -> BTreeMap<usize, Box<[u8]>> {

@@ -70,3 +70,4 @@ mod triggers;
 mod undo_races;
 mod undo_references;
 mod unlinked;
+mod verify_strangers;
