@@ -8,8 +8,12 @@ use crate::catalog::{Action as OnChange, ForeignKey};
 use crate::sql::literal::literal;
 
 /// Locks the rows that are updated, so that nothing can be hung on them any more, and marks those on which something
-/// hangs that the same batch does not write.
-pub(super) fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Option<Step> {
+/// hangs that the same batch does not write; `why` becomes the mark.
+pub(super) fn hold(
+    tables: &[BatchTable<'_>],
+    foreign_keys: &[ForeignKey],
+    why: fn(&ForeignKey) -> String,
+) -> Option<Step> {
     let mut statements = Vec::new();
     for (number, part) in (1..).zip(tables).filter(|(_, part)| part.action == Action::Update) {
         let cut = |fk: &&ForeignKey| {
@@ -25,7 +29,7 @@ pub(super) fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Op
         statements.push(format!(
             "  perform 1 from {from} as l join pg_temp.\"rowback_{number}\" as r on {key} for update of l;"
         ));
-        statements.extend(referring.into_iter().map(|fk| mark(number, part, fk, tables)));
+        statements.extend(referring.into_iter().map(|fk| mark((number, part), (fk, why), tables)));
     }
     if statements.is_empty() {
         return None;
@@ -34,7 +38,11 @@ pub(super) fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Op
     Some(Step::sql(StepKind::Hold, sql))
 }
 
-fn mark(number: usize, part: &BatchTable<'_>, fk: &ForeignKey, tables: &[BatchTable<'_>]) -> String {
+fn mark(
+    (number, part): (usize, &BatchTable<'_>),
+    (fk, why): (&ForeignKey, fn(&ForeignKey) -> String),
+    tables: &[BatchTable<'_>],
+) -> String {
     let pairs: Vec<String> = (fk.child_columns().zip(fk.parent_columns()))
         .enumerate()
         .map(|(at, (down, up))| format!("l.{} {} c.{}", up.quoted(), fk.operator(at), down.quoted()))
@@ -52,7 +60,7 @@ fn mark(number: usize, part: &BatchTable<'_>, fk: &ForeignKey, tables: &[BatchTa
     format!(
         "  update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {} as l\n    where r.rowback_held is null and {} \
          and exists (select from {} as c where {}{});",
-        literal(&format!("{} {}", super::sql::HANGS, fk.name)),
+        literal(&why(fk)),
         part.table.from_sql(),
         same_key(part),
         fk.child.quoted(),

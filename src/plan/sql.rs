@@ -67,7 +67,7 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     steps.extend(tables.iter().enumerate().flat_map(|(at, part)| parents::stages(at + 1, part)));
     steps.extend(parents::hold(tables));
     steps.extend(moves::hold(tables, firing.foreign_keys));
-    steps.extend(hanging::hold(tables, firing.foreign_keys));
+    steps.extend(hanging::hold(tables, firing.foreign_keys, |fk| format!("{HANGS} {}", fk.name)));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| write_cte(at + 1, part)).collect();
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");

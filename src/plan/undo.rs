@@ -4,7 +4,7 @@
 use super::script::{Step, StepKind, render};
 use super::sql::{as_seen, as_staged, describe, key_json, label, opening, same_key};
 use super::stages::{Purpose, stage};
-use super::{Action, BatchTable, Firing, declared, moves};
+use super::{Action, BatchTable, Firing, declared, hanging, moves};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
@@ -37,6 +37,8 @@ pub fn undo_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'
         steps.push(stage(at + 1, part, Purpose::Undo));
     }
     steps.push(Step::sql(StepKind::Hold, hold(tables, firing.foreign_keys)));
+    let referred = |fk: &ForeignKey| format!("still referred to by {}", fk.child);
+    steps.extend(hanging::hold(tables, firing.foreign_keys, referred));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| undo_cte(at + 1, part)).collect();
     let counts = tables
         .iter()
