@@ -15,7 +15,7 @@ use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
-use crate::plan::{Action, Batch, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
+use crate::plan::{self, Action, Batch, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
 use crate::progress::{self, SharedProgress};
 
 /// What the person says about this run.
@@ -181,6 +181,7 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
     }
     let mut notes = runner.notes.clone();
     notes.dedup();
+    notes.extend(left_by_triggers(runner));
     UndoSummary {
         dbname: runner.dbname(),
         undone_now: number(now),
@@ -191,6 +192,25 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
         held: held_rows(&runner.history),
         notes,
     }
+}
+
+/// What triggers did beside the rows that were taken back, table by table.
+fn left_by_triggers(runner: &Runner<'_>) -> Vec<String> {
+    let plan = runner.plan();
+    let mut found = Vec::new();
+    for batch in &plan.batches {
+        let taken = runner.history.batch(batch.number).taken;
+        for part in &batch.parts {
+            let of_part = |one: &&TakenRecord| one.table == part.table && one.action == part.action;
+            if taken.iter().filter(of_part).all(|one| one.rows == 0) {
+                continue;
+            }
+            let table = part.from.as_ref().unwrap_or(&part.table);
+            let note = plan::left_by_triggers(&plan.triggers, table, part.action);
+            found.extend(note.filter(|note| !found.contains(note)));
+        }
+    }
+    found
 }
 
 fn count(tables: &mut Vec<UndoCount>, part: &TakenRecord) {

@@ -69,5 +69,6 @@ mod tombstones_apply;
 mod triggers;
 mod undo_races;
 mod undo_references;
+mod undo_triggers;
 mod unlinked;
 mod verify_strangers;
