@@ -75,7 +75,8 @@ impl Runner<'_> {
         Ok(found)
     }
 
-    /// Rows that triggers made, or touched again, in tables into which this batch or later ones insert rows.
+    /// Rows that triggers made, or touched again, in tables into which this batch or later ones insert rows, or of which
+    /// exclude_keys names rows.
     async fn look_for_companions(
         &mut self,
         job: &Job<'_>,
@@ -90,9 +91,10 @@ impl Runner<'_> {
             let own = inserted(&job.batch.parts, performed, table);
             let made = u64::try_from(tally.inserted - earlier.inserted) != Ok(own);
             let touched = tally.updated != earlier.updated && self.history.made.knows(table);
-            let Some(key) = self.key_of_rows_to_come(table, number).filter(|_| made || touched) else {
+            if !(made || touched) {
                 continue;
-            };
+            }
+            let Some(key) = self.key_of_rows_to_know(table, number).await? else { continue };
             if tally.rows > ROWS_AT_MOST {
                 let note = format!(
                     "{table} is too large to be searched for rows that triggers made: where one stands in the way of a recovered \
@@ -133,6 +135,25 @@ impl Runner<'_> {
         Ok(companions::grouped(table, rows))
     }
 
+    /// The columns that name a row of the table, where this batch or a later one inserts into it, or exclude_keys names
+    /// rows of it.
+    async fn key_of_rows_to_know(
+        &self,
+        table: &TableName,
+        number: u32,
+    ) -> Result<Option<Vec<Ident>>, PgError> {
+        if let Some(key) = self.key_of_rows_to_come(table, number) {
+            return Ok(Some(key));
+        }
+        if !self.plan().tombstones.files.iter().any(|file| file.table == *table) {
+            return Ok(None);
+        }
+        match self.history.made.key_columns(table) {
+            Some(key) => Ok(Some(key)),
+            None => companions::primary_key(&self.session, table).await,
+        }
+    }
+
     /// The columns that name a row of the table, where this batch or a later one inserts into it.
     fn key_of_rows_to_come(&self, table: &TableName, number: u32) -> Option<Vec<Ident>> {
         let batches = self.plan().batches.iter().filter(|batch| batch.number >= number);
@@ -150,21 +171,6 @@ impl Runner<'_> {
             }
             None => ReadSession::connect(self.around.settings, &SessionOptions::named("rowback apply")).await,
         }
-    }
-
-    /// Says which rows of triggers stay beside recovered ones.
-    pub(super) async fn tell_of_doubles(&mut self) -> Result<(), PgError> {
-        for (table, rows) in self.history.made.by_table() {
-            let left = companions::still_there(&self.session, &table, &rows).await?;
-            if let Some(first) = left.first() {
-                self.notes.push(format!(
-                    "triggers made rows of their own in {table}, of which rows came back: {} of them stay beside these, such as {first}; \
-                     no unique key says which would be the same",
-                    left.len()
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

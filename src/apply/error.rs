@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::place::Place;
-use super::tombstones::TombstonesUnusable;
+use super::tombstone_lists::TombstonesUnusable;
 use crate::error::{Explain, Kind};
 use crate::pg::{DbFacts, PgError};
 use crate::plan::LiveIdentity;

@@ -14,6 +14,7 @@ mod journal;
 mod limits;
 mod lock;
 mod moved;
+mod named;
 mod ours;
 mod place;
 mod row_key;
@@ -22,6 +23,7 @@ mod sealed;
 mod settle;
 mod state;
 mod summary;
+mod tombstone_lists;
 mod tombstones;
 mod transaction;
 pub mod undo;
@@ -38,7 +40,7 @@ pub use place::{Place, Task};
 pub use row_key::RowKey;
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
-pub use tombstones::TombstonesUnusable;
+pub use tombstone_lists::TombstonesUnusable;
 
 use history::{BatchHistory, History, Standing, mark_ours};
 use row_key::json_array;
@@ -89,9 +91,7 @@ pub async fn run(
     runner.settle().await?;
     let before = runner.history.numbers(Standing::Committed).len();
     let waiting = waiting(runner.plan(), &runner.history);
-    if !waiting.is_empty() {
-        runner.look_for_tombstones().await?;
-    }
+    runner.look_for_tombstones().await?;
     let rows = waiting.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
     let bar = runner.around.progress.clone();
     bar.start(progress::Step::Apply, &runner.dbname(), Some(rows));
@@ -102,7 +102,7 @@ pub async fn run(
     bar.finish(progress::Step::Apply);
     done?;
     if options.mode == Mode::Real {
-        runner.tell_of_doubles().await?;
+        runner.look_back().await?;
     }
     Ok(summary(&runner, options.mode, waiting.len(), before))
 }
@@ -151,7 +151,7 @@ async fn try_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), Apply
     runner.begin_trial().await?;
     let mut tried = run_all(runner, &rows).await;
     if tried.is_ok() {
-        tried = runner.tell_of_doubles().await.map_err(Into::into);
+        tried = runner.look_back().await;
     }
     let ended = runner.end_trial().await;
     tried?;
@@ -239,7 +239,7 @@ fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplyS
         updated: tables.iter().map(|table| table.updated).sum(),
         moved: tables.iter().map(|table| table.moved).sum(),
         tables,
-        leftovers: leftovers(&runner.history),
+        leftovers: leftovers(&runner.history).into_iter().chain(runner.named.iter().cloned()).collect(),
         notes: runner.notes.clone(),
     }
 }

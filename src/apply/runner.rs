@@ -16,7 +16,7 @@ use super::ours::Recovered;
 use super::place::{Place, Task};
 use super::sealed::{Purpose, SealedCase};
 use super::settle::{self, Fate};
-use super::summary::EXCLUDED;
+use super::summary::{EXCLUDED, Leftover};
 use super::tombstones::Tombstones;
 use super::transaction::{Performed, Reported, Transaction};
 use super::{ApplyError, CaseLock, Limits, RowKey};
@@ -51,6 +51,8 @@ pub(super) struct Runner<'a> {
     pub(super) around: Surroundings<'a>,
     pub(super) notes: Vec<String>,
     pub(super) tombstones: Tombstones,
+    /// Rows in live that must not be there.
+    pub(super) named: Vec<Leftover>,
     pub(super) task: Task,
     pub(super) identity: ServerIdentity,
     pub(super) session: WriteSession,
@@ -98,6 +100,7 @@ impl<'a> Runner<'a> {
             around,
             notes: Vec::new(),
             tombstones,
+            named: Vec::new(),
             task,
             identity,
             session,
@@ -129,15 +132,6 @@ impl<'a> Runner<'a> {
         let options = SessionOptions::named("rowback apply");
         let reader = ReadSession::connect(self.around.settings, &options).await?;
         self.tombstones.find(&self.case, &reader, &lists, done.len()).await?;
-        let written: usize =
-            done.iter().map(|batch| self.tombstones.count(*batch, &self.history.batch(*batch).written)).sum();
-        let note = format!(
-            "exclude_keys names {written} rows by now that are in batches committed before, or what they hang on: they are not \
-             taken out of live again."
-        );
-        if written > 0 && self.task == Task::Apply && !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
         Ok(())
     }
 

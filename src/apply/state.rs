@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{History, Standing};
 use super::journal::Journal;
+use super::named::{WHAT, asking_for_made, made_of, named_late};
+use super::sealed::{Purpose, SealedCase};
 use super::summary::{held_rows, leftovers, of_others};
+use super::tombstones::Tombstones;
 use super::{ApplyError, HeldRow, Leftover, RowKey};
 use crate::ident::TableName;
+use crate::pg::ReadSession;
 use crate::plan::Plan;
 
 /// What the journal says about a plan.
@@ -30,6 +34,10 @@ pub struct AppliedState {
     /// Planned rows that apply found in live, or did not write: whatever live holds of them is not for undo.
     #[serde(skip)]
     pub of_others: BTreeSet<(TableName, RowKey)>,
+    /// Rows that apply wrote, or had triggers make, and that exclude_keys names by now, or what they hang on; filled by
+    /// [`AppliedState::look_for_tombstones`].
+    #[serde(skip)]
+    pub named: Vec<Leftover>,
     /// When the journal was last written, RFC 3339 in UTC.
     pub last: Option<String>,
 }
@@ -48,8 +56,36 @@ impl AppliedState {
             leftovers: leftovers(&history),
             held: held_rows(&history),
             of_others: of_others(&history),
+            named: Vec::new(),
             last: journal.lines().last().map(|line| line.at.clone()),
         })
+    }
+
+    /// Reads exclude_keys once more: rows that it came to name after they were written, whether or not live still has them, and
+    /// rows of live that triggers made although it names them.
+    pub async fn look_for_tombstones(
+        &mut self,
+        case: &Path,
+        plan: &Plan,
+        reader: &ReadSession,
+    ) -> Result<(), ApplyError> {
+        let journal = Journal::read(case)?;
+        let history = History::of(plan, journal.lines())?;
+        let committed = history.numbers(Standing::Committed).len();
+        if committed == 0 {
+            return Ok(());
+        }
+        let mut tombstones = Tombstones::of(plan);
+        if let Some(lists) = tombstones.changed(plan, committed)? {
+            let sealed = SealedCase::open(case, Purpose::Apply)?;
+            tombstones.find(&sealed, reader, &lists, committed).await?;
+        }
+        self.named = named_late(&tombstones, plan, &history);
+        for (table, sql) in asking_for_made(plan, &history, committed)? {
+            let rows = reader.text_rows(WHAT, &sql).await?;
+            self.named.extend(made_of(&history, &table, &rows)?);
+        }
+        Ok(())
     }
 
     /// Is this planned row somebody else's, or was it never written?

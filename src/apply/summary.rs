@@ -35,6 +35,10 @@ pub enum Outcome {
     Missing,
     /// Named in the recipe's tombstones since the plan was made, or hanging on such a row: not written.
     Excluded,
+    /// Written before the recipe's tombstones named it, or what it hangs on, and in live.
+    NamedLate,
+    /// Named in the recipe's tombstones, and made again by a trigger while rows came back.
+    MadeAgain,
 }
 
 /// The word for a row that was left out because a list of tombstones names it by now.
@@ -75,6 +79,12 @@ impl Outcome {
             }
             Self::Missing => "the row to repair is not there any more",
             Self::Excluded => "not written: exclude_keys names it by now, or what it hangs on",
+            Self::NamedLate => {
+                "in live: exclude_keys names it, or what it hangs on, since it was written; it is not taken out again"
+            }
+            Self::MadeAgain => {
+                "in live: exclude_keys names it, and a trigger made it again while rows came back"
+            }
         }
     }
 

@@ -2,12 +2,11 @@
 //! the plan was made. Says which planned rows are named now, or hang on such a row. Only reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
 
+use super::ApplyError;
 use super::row_key::RowKey;
 use super::sealed::SealedCase;
-use super::{ApplyError, Outcome, PartRecord};
-use crate::error::{Explain, Kind};
+use super::tombstone_lists::{lists, unusable, values};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession};
 use crate::plan::script::StepKind;
@@ -43,14 +42,9 @@ impl Tombstones {
         (0..batch.parts.len()).map(part).collect()
     }
 
-    /// Rows of a committed batch that the lists name and that were not left out of it.
-    pub(super) fn count(&self, batch: u32, written: &[PartRecord]) -> usize {
-        let was_left = |at: usize, key: &RowKey| {
-            let exceptions = written.get(at).map_or(&[][..], |part| part.exceptions.as_slice());
-            exceptions.iter().any(|row| row.outcome == Outcome::Excluded && row.key == *key)
-        };
-        let of_batch = self.rows.iter().filter(|((number, _), _)| *number == batch);
-        of_batch.map(|((_, at), rows)| rows.iter().filter(|key| !was_left(*at, key)).count()).sum()
+    /// All planned rows that are named, by batch and position of the part.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (u32, usize, &BTreeSet<RowKey>)> {
+        self.rows.iter().map(|((batch, part), rows)| (*batch, *part, rows))
     }
 
     /// The lists, where one of them is another than when they were looked at last. `committed` counts batches, for the
@@ -60,19 +54,7 @@ impl Tombstones {
         plan: &Plan,
         committed: usize,
     ) -> Result<Option<Vec<KeyList>>, ApplyError> {
-        let mut lists = Vec::new();
-        for file in &plan.tombstones.files {
-            let wrong = |problem| unusable(file, problem, committed);
-            let list = KeyList::read(&file.path, &file.table).map_err(wrong)?;
-            let known = |name: &&Ident| file.columns.iter().all(|(column, _)| &column != name);
-            if let Some(name) = list.columns.iter().find(known) {
-                return Err(wrong(format!(
-                    "its header names \"{name}\", which is no column of {}",
-                    file.table
-                )));
-            }
-            lists.push(list);
-        }
+        let lists = lists(plan, committed)?;
         let now: Vec<String> = lists.iter().map(|list| list.sha256.clone()).collect();
         if now == self.seen {
             return Ok(None);
@@ -133,51 +115,6 @@ impl Tombstones {
             }
         }
         Ok(grew)
-    }
-}
-
-fn unusable(file: &TombstoneFile, problem: String, committed: usize) -> ApplyError {
-    let (path, table) = (file.path.clone(), file.table.clone());
-    Box::new(TombstonesUnusable { path, table, problem, committed }).into()
-}
-
-/// A list of rows that were deleted on purpose cannot be read any more.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tombstones in \"{}\" cannot be used", path.display())]
-pub struct TombstonesUnusable {
-    /// The file.
-    pub path: PathBuf,
-    /// The table whose rows it lists.
-    pub table: TableName,
-    /// What is wrong.
-    pub problem: String,
-    /// Batches that were committed before.
-    pub committed: usize,
-}
-
-impl Explain for TombstonesUnusable {
-    fn code(&self) -> &'static str {
-        "tombstones-unusable"
-    }
-
-    fn kind(&self) -> Kind {
-        if self.committed == 0 { Kind::Input } else { Kind::Stopped }
-    }
-
-    fn causes(&self) -> Vec<String> {
-        vec![format!("{} (it lists rows of {})", self.problem, self.table)]
-    }
-
-    fn hint(&self) -> String {
-        let left = match self.committed {
-            0 => "Nothing was changed.".to_owned(),
-            batches => format!("{batches} batches are committed, and are not repeated."),
-        };
-        format!(
-            "Without it nobody knows what must not come back. Put the file back as CSV whose first line names columns of {}, and \
-             run the same command again. {left}",
-            self.table
-        )
     }
 }
 
@@ -250,10 +187,7 @@ impl Book {
         list: &KeyList,
         committed: usize,
     ) -> Result<(), ApplyError> {
-        let of_type =
-            |name: &Ident| file.columns.iter().find(|(column, _)| column == name).map(|(_, of)| of.as_str());
-        let types: Vec<&str> = list.columns.iter().filter_map(of_type).collect();
-        let values = list.values(&types);
+        let values = values(file, list);
         if values.is_empty() {
             return Ok(());
         }

@@ -59,8 +59,9 @@ pub async fn verify(
         return Err(CaseError::Stale.into());
     }
     let diffed: Diffed = layout.read_json(&manifest, "diff")?;
-    let applied = AppliedState::read(case, &plan)?;
+    let mut applied = AppliedState::read(case, &plan)?;
     let session = connect_live(&settings_of(&recipe, live, &context.env)?, context).await?;
+    applied.look_for_tombstones(case, &plan, &session).await?;
     let (progress, cancel) = (&context.progress, &context.cancel);
     let input = VerifyInput { case, plan: &plan, diffed: &diffed, applied: &applied, progress, cancel };
     let certificate = verify::run(&input, &session).await?;

@@ -149,6 +149,8 @@ pub enum Problem {
     StillThere,
     /// In the table that it was to leave.
     NotGone,
+    /// In live although exclude_keys names it, or what it hangs on.
+    Named,
     /// It refers to a parent that is not there.
     Orphan {
         /// Name of the foreign key.
@@ -167,6 +169,7 @@ impl std::fmt::Display for Mismatch {
             }
             Problem::StillThere => formatter.write_str("in live although it was taken back"),
             Problem::NotGone => formatter.write_str("still here, which it was to leave"),
+            Problem::Named => formatter.write_str("must not be in live"),
             Problem::Orphan { foreign_key } => {
                 write!(formatter, "its parent by {foreign_key} is not in live")
             }

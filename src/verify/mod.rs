@@ -17,7 +17,7 @@ pub use error::VerifyError;
 
 use self::look::Looker;
 use self::rows::{Expected, PlannedRow, PlannedRows, Side};
-use crate::apply::{AppliedState, RowKey};
+use crate::apply::{AppliedState, Leftover, Outcome, RowKey};
 use crate::cancel::CancelToken;
 use crate::catalog::{ForeignKey, Table};
 use crate::clock;
@@ -72,6 +72,7 @@ pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certi
             checking.went(transfers, moved, Side::From, session).await?;
         }
     }
+    checking.made_again();
     let sequences = sequences(input, session).await?;
     let certificate = checking.certificate(identity.dbname, sequences);
     certificate.store(input.case)?;
@@ -82,6 +83,8 @@ struct Checking<'a> {
     input: &'a VerifyInput<'a>,
     undone: bool,
     reasons: BTreeMap<(TableName, RowKey), String>,
+    /// Rows that must not be in live by now.
+    named: BTreeMap<(TableName, RowKey), Outcome>,
     tables: Vec<TableCheck>,
     keys: Vec<KeyCheck>,
     mismatches: Vec<Mismatch>,
@@ -95,7 +98,8 @@ impl<'a> Checking<'a> {
         let held = input.applied.held.iter();
         let reasons =
             leftovers
-                .map(|row| ((row.table.clone(), row.key.clone()), row.reason()))
+                .chain(&input.applied.named)
+                .map(|row| (name_of(row), row.reason()))
                 .chain(held.map(|row| {
                     ((row.table.clone(), row.key.clone()), format!("undo left it: {}", row.reason))
                 }))
@@ -104,6 +108,7 @@ impl<'a> Checking<'a> {
             input,
             undone: input.applied.is_undone(),
             reasons,
+            named: input.applied.named.iter().map(|row| (name_of(row), row.outcome)).collect(),
             tables: Vec::new(),
             keys: Vec::new(),
             mismatches: Vec::new(),
@@ -246,6 +251,9 @@ impl<'a> Checking<'a> {
                 (Expected::Absent, Some(_)) if rows.must_leave() => Some(Problem::NotGone),
                 (Expected::Absent, Some(_)) => Some(Problem::StillThere),
                 (Expected::Values(_), None) => Some(Problem::Missing),
+                (Expected::Values(_), Some(_)) if self.is_named(&rows.written_as, &row.key) => {
+                    Some(Problem::Named)
+                }
                 (Expected::Values(values), Some(live)) => {
                     let different = values.iter().filter(|(at, value)| live[**at] != **value);
                     let (generated, written): (Vec<_>, Vec<_>) = different
@@ -283,6 +291,19 @@ impl<'a> Checking<'a> {
             && !looker.is_unique()
             && applied.is_of_others(written_as, &row.key)
             && self.reasons.contains_key(&(written_as.clone(), row.key.clone()))
+    }
+
+    /// Did exclude_keys come to name this row after it was written?
+    fn is_named(&self, table: &TableName, key: &RowKey) -> bool {
+        self.named.get(&(table.clone(), key.clone())) == Some(&Outcome::NamedLate)
+    }
+
+    /// Rows of triggers are not among the planned ones.
+    fn made_again(&mut self) {
+        for row in self.input.applied.named.iter().filter(|row| row.outcome == Outcome::MadeAgain) {
+            let (table, key, explained) = (row.table.clone(), row.key.clone(), Some(row.reason()));
+            self.mismatches.push(Mismatch { table, key, problem: Problem::Named, explained });
+        }
     }
 
     /// `written_as` is the table under which the journal names the row.
@@ -335,6 +356,10 @@ impl<'a> Checking<'a> {
             notes,
         }
     }
+}
+
+fn name_of(row: &Leftover) -> (TableName, RowKey) {
+    (row.table.clone(), row.key.clone())
 }
 
 /// Does each sequence stand behind the recovered numbers? After an undo it does not matter any more.

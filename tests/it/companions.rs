@@ -422,3 +422,38 @@ fn what_others_refer_to_by_a_reference_of_the_recipe_stays_and_is_listed() {
     let _undone = rescue.undo().expect_code(1);
     assert_eq!(live.value(held), "1 1 1");
 }
+
+#[test]
+fn only_rows_that_stay_beside_the_recovered_ones_are_told() {
+    let shop = TestDb::with(
+        "beside",
+        "create table customers (id int primary key);
+         create table settings (customer_id int references customers on delete cascade, k text, v text, primary key (customer_id, k));
+         create function welcome() returns trigger language plpgsql as $$
+         begin insert into settings values (new.id, 'lang', 'en'); return null; end $$;
+         create trigger welcome after insert on customers for each row execute function welcome();
+         insert into customers select generate_series(1, 9);
+         update settings set v = 'de' where customer_id % 3 = 0;",
+    );
+    let dump = shop.dump(&["-Fc"]);
+    let live = shop.copy("beside_live");
+    live.psql("delete from customers where id between 3 and 6");
+    let recipe = "[[recover]]\ntable = \"customers\"\nwhere = \"id between 3 and 6\"\n";
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    let applied = rescue.apply().expect_code(0);
+    assert!(!format!("{}{}", applied.stdout, applied.stderr).contains("stay beside"), "{applied:?}");
+    shop.digest().assert_same(&live.digest(), "as if the accident had never happened");
+    let _undone = rescue.undo().expect_code(0);
+    // The twin: triggers give two of them another key.
+    live.psql(
+        "create function other() returns trigger language plpgsql as $$
+         begin if pg_trigger_depth() > 1 and new.customer_id > 4 then new.k := 'language'; end if; return new; end $$;
+         create trigger other before insert on settings for each row execute function other()",
+    );
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    let applied = rescue.apply().expect_code(0);
+    let told = format!("{}{}", applied.stdout, applied.stderr);
+    assert!(told.contains("2 of them stay beside these, such as customer_id = 5, k = language"), "{told}");
+}

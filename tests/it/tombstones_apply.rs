@@ -146,7 +146,9 @@ fn a_request_between_two_batches_stops_the_rest() {
     planned.live.psql("alter table hidden rename to items");
     planned.erase("email\nc3@x\nc5@x\n");
     let applied = planned.rescue.apply().expect_code(1);
-    assert!(said(&applied).contains("are not taken out of live again"), "{applied:?}");
+    let late = said(&applied);
+    assert!(late.contains("since it was written; it is not taken out again"), "{applied:?}");
+    assert!(late.contains("public.customers (id = 5)"), "{applied:?}");
     let items = planned
         .live
         .psql("select count(*) from items join orders on code = order_code where customer_id = 5");
@@ -241,5 +243,77 @@ fn blanks_are_a_part_of_a_key() {
         let _applied = rescue.apply().expect_code(0);
         assert_eq!(live.rows("it"), back, "{list:?}");
         let _undone = rescue.undo().expect_code(0);
+    }
+}
+
+#[test]
+fn a_row_named_after_it_was_written_is_listed_for_as_long_as_live_has_it() {
+    let planned = Planned::new(&[]);
+    let _applied = planned.rescue.apply().expect_code(0);
+    let _again = planned.rescue.apply().expect_code(0);
+    planned.erase("email\nc3@x\nc5@x\n");
+    let row = "public.customers (id = 5): in live: exclude_keys names it, or what it hangs on, since it was written";
+    for _ in 0..2 {
+        let applied = said(&planned.rescue.apply().expect_code(1));
+        assert!(applied.contains(row) && applied.contains("public.orders"), "{applied}");
+        assert!(!applied.contains("public.customers (id = 4)"), "{applied}");
+    }
+    let verified = said(&planned.rescue.verify().expect_code(1));
+    assert!(verified.contains("public.customers (id = 5): must not be in live"), "{verified}");
+    assert!(!verified.contains("public.customers (id = 4)"), "{verified}");
+    planned.live.psql("delete from customers where id = 6; delete from customers where id = 5");
+    let applied = said(&planned.rescue.apply().expect_code(1));
+    assert!(
+        !applied.contains("public.customers (") && applied.contains("public.notes ("),
+        "nobody must look at a row that has gone: {applied}"
+    );
+    planned.erase("email\nc3@x\n");
+    let _applied = planned.rescue.apply().expect_code(0);
+}
+
+#[test]
+fn a_row_that_a_trigger_makes_again_is_listed() {
+    let shop = TestDb::with(
+        "again",
+        "create table customers (id int primary key, tenant int);
+         create table settings (customer_id int references customers on delete cascade, k text, v text, primary key (customer_id, k));
+         create function welcome() returns trigger language plpgsql as $$
+         begin insert into settings values (new.id, 'newsletter', 'on'); return null; end $$;
+         create trigger welcome after insert on customers for each row execute function welcome();
+         insert into customers select g, g % 4 from generate_series(1, 8) as g;",
+    );
+    let dump = shop.dump(&["-Fc"]);
+    let recipe =
+        "[policy]\nexclude_keys = { settings = \"opted-out.csv\" }\n[[recover]]\ntable = \"customers\"\n";
+    // In the second one no settings come back at all.
+    for (lost, back) in [("tenant = 3", 1), ("id = 3", 0)] {
+        let live = shop.copy("again_live");
+        live.psql(&format!("delete from customers where {lost}"));
+        let damaged = live.digest();
+        let rescue = Rescue::new(&live, &dump);
+        rescue.directory().write("opted-out.csv", "k,customer_id\nnewsletter,3\nnewsletter,33\n");
+        let _planned = rescue.recover_text(&format!("{recipe}where = \"{lost}\"\n")).expect_code(0);
+        let row = "public.settings (customer_id = 3, k = newsletter)";
+        let dry = rescue.rowback().run([
+            "apply",
+            "case",
+            "--dry-run",
+            "--live",
+            &live.url(),
+            "--confirm",
+            live.name(),
+        ]);
+        assert!(said(&dry.expect_code(1)).contains(row), "a dry run says the same");
+        for _ in 0..2 {
+            let applied = said(&rescue.apply().expect_code(1));
+            assert!(applied.contains(&format!("{row}: in live: exclude_keys names it")), "{applied}");
+            assert!(!applied.contains("stay beside") && !applied.contains("customer_id = 7"), "{applied}");
+        }
+        let verified = said(&rescue.verify().expect_code(1));
+        assert!(verified.contains(&format!("{row}: must not be in live")), "{verified}");
+        assert_eq!(live.value(&format!("select count(*) from settings where customer_id in (select id from customers where {lost} and id <> 3)")), back.to_string());
+        let _undone = rescue.undo().expect_code(0);
+        damaged.assert_same(&live.digest(), "undo takes the row of the trigger away as well");
+        let _verified = rescue.verify().expect_code(0);
     }
 }

@@ -11,6 +11,7 @@ mod take_over;
 
 pub(super) use clear::remove;
 pub(super) use in_turn::{may_help, write_in_turn};
+pub(super) use sql::holding;
 pub(super) use take_over::{Ground, Taken, take_over};
 
 use std::collections::BTreeMap;
@@ -82,8 +83,13 @@ impl Made {
         versions.is_some_and(|versions| versions.contains_key(version))
     }
 
+    /// The last batch that made the row.
+    pub(super) fn batch_of(&self, table: &TableName, key: &RowKey) -> Option<u32> {
+        self.rows.get(table)?.get(key)?.values().max().copied()
+    }
+
     /// The columns by which the rows of a table are known.
-    fn key_columns(&self, table: &TableName) -> Option<Vec<Ident>> {
+    pub(super) fn key_columns(&self, table: &TableName) -> Option<Vec<Ident>> {
         let (key, _) = self.rows.get(table)?.first_key_value()?;
         Some(columns_of(key))
     }
@@ -148,6 +154,40 @@ pub(super) async fn committed(
         }
     }
     Ok(found)
+}
+
+/// Those of the rows that are in live, in whatever version; all of them where they cannot be told apart any more.
+pub(super) async fn in_live(
+    session: &WriteSession,
+    table: &TableName,
+    keys: Vec<RowKey>,
+) -> Result<Vec<RowKey>, PgError> {
+    let rows = keys.into_iter().map(|key| RowVersion { key, version: String::new() });
+    let rows: Vec<RowVersion> = rows.collect();
+    let Some(shape) = shape_of(session, table, &rows).await? else {
+        return Ok(rows.into_iter().map(|row| row.key).collect());
+    };
+    let mut found = Vec::new();
+    for chunk in rows.chunks(ROWS_AT_ONCE) {
+        for row in session.text_rows(WHAT, &shape.versions_sql(chunk)).await? {
+            found.push(row_version(&row)?.key);
+        }
+    }
+    Ok(found)
+}
+
+/// The primary key of a table of live; `None` without one.
+pub(super) async fn primary_key(
+    session: &WriteSession,
+    table: &TableName,
+) -> Result<Option<Vec<Ident>>, PgError> {
+    let mut key = Vec::new();
+    for row in session.query(&APPLY_COLUMNS, &[&table.schema.as_str(), &table.name.as_str()]).await? {
+        if column::<bool>(&row, "in_key", WHAT)? {
+            key.push(Ident::new(column::<String>(&row, "name", WHAT)?));
+        }
+    }
+    Ok((!key.is_empty()).then_some(key))
 }
 
 /// Those of the rows that are in live in that version.
@@ -221,7 +261,7 @@ fn row_key(text: &str) -> Result<RowKey, PgError> {
 }
 
 /// A key as JSON, then the version.
-fn row_version(row: &[Option<String>]) -> Result<RowVersion, PgError> {
+pub(super) fn row_version(row: &[Option<String>]) -> Result<RowVersion, PgError> {
     let [Some(key), Some(version)] = row else { return Err(answer("no key and version")) };
     Ok(RowVersion { key: row_key(key)?, version: version.clone() })
 }

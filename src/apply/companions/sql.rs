@@ -57,6 +57,17 @@ pub(super) fn young_rows(table: &TableName, key: &[Ident], parts: &[Part]) -> St
     )
 }
 
+/// Key and version of rows that hold one of the values in these columns.
+pub(in crate::apply) fn holding(table: &TableName, key: &[Ident], columns: &[Ident], values: &str) -> String {
+    let columns: Vec<String> = columns.iter().map(|name| format!("l.{}", name.quoted())).collect();
+    format!(
+        "select {}::text, l.xmin::text from {} as l where ({}) in (values {values})",
+        key_json("l", key),
+        table.quoted(),
+        columns.join(", ")
+    )
+}
+
 impl Shape {
     /// Is `l` the row that the JSON value `key` names?
     pub(super) fn is_row(&self, key: &str) -> String {
