@@ -79,7 +79,7 @@ one() {
   fresh_live "delete from purchases where id = $id"
   recover one --table purchases --where "id = $id"
   if [[ -x ${PGDUMPX:-} ]]; then
-    timed one pgdumpx "$PGDUMPX" find --unlimited "$work/shop.dump" --table public.purchases --column id --value "$id"
+    timed one pgdumpx "$PGDUMPX" find --unlimited "$work/shop.dump" public.purchases id "$id"
   fi
 }
 
