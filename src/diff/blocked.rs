@@ -125,6 +125,8 @@ impl Parents {
         let Some(by) = self.get_mut(table, columns) else { return false };
         by.recovered.remove(&key);
         by.unneeded.remove(&key);
+        // Who stood in for it does not, when it must stay away for another reason.
+        by.repointed.remove(&key);
         by.blocked.insert(key, block).is_none()
     }
 
@@ -141,6 +143,9 @@ impl Parents {
     /// What refers to a row by `lost` is to refer to `instead`. True when that was not known.
     pub fn repoint(&mut self, table: &TableName, columns: &[Ident], lost: Key, instead: &Key) -> bool {
         let Some(by) = self.get_mut(table, columns) else { return false };
+        if by.blocked.contains_key(&lost) {
+            return false;
+        }
         by.recovered.remove(&lost);
         by.unneeded.remove(&lost);
         let is_news = by.repointed.insert(lost, instead.clone()).as_ref() != Some(instead);
