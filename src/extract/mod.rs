@@ -332,6 +332,9 @@ async fn choose_all<'e>(
             }
         }
         closure::descend(chosen, scratch, following, &roots, family, (recipe, &mut *notes)).await?;
+        if chosen.rehearsed.contains_key(&family) {
+            notes.extend(replay::note_unseen(chosen, family).await?);
+        }
     }
     for entry in entries.iter().filter(|entry| !entry.is_followed()) {
         if !entry.reads_backup() {

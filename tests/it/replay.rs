@@ -346,3 +346,20 @@ fn settings_that_a_replay_makes_do_not_reach_the_values() {
     let scene = scene(statement, "", "");
     let _said = scene.recover(&entry("buyers", "corrupted", statement), 0);
 }
+
+#[test]
+fn what_a_reference_of_the_recipe_leads_to_is_told_because_the_replay_cannot_see_it() {
+    let store = format!(
+        "{STORE} create table marks (id int primary key, buyer bigint); insert into marks select g, g from generate_series(1, 200) as g;"
+    );
+    let statement = "delete from buyers where shop_id = 2";
+    // The application cleared up after the accident: the statement says nothing of that.
+    let cleared = "delete from marks where buyer in (select g from generate_series(1, 200) as g where not exists (select from buyers where id = g))";
+    let reference = "[[foreign_key]]\nfrom = \"marks(buyer)\"\nto = \"buyers(id)\"\n";
+    let entries = format!("{}{reference}", entry("buyers", "deleted", statement));
+    let said = scene_of(&store, &format!("{statement}; {cleared}"), "", "").recover(&entries, 0);
+    assert!(said.contains("50 rows of public.marks hang on rows that a replay deletes by a reference that only the recipe knows"), "{said}");
+    // Without such a reference there is nothing to tell.
+    let said = scene(statement, "", "").recover(&entry("buyers", "deleted", statement), 0);
+    assert!(!said.contains("that only the recipe knows"), "{said}");
+}

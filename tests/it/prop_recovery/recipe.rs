@@ -50,6 +50,17 @@ impl Choices {
         Self { means, repoint: dice.chance(30), erased, columns, misrouted: false }
     }
 
+    /// Can the recipe tell what the accident took from what was deleted later? A replay sees nothing of references that only
+    /// the recipe knows.
+    pub fn proves(&self, schema: &Schema) -> bool {
+        let declared = || schema.tables.iter().flat_map(|table| &table.links).any(|link| link.declared);
+        match self.means {
+            Means::Where => false,
+            Means::Replay => !declared(),
+            Means::After => true,
+        }
+    }
+
     /// The text.
     pub fn recipe(&self, schema: &Schema, accident: &Accident, (left, after): (&Content, &Path)) -> String {
         let mut text = String::new();
