@@ -81,8 +81,9 @@ async fn rescue(
 
     let apply = ApplyOptions { live: None, confirm: dbname, dry_run: DryRun::No };
     let applied = case::apply(&options.case_dir, apply, &context).await.map_err(|error| explained(&error))?;
-    let verified =
-        case::verify(&options.case_dir, None, &context).await.map_err(|error| explained(&error))?;
+    let verified = case::verify(&options.case_dir, None, case::LIVE_JOBS, &context)
+        .await
+        .map_err(|error| explained(&error))?;
     println!("applied: {} rows inserted, {} updated", applied.inserted, applied.updated);
     let present: u64 = verified.tables.values().map(|(_planned, present)| present).sum();
     println!("verified: {present} rows as planned, {} differences", verified.unexplained.len());

@@ -184,11 +184,11 @@ pub(super) struct Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// Sessions that see the same moment as `session`. Where the server lends no snapshot (a standby) or no connection,
-    /// there are fewer of them or none: `session` can do it all.
-    async fn lookups(&self, session: &ReadSession) -> Vec<Arc<ReadSession>> {
+    /// Sessions that see the same moment as `session`, to look `rows` rows up. Where these are few, and where the server
+    /// lends no snapshot (a standby) or no connection, there are fewer of them or none: `session` can do it all.
+    pub(super) async fn lookups(&self, session: &ReadSession, rows: u64) -> Vec<Arc<ReadSession>> {
         let mut found = Vec::new();
-        if session.identity().await.is_ok_and(|live| live.in_recovery) {
+        if rows <= ROWS_FOR_ONE_SESSION || session.identity().await.is_ok_and(|live| live.in_recovery) {
             return found;
         }
         let snapshot = match session.export_snapshot().await {
@@ -224,8 +224,8 @@ pub(super) async fn diff(
     layout.forget(&layout.results_of_diff())?;
     layout.clear_directory(&layout.diff())?;
     let directory = layout.diff();
-    let many = extracted.files.iter().any(|file| file.rows > ROWS_FOR_ONE_SESSION);
-    let lookups = if many { reach.lookups(&session).await } else { Vec::new() };
+    let most = extracted.files.iter().map(|file| file.rows).max();
+    let lookups = reach.lookups(&session, most.unwrap_or(0)).await;
     let found = (&extracted, staging_sha256);
     let diffed = diff_into(layout, recipe, found, &directory, (&session, &lookups), context).await?;
     diff::fail_where_told(recipe, &diffed)?;

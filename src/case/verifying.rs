@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::stages::Reach;
 use super::{CaseError, Context, Error, Layout, connect_live, recipe_of, settings_of};
 use crate::apply::AppliedState;
 use crate::diff::{Diffed, Verdict};
@@ -44,10 +45,11 @@ impl VerifySummary {
     }
 }
 
-/// Holds the planned rows against live once more and writes `certificate.json`.
+/// Holds the planned rows against live once more, over `jobs` connections at the same time, and writes `certificate.json`.
 pub async fn verify(
     case: &Path,
     live: Option<ConnectSettings>,
+    jobs: usize,
     context: &Context,
 ) -> Result<VerifySummary, Error> {
     let layout = Layout::at(case);
@@ -60,10 +62,22 @@ pub async fn verify(
     }
     let diffed: Diffed = layout.read_json(&manifest, "diff")?;
     let mut applied = AppliedState::read(case, &plan)?;
-    let session = connect_live(&settings_of(&recipe, live, &context.env)?, context).await?;
+    let settings = settings_of(&recipe, live, &context.env)?;
+    let session = connect_live(&settings, context).await?;
+    let reach = Reach { settings: &settings, jobs };
+    let parts = plan.batches.iter().flat_map(|batch| &batch.parts);
+    let lookups = reach.lookups(&session, parts.map(|part| part.rows).sum()).await;
     applied.look_for_tombstones(case, &plan, &session).await?;
     let (progress, cancel) = (&context.progress, &context.cancel);
-    let input = VerifyInput { case, plan: &plan, diffed: &diffed, applied: &applied, progress, cancel };
+    let input = VerifyInput {
+        case,
+        plan: &plan,
+        diffed: &diffed,
+        applied: &applied,
+        progress,
+        cancel,
+        lookups: &lookups,
+    };
     let certificate = verify::run(&input, &session).await?;
     super::reporting::refresh(&layout)?;
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();

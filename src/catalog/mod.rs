@@ -5,10 +5,12 @@ mod foreign_key;
 pub mod graph;
 mod key;
 pub mod load;
+mod relation;
 mod table;
 
 pub use foreign_key::{Action, ForeignKey, Origin};
 pub use key::UniqueKey;
+pub use relation::{RawFields, Relation};
 pub use table::{Check, Column, Identity, Table, Trigger, TriggerMode};
 
 use std::collections::{BTreeMap, BTreeSet};

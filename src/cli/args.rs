@@ -65,7 +65,7 @@ pub enum Command {
     /// Carry out the plan of a case
     Apply(ApplyArgs),
     /// Prove that live holds what was planned, and write the certificate
-    Verify(CaseArgs),
+    Verify(LookUpArgs),
     /// Take back what apply changed and nobody has changed since
     Undo(UndoArgs),
     /// Show what a case found and did
@@ -75,7 +75,7 @@ pub enum Command {
     /// Only the first stage: choose the rows in the backup and stage them in the case
     Extract(ExtractArgs),
     /// Only the second stage: hold the staged rows against live
-    Diff(DiffArgs),
+    Diff(LookUpArgs),
     /// Only the third stage: make the plan and its batches
     Plan(PlanArgs),
     /// Check a backup to its last block and say what is in it
@@ -234,12 +234,19 @@ pub struct CaseArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub struct LookUpArgs {
     #[command(flatten)]
     pub case: CaseArgs,
     /// Connections that look rows up in live at the same time; 2 if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
+}
+
+impl LookUpArgs {
+    /// Connections that look rows up in live at the same time.
+    pub fn jobs(&self) -> usize {
+        self.jobs.map_or(rowback::case::LIVE_JOBS, usize::from)
+    }
 }
 
 #[derive(Debug, Args)]

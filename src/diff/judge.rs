@@ -379,6 +379,16 @@ impl Court<'_> {
         if evidence == Evidence::Needed {
             return still(Verdict::Same, evidence);
         }
+        if let Some(parent) = self.left_excluded(row, live, refers, parents) {
+            let reason =
+                format!("it hung on a row of {parent} that is excluded, and was made again or moved since");
+            return Judgement {
+                blocks: true,
+                reason,
+                columns: differing,
+                ..still(Verdict::Changed, evidence)
+            };
+        }
         let Cut { columns: cut, truth } = self.cut_links(row, live, refers, parents);
         let others: Vec<Ident> =
             differing.iter().filter(|at| !cut.contains(at)).map(|&at| self.name(at)).collect();
@@ -421,6 +431,25 @@ impl Court<'_> {
     fn perhaps_cut(&self, live: &[RawKey]) -> Vec<usize> {
         let set = self.upwards.iter().filter(|upward| upward.fk.cuts_link()).flat_map(|upward| &upward.set);
         set.filter(|(at, value)| live[*at] == *value).map(|(at, _)| *at).collect()
+    }
+
+    /// The parent that was deleted on purpose, where the row hung on it and hangs on another one by now: what hung on the
+    /// backup's row may have gone with it.
+    fn left_excluded(
+        &self,
+        row: &StagedRow,
+        live: &[RawKey],
+        refers: &[bool],
+        parents: &Parents,
+    ) -> Option<&TableName> {
+        let upwards =
+            self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && !upward.fk.cuts_link());
+        upwards.map(|(upward, _)| upward).find_map(|upward| {
+            let key = upward.key_before(row)?;
+            let block = parents.blocked(upward.fk, &key)?;
+            let moved = upward.fk.key_in(live, &upward.columns).as_ref() != Some(&key);
+            (moved && block.verdict == Verdict::Excluded).then_some(&upward.fk.parent)
+        })
     }
 
     /// The parent that was deleted on purpose, when the link that this cut is all that differs.

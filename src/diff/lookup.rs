@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::DiffError;
 use super::aftermath::Aftermath;
 use super::drift::Fit;
-use super::relation::Relation;
-use crate::catalog::Table;
+use super::relation::relation;
+use crate::catalog::{Relation, Table};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::literal;
 use crate::staging::{ReadAhead, StagedFile};
 use crate::value::BaseType;
-use crate::value::copy_text::{NULL, fields, is_null, unescape};
+use crate::value::copy_text::{NULL, fields, is_null};
 
-pub use crate::value::copy_text::RawKey;
+pub use crate::value::copy_text::{RawKey, text};
 
 /// Raw COPY fields in the order of `Fit::columns`.
 pub type RawRow = Vec<RawKey>;
@@ -106,11 +106,6 @@ pub fn key_of<F: AsRef<[u8]>>(row: &[F], positions: &[usize]) -> Option<RawKey> 
         key.extend_from_slice(field);
     }
     Some(key)
-}
-
-/// The text of a raw field; `None` for NULL. COPY text of a UTF-8 session is UTF-8.
-pub fn text(field: &[u8]) -> Option<String> {
-    (!is_null(field)).then(|| String::from_utf8_lossy(&unescape(field)).into_owned())
 }
 
 /// The staged rows of a table, one after the other.
@@ -236,7 +231,7 @@ impl Lookup {
         } else {
             plain + ") to stdout"
         };
-        let by_key = Question { relation: Relation::of(fit, &fit.key), before, after, near };
+        let by_key = Question { relation: relation(fit, &fit.key), before, after, near };
         let key = key_names(fit).cloned().collect();
         Self {
             table: fit.live.name.clone(),
@@ -271,7 +266,7 @@ impl Lookup {
         } else {
             (plain_before, plain + ") to stdout")
         };
-        let question = Question { relation: Relation::of(fit, asked), before, after, near };
+        let question = Question { relation: relation(fit, asked), before, after, near };
         Self { with_condition: Some(question), path: recipe_path(fit), ..self }
     }
 

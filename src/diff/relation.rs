@@ -1,142 +1,21 @@
-//! Staged rows as something a statement can select from: they travel within its text, because COPY takes no parameters. As
-//! one array per column where every value can stand in an array, which the server reads far faster than a list of rows.
+//! Staged rows as something a statement can select from.
 
-use super::drift::{Fit, FitColumn};
-use super::lookup::{StagedRow, text};
-use crate::sql::literal::push_literal;
-use crate::value::BaseType;
-use crate::value::copy_text::NULL;
+use super::drift::Fit;
+use super::lookup::StagedRow;
+use crate::catalog::{RawFields, Relation};
 
-/// Some columns of staged rows.
-pub struct Relation {
-    /// Positions in `Fit::columns`, each with the type of its column.
-    columns: Vec<(usize, String)>,
-    fits_arrays: bool,
+impl RawFields for StagedRow {
+    fn raw(&self, position: usize) -> Option<&[u8]> {
+        self.fields.get(position).map(|field| &**field)
+    }
 }
 
-impl Relation {
-    /// The columns at these positions.
-    pub fn of(fit: &Fit<'_>, positions: &[usize]) -> Self {
-        let column = |&at: &usize| (at, fit.columns[at].live.type_name.clone());
-        Self {
-            columns: positions.iter().map(column).collect(),
-            fits_arrays: !positions.is_empty() && positions.iter().all(|&at| fits_an_array(&fit.columns[at])),
-        }
-    }
-
-    /// Appends what may stand behind FROM, with brackets and without an alias: the number of each row from 0, then its
-    /// values, each of its column's type.
-    pub fn push<'r>(&self, sql: &mut String, rows: impl Iterator<Item = &'r StagedRow> + Clone) {
-        if !self.fits_arrays {
-            sql.push_str("(values ");
-            self.push_values(sql, rows);
-            sql.push(')');
-            return;
-        }
-        let names: Vec<String> = (1..=self.columns.len()).map(|at| format!("v{at}")).collect();
-        let names = names.join(", ");
-        sql.push_str(&format!("(select n - 1, {names} from rows from ("));
-        for (number, (position, type_name)) in self.columns.iter().enumerate() {
-            sql.push_str(if number == 0 { "pg_catalog.unnest(" } else { ", pg_catalog.unnest(" });
-            push_literal(sql, &array(rows.clone().map(|row| raw(row, *position))));
-            sql.push_str(&format!("::{type_name}[])"));
-        }
-        sql.push_str(&format!(") with ordinality as u({names}, n))"));
-    }
-
-    /// Appends `(0, 'a'::type, …), (1, 'b', …)`; only the first row needs casts, the others follow it.
-    fn push_values<'r>(&self, sql: &mut String, rows: impl Iterator<Item = &'r StagedRow>) {
-        for (ordinal, row) in rows.enumerate() {
-            sql.push_str(if ordinal == 0 { "(" } else { ",\n(" });
-            sql.push_str(&ordinal.to_string());
-            for (position, type_name) in &self.columns {
-                sql.push(',');
-                match text(raw(row, *position)) {
-                    Some(value) => push_literal(sql, &value),
-                    None => sql.push_str("null"),
-                }
-                if ordinal == 0 {
-                    sql.push_str("::");
-                    sql.push_str(type_name);
-                }
-            }
-            sql.push(')');
-        }
-    }
+/// The columns at these positions of `Fit::columns`.
+pub fn relation(fit: &Fit<'_>, positions: &[usize]) -> Relation {
+    Relation::of(positions.iter().map(|&at| (at, fit.columns[at].live)))
 }
 
 /// As [`Relation::push`], for columns that are only asked about once.
 pub fn push_relation(sql: &mut String, rows: &[&StagedRow], positions: &[usize], fit: &Fit<'_>) {
-    Relation::of(fit, positions).push(sql, rows.iter().copied());
-}
-
-fn raw(row: &StagedRow, position: usize) -> &[u8] {
-    row.fields.get(position).map_or(NULL, |field| field)
-}
-
-/// Arrays of arrays lose their inner bounds, and some types have another delimiter than the comma: only types known to
-/// be neither, and domains over them.
-fn fits_an_array(column: &FitColumn<'_>) -> bool {
-    column.live.base_type != BaseType::Other || column.live.is_enum
-}
-
-/// `{1,NULL,"a b"}`, from raw COPY fields.
-fn array<'r>(values: impl Iterator<Item = &'r [u8]>) -> String {
-    let mut array = String::from("{");
-    for (number, field) in values.enumerate() {
-        if number > 0 {
-            array.push(',');
-        }
-        match std::str::from_utf8(field) {
-            Ok(plain) if is_plain(field) => array.push_str(plain),
-            _ => match text(field) {
-                Some(value) => push_element(&mut array, &value),
-                None => array.push_str("NULL"),
-            },
-        }
-    }
-    array.push('}');
-    array
-}
-
-/// Does it mean itself in an array and in COPY text? A word could be NULL.
-fn is_plain(field: &[u8]) -> bool {
-    let is_start = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-+.:_".contains(byte);
-    field.first().is_some_and(is_start) && field.iter().all(is_part)
-}
-
-fn push_element(array: &mut String, value: &str) {
-    array.push('"');
-    for letter in value.chars() {
-        if matches!(letter, '"' | '\\') {
-            array.push('\\');
-        }
-        array.push(letter);
-    }
-    array.push('"');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_array_keeps_every_value_apart() {
-        let raw: [&[u8]; 9] = [
-            b"7",
-            b"-1.5",
-            b"\\N",
-            b"",
-            b"NULL",
-            b"it's",
-            b"a\\tb\\\\c\"",
-            b"{,}",
-            b"2026-11-21 14:00:00+00",
-        ];
-        assert_eq!(
-            array(raw.into_iter()),
-            "{7,-1.5,NULL,\"\",\"NULL\",\"it's\",\"a\tb\\\\c\\\"\",\"{,}\",\"2026-11-21 14:00:00+00\"}"
-        );
-    }
+    relation(fit, positions).push(sql, rows.iter().copied());
 }

@@ -52,6 +52,11 @@ pub fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(value)
 }
 
+/// The text of a raw field; `None` for NULL. COPY text of a UTF-8 session is UTF-8.
+pub fn text(field: &[u8]) -> Option<String> {
+    (!is_null(field)).then(|| String::from_utf8_lossy(&unescape(field)).into_owned())
+}
+
 /// Appends the value of a raw field that is not NULL. `false` (with rubbish appended) when the field is not spelled as
 /// COPY TO spells it, so that escaping the value again would give other bytes.
 #[must_use]

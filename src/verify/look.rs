@@ -1,33 +1,73 @@
-//! Asks live about planned rows: what it holds under their keys, and whether their parents are there. Keys travel as a
-//! VALUES list; rows come back as COPY text and are compared byte for byte.
+//! Asks live about planned rows: what it holds under their keys, and whether their parents are there. Rows come back as COPY
+//! text and are compared byte for byte.
 
 use super::rows::{PlannedRow, PlannedRows};
-use crate::catalog::{Catalog, ForeignKey, Table};
+use crate::catalog::{Catalog, ForeignKey, RawFields, Relation, Table};
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
-use crate::sql::literal::push_literal;
-use crate::value::copy_text::{fields, is_null, unescape};
+use crate::value::copy_text::fields;
 
 /// The raw fields of a row of live.
 pub(super) type LiveFields = Vec<Box<[u8]>>;
 
-/// Looks at one table.
+/// What live says of a planned row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// All rows under its key, in the order of the columns. A key that lost the owner which it was about may name several.
+    pub(super) rows: Vec<LiveFields>,
+    /// By foreign key, in the order of [`Looker::foreign_keys`]: does one of these rows lack the parent to which it refers?
+    pub(super) orphaned: Vec<bool>,
+}
+
+impl RawFields for PlannedRow {
+    fn raw(&self, position: usize) -> Option<&[u8]> {
+        self.key_fields.get(position).map(|field| &**field)
+    }
+}
+
+/// Looks at one table: all that does not depend on the rows, so that several sessions can be asked side by side.
 pub(super) struct Looker<'a> {
-    session: &'a ReadSession,
-    catalog: &'a Catalog,
     table: &'a Table,
     key: Vec<Ident>,
     columns: Vec<Ident>,
+    foreign_keys: Vec<&'a ForeignKey>,
+    keys: Relation,
+    /// What stands before and behind the keys.
+    around: (String, String),
 }
 
 impl<'a> Looker<'a> {
+    /// `foreign_keys` are those whose parents must be there.
     pub(super) fn new(
-        session: &'a ReadSession,
-        catalog: &'a Catalog,
+        catalog: &Catalog,
         table: &'a Table,
         rows: &PlannedRows,
+        foreign_keys: Vec<&'a ForeignKey>,
     ) -> Self {
-        Self { session, catalog, table, key: rows.key_names.clone(), columns: rows.columns.clone() }
+        let (key, columns) = (rows.key_names.clone(), rows.columns.clone());
+        let of_key = key.iter().filter_map(|name| table.column(name)).enumerate();
+        // By the table's whole name: a condition of the recipe names the columns as they are, and a parent may be the same
+        // table.
+        let own = table.name.quoted();
+        let asked = columns.iter().map(|name| format!("{own}.{}", name.quoted()));
+        let asked = asked.chain(foreign_keys.iter().map(|fk| orphaned(catalog, table, fk)));
+        let asked: Vec<String> =
+            asked.enumerate().map(|(at, sql)| format!("{sql} as rowback_c{at}")).collect();
+        let same = key.iter().enumerate().map(|(at, name)| {
+            format!("{own}.{} {} rowback_k.k{}", name.quoted(), table.equality(name), at + 1)
+        });
+        let names: Vec<String> = (1..=key.len()).map(|at| format!("k{at}")).collect();
+        // Row by row where an index has the key: a join of all may read the whole table.
+        let each = if is_unique(table, &key) { " offset 0" } else { "" };
+        let behind = format!(
+            " as rowback_k(rowback_n, {}) cross join lateral (select {} from {} where {}{each}) as rowback_l) to stdout",
+            names.join(", "),
+            asked.join(", "),
+            table.from_sql(),
+            same.collect::<Vec<_>>().join(" and "),
+        );
+        let around = ("copy (select rowback_k.rowback_n, rowback_l.* from ".to_owned(), behind);
+        Self { table, keys: Relation::of(of_key), key, columns, foreign_keys, around }
     }
 
     /// The columns that are compared.
@@ -35,120 +75,81 @@ impl<'a> Looker<'a> {
         &self.columns
     }
 
-    /// Live's raw fields for each row, in the order of the columns: of all rows under its key. A key that lost the owner which
-    /// it was about may name several.
-    pub(super) async fn by_key(&self, rows: &[PlannedRow]) -> Result<Vec<Vec<LiveFields>>, PgError> {
-        let names: Vec<String> = self.columns.iter().map(|name| format!("l.{}", name.quoted())).collect();
-        let sql = format!(
-            "copy (select k.rowback_n, {} from {} join {} as l on {}) to stdout",
-            names.join(", "),
-            self.keys(rows, "k"),
-            self.table.from_sql(),
-            self.same_key("l")
-        );
-        let mut found = vec![Vec::new(); rows.len()];
-        let mut answer = self.session.copy_out(&format!("reading {} by key", self.table.name), &sql).await?;
-        while let Some(row) = answer.next_row().await? {
-            let mut parts = fields(&row);
-            let at = parts.next().and_then(number);
-            if let Some(slot) = at.and_then(|at| found.get_mut(at)) {
-                slot.push(parts.map(Box::from).collect());
-            }
-        }
-        Ok(found)
+    /// The foreign keys whose parents must be there.
+    pub(super) fn foreign_keys(&self) -> &[&'a ForeignKey] {
+        &self.foreign_keys
     }
 
     /// Can the key name but one row?
     pub(super) fn is_unique(&self) -> bool {
-        let covered = |columns: &[Ident]| columns.iter().all(|name| self.key.contains(name));
-        self.table
-            .keys
-            .iter()
-            .any(|unique| unique.is_plain() && !unique.exclusion && covered(&unique.columns))
+        is_unique(self.table, &self.key)
     }
 
-    /// Numbers of the rows that live has and whose parent it has not.
-    pub(super) async fn orphans(&self, fk: &ForeignKey, rows: &[PlannedRow]) -> Result<Vec<usize>, PgError> {
-        // Qualified by the whole name: a condition of the recipe names the columns as they are, and the parent may be
-        // the same table.
-        let set: Vec<String> = fk
-            .child_sql(&format!("{}.", self.table.name.quoted()))
-            .into_iter()
-            .map(|value| format!("{value} is not null"))
-            .collect();
-        let pairs: Vec<String> = (0..).zip(&fk.columns).map(|(at, pair)| self.same(fk, at, pair)).collect();
-        let condition = fk.when().map_or_else(String::new, |when| format!(" and (\n{when}\n)"));
-        let sql = format!(
-            "select rowback_k.rowback_n from {} join {} on {} where {}{condition} and not exists (select from {} as rowback_p \
-             where {}) order by 1",
-            self.keys(rows, "rowback_k"),
-            self.table.from_sql(),
-            self.same_key_named(&self.table.name.quoted(), "rowback_k"),
-            set.join(" and "),
-            fk.parent.quoted(),
-            pairs.join(" and ")
-        );
-        let what = format!("looking for parents by {}", fk.name);
-        let answers = self.session.text_rows(&what, &sql).await?;
-        Ok(answers.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok()).collect())
-    }
-
-    /// The parent's column is the child's. Declared references may join different types: then by text.
-    fn same(&self, fk: &ForeignKey, at: usize, (child, parent): &(Ident, Ident)) -> String {
-        let own = fk.referring_sql(at, &format!("{}.{}", self.table.name.quoted(), child.quoted()));
-        let table = self.catalog.tables.get(&fk.parent);
-        let type_of = |table: Option<&Table>, name: &Ident| {
-            table.and_then(|table| table.column(name)).map(|column| column.type_name.clone())
-        };
-        let (mine, theirs) = (type_of(Some(self.table), child), type_of(table, parent));
-        if !fk.is_enforced() && (mine != theirs || theirs.is_none() || fk.path(at).is_some()) {
-            return format!("rowback_p.{}::text = {own}::text", parent.quoted());
+    /// What live says of each row.
+    pub(super) async fn look(
+        &self,
+        session: &ReadSession,
+        rows: &[PlannedRow],
+    ) -> Result<Vec<Found>, PgError> {
+        let mut sql = self.around.0.clone();
+        self.keys.push(&mut sql, rows.iter());
+        sql.push_str(&self.around.1);
+        let nothing = Found { rows: Vec::new(), orphaned: vec![false; self.foreign_keys.len()] };
+        let mut found = vec![nothing; rows.len()];
+        let mut answer = session.copy_out(&format!("reading {} by key", self.table.name), &sql).await?;
+        while let Some(line) = answer.next_row().await? {
+            let mut parts = fields(&line);
+            let at = parts.next().and_then(number);
+            let Some(slot) = at.and_then(|at| found.get_mut(at)) else { continue };
+            slot.rows.push(parts.by_ref().take(self.columns.len()).map(Box::from).collect());
+            // What is not known to be so, is not: a condition may be NULL.
+            slot.orphaned.iter_mut().zip(parts).for_each(|(orphaned, is)| *orphaned |= is == b"t");
         }
-        let equals = table.map_or("=", |table| table.equality(parent));
-        format!("rowback_p.{} {equals} {own}", parent.quoted())
+        Ok(found)
     }
+}
 
-    /// `(values (0, 'a'::type), (1, 'b')) as k(rowback_n, rowback_k1)`; only the first row needs casts.
-    fn keys(&self, rows: &[PlannedRow], alias: &str) -> String {
-        let mut sql = String::from("(values ");
-        for (number, row) in rows.iter().enumerate() {
-            sql.push_str(if number == 0 { "(" } else { ",\n(" });
-            sql.push_str(&number.to_string());
-            for (field, name) in row.key_fields.iter().zip(&self.key) {
-                sql.push(',');
-                match text(field) {
-                    Some(value) => push_literal(&mut sql, &value),
-                    None => sql.push_str("null"),
-                }
-                if let Some(column) = self.table.column(name).filter(|_| number == 0) {
-                    sql.push_str("::");
-                    sql.push_str(&column.type_name);
-                }
-            }
-            sql.push(')');
-        }
-        let names: Vec<String> = (1..=self.key.len()).map(|at| format!("rowback_k{at}")).collect();
-        format!("{sql}) as {alias}(rowback_n, {})", names.join(", "))
-    }
+/// Is there a key over some of these columns?
+fn is_unique(table: &Table, columns: &[Ident]) -> bool {
+    let covered = |own: &[Ident]| own.iter().all(|name| columns.contains(name));
+    table.keys.iter().any(|unique| unique.is_plain() && !unique.exclusion && covered(&unique.columns))
+}
 
-    fn same_key(&self, alias: &str) -> String {
-        self.same_key_named(alias, "k")
-    }
-
-    fn same_key_named(&self, table: &str, keys: &str) -> String {
-        let pairs = self.key.iter().enumerate().map(|(at, name)| {
-            let equals = self.table.equality(name);
-            format!("{table}.{} {equals} {keys}.rowback_k{}", name.quoted(), at + 1)
-        });
+/// Says of a row of the table whether it refers to a parent that is not there.
+fn orphaned(catalog: &Catalog, table: &Table, fk: &ForeignKey) -> String {
+    let set = fk.child_sql(&format!("{}.", table.name.quoted())).into_iter();
+    let set: Vec<String> = set.map(|value| format!("{value} is not null")).collect();
+    let pairs = (0..).zip(&fk.columns).map(|(at, pair)| same(catalog, table, fk, at, pair));
+    let condition = fk.when().map_or_else(String::new, |when| format!(" and (\n{when}\n)"));
+    format!(
+        "({}{condition} and not exists (select from {} as rowback_p where {}))",
+        set.join(" and "),
+        fk.parent.quoted(),
         pairs.collect::<Vec<_>>().join(" and ")
+    )
+}
+
+/// The parent's column is the child's. Declared references may join different types: then by text.
+fn same(
+    catalog: &Catalog,
+    table: &Table,
+    fk: &ForeignKey,
+    at: usize,
+    (child, parent): &(Ident, Ident),
+) -> String {
+    let own = fk.referring_sql(at, &format!("{}.{}", table.name.quoted(), child.quoted()));
+    let of_parent = catalog.tables.get(&fk.parent);
+    let type_of = |table: Option<&Table>, name: &Ident| {
+        table.and_then(|table| table.column(name)).map(|column| column.type_name.clone())
+    };
+    let (mine, theirs) = (type_of(Some(table), child), type_of(of_parent, parent));
+    if !fk.is_enforced() && (mine != theirs || theirs.is_none() || fk.path(at).is_some()) {
+        return format!("rowback_p.{}::text = {own}::text", parent.quoted());
     }
+    let equals = of_parent.map_or("=", |table| table.equality(parent));
+    format!("rowback_p.{} {equals} {own}", parent.quoted())
 }
 
 fn number(field: &[u8]) -> Option<usize> {
     std::str::from_utf8(field).ok()?.parse().ok()
-}
-
-/// COPY text of a UTF-8 session is UTF-8.
-fn text(field: &[u8]) -> Option<String> {
-    (!is_null(field)).then(|| String::from_utf8_lossy(&unescape(field)).into_owned())
 }

@@ -7,15 +7,18 @@ mod error;
 mod look;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesOrdered, StreamExt};
 
 pub use certificate::{
     CERTIFICATE_FORMAT, Certificate, KeyCheck, Mismatch, Problem, SequenceCheck, TableCheck,
 };
 pub use error::VerifyError;
 
-use self::look::Looker;
+use self::look::{Found, Looker};
 use self::rows::{Expected, PlannedRow, PlannedRows, Side};
 use crate::apply::{AppliedState, Leftover, Outcome, RowKey};
 use crate::cancel::CancelToken;
@@ -29,7 +32,7 @@ use crate::progress::{SharedProgress, Step};
 use crate::sql::registry::DIFF_SEQUENCE;
 
 /// Rows that are looked up at once.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 2000;
 
 /// Mismatches that the certificate lists; all of them are counted.
 pub const MOST_LISTED: usize = 10_000;
@@ -48,6 +51,8 @@ pub struct VerifyInput<'a> {
     pub progress: &'a SharedProgress,
     /// Stop?
     pub cancel: &'a CancelToken,
+    /// Sessions that look rows up beside the main one, at the same moment; without them that one does it all.
+    pub lookups: &'a [Arc<ReadSession>],
 }
 
 /// Compares the planned rows with live, and writes `certificate.json`.
@@ -186,36 +191,38 @@ impl<'a> Checking<'a> {
         check: &mut TableCheck,
     ) -> Result<(), VerifyError> {
         let catalog = &self.input.diffed.catalog;
-        let keys: Vec<&ForeignKey> = catalog.parents_of(&table.name).collect();
+        let must_hang = !self.undone && !rows.must_leave();
+        let keys: Vec<&ForeignKey> = catalog.parents_of(&table.name).filter(|_| must_hang).collect();
         let mut orphans: Vec<KeyCheck> = keys.iter().map(|fk| KeyCheck::new(fk)).collect();
         let progress = self.input.progress;
         progress.start(Step::Verify, &table.name.to_string(), Some(check.planned));
-        let looker = Looker::new(session, catalog, table, &rows);
+        let looker = Looker::new(catalog, table, &rows, keys);
+        let helpers: Vec<&ReadSession> = self.input.lookups.iter().map(|session| &**session).collect();
+        let sessions = if helpers.is_empty() { vec![session] } else { helpers };
+        let mut free = sessions.into_iter().collect::<VecDeque<_>>();
+        let (mut asked, mut ended) = (FuturesOrdered::new(), false);
         loop {
             if self.input.cancel.is_cancelled() {
                 return Err(VerifyError::Cancelled);
             }
-            let chunk = rows.next_chunk(AT_ONCE)?;
-            if chunk.is_empty() {
-                break;
-            }
-            self.compare(&looker, (table, &rows), &chunk, check).await?;
-            if !self.undone && !rows.must_leave() {
-                for (fk, count) in keys.iter().zip(&mut orphans) {
-                    let found = looker.orphans(fk, &chunk).await?;
-                    count.rows += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-                    count.orphans += u64::try_from(found.len()).unwrap_or(u64::MAX);
-                    for at in found.into_iter().filter_map(|at| chunk.get(at)) {
-                        self.mismatch(
-                            (&table.name, &table.name),
-                            at,
-                            Problem::Orphan { foreign_key: fk.name.clone() },
-                        );
-                    }
+            while !ended && let Some(session) = free.pop_front() {
+                let chunk = rows.next_chunk(AT_ONCE)?;
+                ended = chunk.is_empty();
+                if ended {
+                    break;
                 }
+                let looker = &looker;
+                asked.push_back(async move {
+                    let found = looker.look(session, &chunk).await;
+                    (session, chunk, found)
+                });
             }
+            let Some((session, chunk, found)) = asked.next().await else { break };
+            free.push_back(session);
+            self.compare(&looker, (table, &rows), (&chunk, found?), (check, &mut orphans));
             progress.advance(Step::Verify, u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         }
+        drop(asked);
         progress.finish(Step::Verify);
         for (verdict, count) in rows.left_out {
             *check.left_out.entry(verdict).or_default() += count;
@@ -233,20 +240,28 @@ impl<'a> Checking<'a> {
         Ok(())
     }
 
-    async fn compare(
+    fn compare(
         &mut self,
         looker: &Looker<'_>,
         (table, rows): (&Table, &PlannedRows),
-        chunk: &[PlannedRow],
-        check: &mut TableCheck,
-    ) -> Result<(), VerifyError> {
-        let found = looker.by_key(chunk).await?;
-        for (row, live) in chunk.iter().zip(found) {
+        (chunk, found): (&[PlannedRow], Vec<Found>),
+        (check, orphans): (&mut TableCheck, &mut [KeyCheck]),
+    ) {
+        for (row, found) in chunk.iter().zip(found) {
+            for ((fk, count), orphaned) in looker.foreign_keys().iter().zip(&mut *orphans).zip(found.orphaned)
+            {
+                count.rows += 1;
+                if orphaned {
+                    count.orphans += 1;
+                    let problem = Problem::Orphan { foreign_key: fk.name.clone() };
+                    self.mismatch((&table.name, &table.name), row, problem);
+                }
+            }
             if self.undone && self.input.applied.is_of_others(&rows.written_as, &row.key) {
                 check.equal += 1;
                 continue;
             }
-            let problem = match (&row.expected, row.among(live)) {
+            let problem = match (&row.expected, row.among(found.rows)) {
                 (Expected::Absent, None) => None,
                 (Expected::Absent, Some(_)) if rows.must_leave() => Some(Problem::NotGone),
                 (Expected::Absent, Some(_)) => Some(Problem::StillThere),
@@ -279,7 +294,6 @@ impl<'a> Checking<'a> {
                 }
             }
         }
-        Ok(())
     }
 
     /// May a row that is as planned be somebody else's? It may where apply left the planned one alone, and the key, which

@@ -18,6 +18,9 @@ use crate::ident::{Ident, TableName};
 use crate::staging::{StagedFile, StagingReader, verify_sha256};
 use crate::value::copy_text::{NULL, fields, push_escaped};
 
+/// A chunk of rows ends early where they are large.
+const CHUNK_BYTES: usize = 4 << 20;
+
 /// A row that the plan writes.
 pub(super) struct PlannedRow {
     /// How it is named.
@@ -31,15 +34,17 @@ pub(super) struct PlannedRow {
 }
 
 impl PlannedRow {
+    fn bytes(&self) -> usize {
+        let values = self.expected.values().into_iter().chain([&self.seen]).flat_map(BTreeMap::values);
+        self.key_fields.iter().chain(values).map(|field| field.len()).sum()
+    }
+
     /// Which of several rows of live under its key it is: one that holds what was to go is it, whoever stands beside it.
     pub(super) fn among(&self, mut found: Vec<LiveFields>) -> Option<LiveFields> {
         let holds = |live: &LiveFields, values: &BTreeMap<usize, Box<[u8]>>| {
             !values.is_empty() && values.iter().all(|(at, value)| live.get(*at) == Some(value))
         };
-        let expected = match &self.expected {
-            Expected::Values(values) => Some(values),
-            Expected::Absent => None,
-        };
+        let expected = self.expected.values();
         let unrepaired = found.iter().position(|live| holds(live, &self.seen));
         let repaired = || found.iter().position(|live| expected.is_some_and(|values| holds(live, values)));
         let at = unrepaired.or_else(repaired).unwrap_or(0);
@@ -53,6 +58,15 @@ pub(super) enum Expected {
     Absent,
     /// Raw COPY fields by position in [`PlannedRows::columns`].
     Values(BTreeMap<usize, Box<[u8]>>),
+}
+
+impl Expected {
+    fn values(&self) -> Option<&BTreeMap<usize, Box<[u8]>>> {
+        match self {
+            Self::Values(values) => Some(values),
+            Self::Absent => None,
+        }
+    }
 }
 
 /// The two tables of rows that move.
@@ -191,11 +205,12 @@ impl PlannedRows {
         })
     }
 
-    /// The next planned rows, at most `most`; empty at the end.
+    /// The next planned rows, at most `most`, and fewer where they are large; empty at the end.
     pub(super) fn next_chunk(&mut self, most: usize) -> Result<Vec<PlannedRow>, VerifyError> {
-        let mut chunk = Vec::new();
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
         let mut row = Vec::new();
-        while chunk.len() < most {
+        while chunk.len() < most && bytes < CHUNK_BYTES {
+            row.clear();
             let diff = self.diff.next_row()?;
             let is_there = match &mut self.source {
                 Source::Staged(staged) => staged.next_row(&mut row)?,
@@ -215,7 +230,9 @@ impl PlannedRows {
                 continue;
             }
             if diff.action.writes() {
-                chunk.push(self.planned(&row, &diff));
+                let planned = self.planned(&row, &diff);
+                bytes += planned.bytes();
+                chunk.push(planned);
             } else if diff.action == RowAction::None {
                 *self.left_out.entry(diff.verdict.word().to_owned()).or_default() += 1;
             }

@@ -54,6 +54,36 @@ fn rows_that_must_stay_deleted() {
 }
 
 #[test]
+fn what_hung_on_a_row_that_hung_on_an_erased_one_is_listed_whoever_uses_its_key_by_now() {
+    let made = "
+        create table owners (id int primary key);
+        create table homes (code text primary key, owner int not null references owners on delete cascade);
+        create table rooms (id int primary key, home text not null references homes on delete cascade);
+        insert into owners values (1), (2), (3); insert into homes values ('a', 1), ('b', 2), ('c', 3);
+        insert into rooms values (1, 'a'), (2, 'b'), (3, 'c');";
+    let truth = TestDb::with("homes", made);
+    let dump = truth.dump(&["-Fc"]);
+    truth.psql("delete from owners where id = 1; insert into homes values ('a', 3)");
+    let live = truth.copy("live");
+    live.psql("delete from owners where id = 2");
+    let rescue = Rescue::new(&live, &dump);
+    rescue.directory().write("erased.csv", "id\n1\n");
+    let recipe = "[[recover]]\ntable = \"owners\"\nwhere = \"id in (1, 2)\"\n[policy]\nexclude_keys = { owners = \"erased.csv\" }\n";
+    let planned = rescue.recover_text(recipe).expect_code(1);
+    let found = [
+        "homes changed 1",
+        "homes lost 1",
+        "owners excluded 1",
+        "owners lost 1",
+        "rooms lost 1",
+        "rooms orphan 1",
+    ];
+    assert_eq!(verdicts(&rescue.case()), found.map(|line| format!("public.{line}")), "{planned:?}");
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "the erased owner's room stays away");
+}
+
+#[test]
 fn references_that_only_the_recipe_knows() {
     let scenario = Scenario {
         name: "declared",

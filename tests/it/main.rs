@@ -71,4 +71,4 @@ mod undo_races;
 mod undo_references;
 mod undo_triggers;
 mod unlinked;
-mod verify_strangers;
+mod verify;
