@@ -7,6 +7,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::ahead::read_ahead;
 use super::contents::{Contents, Format};
 use super::custom::Custom;
 use super::decode::{Codec, Decoder};
@@ -121,7 +122,10 @@ impl Archive {
         let mut counts = ReadCounts::default();
         let passed = Decoder::new(open.codec, &mut open.stored)
             .map_err(RowFault::Read)
-            .and_then(|text| pass_rows(text, filter, cancel, sink, &mut counts))
+            .and_then(|text| match open.codec {
+                Codec::Plain => pass_rows(text, filter, cancel, sink, &mut counts),
+                _ => read_ahead(text, |text| pass_rows(text, filter, cancel, sink, &mut counts))?,
+            })
             .and_then(|()| check_used_up(&mut open.stored).map_err(RowFault::Read));
         match passed {
             Ok(()) => {

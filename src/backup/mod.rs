@@ -2,6 +2,7 @@
 //! without `psql`: archives (custom, directory and tar format) and plain SQL.
 //! Rows are passed on as the canonical COPY text they were dumped as: nothing here interprets a value.
 
+mod ahead;
 mod archive;
 mod contents;
 mod copy_statement;

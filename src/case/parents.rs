@@ -1,18 +1,20 @@
 //! Which entity each parent is, for the guards of the batches: read from staging and diff when the first child asks. Kept
 //! in memory are, of each table that others refer to, the keys and the few values that tell entities apart.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde_json::Value;
 
 use super::layout::Layout;
 use super::{Error, sources};
 use crate::catalog::{Column, ForeignKey, Table};
-use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_time, speaks_for_itself};
+use crate::diff::{
+    DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_time, moves_often, speaks_for_itself,
+};
 use crate::ident::{Ident, TableName};
 use crate::plan::{BatchTable, ParentGuard, Tells};
 use crate::sql::mention::may_name;
-use crate::value::BaseType;
 use crate::value::copy_text::{NULL, RawKey, fields, is_null, push_field};
 
 /// The recipe's `identity`, by table.
@@ -29,11 +31,28 @@ pub(super) struct Parents<'a> {
     known: BTreeMap<Referred, Known>,
 }
 
-/// The rows of one table as parents: by the columns referred to, the columns that tell; COPY text without newline.
+/// The rows of one table as parents: of each the columns referred to, then the columns that tell.
 #[derive(Default)]
 struct Known {
     tells: Tells,
-    rows: HashMap<RawKey, RawKey>,
+    /// Lines of COPY text, one behind the other: millions of small pieces would take three times their size.
+    text: Vec<u8>,
+    /// In the order of their keys' bytes.
+    rows: Vec<Row>,
+}
+
+/// Where a row's line is, and where in it the key ends.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    start: usize,
+    end: usize,
+    key_bytes: usize,
+}
+
+impl Row {
+    fn key(self) -> Range<usize> {
+        self.start..self.start + self.key_bytes
+    }
 }
 
 impl<'a> Parents<'a> {
@@ -70,7 +89,7 @@ impl<'a> Parents<'a> {
             };
             let given = self.identities.get(&fk.parent).map_or(&[][..], Vec::as_slice);
             let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&fk.parent).collect();
-            let known = Known { tells: tells(parent, table, given, &upward), rows: HashMap::new() };
+            let known = Known { tells: tells(parent, table, given, &upward), ..Known::default() };
             let known = known.read(self.layout, table, &referred.1)?;
             self.known.insert(referred.clone(), known);
         }
@@ -97,11 +116,32 @@ impl Known {
             if let (true, Some(key)) =
                 (self.vouches(&seen, &positions, &telling), seen.joined(&positions, false))
             {
-                let values = seen.joined(&telling, true).unwrap_or_default();
-                self.rows.insert(key, values);
+                self.push(&key, &seen.joined(&telling, true).unwrap_or_default());
             }
         }
+        self.text.shrink_to_fit();
+        let Self { text, rows, .. } = &mut self;
+        // Of rows with one key the last one counts, and stays in its place behind the others.
+        rows.sort_by(|a, b| text[a.key()].cmp(&text[b.key()]));
         Ok(self)
+    }
+
+    fn push(&mut self, key: &[u8], values: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(key);
+        if !self.tells.columns.is_empty() {
+            self.text.push(b'\t');
+            self.text.extend_from_slice(values);
+        }
+        self.text.push(b'\n');
+        self.rows.push(Row { start, end: self.text.len(), key_bytes: key.len() });
+    }
+
+    /// The row's line, with its newline.
+    fn line(&self, key: &[u8]) -> Option<&[u8]> {
+        let behind = self.rows.partition_point(|row| self.text[row.key()] <= *key);
+        let row = self.rows[..behind].last().filter(|row| self.text[row.key()] == *key)?;
+        Some(&self.text[row.start..row.end])
     }
 
     /// Can a child rely on the row, and does anything tell which entity it is? A lost row is told by all its values when
@@ -136,16 +176,7 @@ impl Known {
                 fk.key_in(&raw, own)
             })
             .collect();
-        let mut rows = Vec::new();
-        for (key, values) in keys.iter().filter_map(|key| Some((key, self.rows.get(key)?))) {
-            rows.extend_from_slice(key);
-            if !self.tells.columns.is_empty() {
-                rows.push(b'\t');
-                rows.extend_from_slice(values);
-            }
-            rows.push(b'\n');
-        }
-        rows
+        keys.iter().filter_map(|key| self.line(key)).flatten().copied().collect()
     }
 }
 
@@ -238,17 +269,4 @@ fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&Foreig
     let any_of = groups.iter().map(|group| group.iter().map(&mut place).collect()).collect();
     let otherwise = rest.into_iter().map(|column| place(&column.name)).collect();
     Tells { any_of, otherwise, ..found }
-}
-
-/// Numbers and times: counters, totals, the time of the last change.
-fn moves_often(column: &Column) -> bool {
-    !matches!(
-        column.base_type,
-        BaseType::Text
-            | BaseType::Varchar
-            | BaseType::Bpchar
-            | BaseType::Name
-            | BaseType::Uuid
-            | BaseType::Bytea
-    )
 }

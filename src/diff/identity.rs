@@ -170,6 +170,19 @@ pub fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
         )
 }
 
+/// Is it a number or a time? Triggers move these: counters, totals, the time of the last change.
+pub fn moves_often(column: &Column) -> bool {
+    !matches!(
+        column.base_type,
+        BaseType::Text
+            | BaseType::Varchar
+            | BaseType::Bpchar
+            | BaseType::Name
+            | BaseType::Uuid
+            | BaseType::Bytea
+    )
+}
+
 /// Does the column tell when its row was made?
 pub fn is_creation_time(column: &Column) -> bool {
     matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)

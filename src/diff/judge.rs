@@ -9,7 +9,7 @@ use super::charges::Charge;
 use super::damage::Finding;
 use super::drift::Fit;
 use super::identity::{Entity, IdentityRule};
-use super::links::{Cut, Upward};
+use super::links::Upward;
 use super::lookup::{RawKey, RawRow, StagedRow};
 use super::origin::{Followed, Origin};
 use super::repoint;
@@ -290,11 +290,15 @@ impl Court<'_> {
         Judgement { action, reason, columns, ..still(Verdict::Changed, evidence) }
     }
 
-    fn differing<'r>(&'r self, row: &'r StagedRow, live: &'r [RawKey]) -> impl Iterator<Item = usize> + 'r {
+    pub(super) fn differing<'r>(
+        &'r self,
+        row: &'r StagedRow,
+        live: &'r [RawKey],
+    ) -> impl Iterator<Item = usize> + 'r {
         self.fit.written().map(|(at, _)| at).filter(|&at| row.fields[at] != live[at])
     }
 
-    fn name(&self, at: usize) -> Ident {
+    pub(super) fn name(&self, at: usize) -> Ident {
         self.fit.columns[at].live.name.clone()
     }
 
@@ -349,129 +353,9 @@ impl Court<'_> {
             ..still(Verdict::Lost, evidence)
         }
     }
-
-    fn judge_present(
-        &self,
-        row: &StagedRow,
-        live: &[RawKey],
-        refers: &[bool],
-        parents: &Parents,
-        evidence: Evidence,
-    ) -> Judgement {
-        let differing: Vec<usize> = self.differing(row, live).collect();
-        if differing.is_empty() {
-            return still(Verdict::Same, evidence);
-        }
-        if row.is_repointed(&self.fit.key) {
-            let mut found = still(Verdict::Recreated, evidence);
-            repoint::same_key(self, row, live, &mut found);
-            return found;
-        }
-        let entity = self.identity.judge(row, live, &self.perhaps_cut(live));
-        if let Entity::Other(reason) = entity {
-            return Judgement {
-                blocks: true,
-                reason,
-                columns: differing,
-                ..still(Verdict::IdReused, evidence)
-            };
-        }
-        if evidence == Evidence::Needed {
-            return still(Verdict::Same, evidence);
-        }
-        if let Some(parent) = self.left_excluded(row, live, refers, parents) {
-            let reason =
-                format!("it hung on a row of {parent} that is excluded, and was made again or moved since");
-            return Judgement {
-                blocks: true,
-                reason,
-                columns: differing,
-                ..still(Verdict::Changed, evidence)
-            };
-        }
-        let Cut { columns: cut, truth } = self.cut_links(row, live, refers, parents);
-        let others: Vec<Ident> =
-            differing.iter().filter(|at| !cut.contains(at)).map(|&at| self.name(at)).collect();
-        let came_back = self.identity.was_made_again(row, live);
-        if !cut.is_empty() {
-            let reason = if others.is_empty() && row.is_repointed(&cut) {
-                repoint::describe(self, row)
-            } else if others.is_empty() {
-                String::new()
-            } else {
-                format!("live's {} stays as it is", column_list(&others))
-            };
-            let (action, truth) = (RowAction::Update, truth.into_iter().collect());
-            return Judgement { action, columns: cut, truth, reason, ..still(Verdict::Unlinked, evidence) };
-        }
-        if let Some(parent) = self.cut_on_purpose(row, live, refers, parents, &differing) {
-            let reason = format!("its link to {parent} was cut on purpose");
-            return Judgement { reason, columns: differing, ..still(Verdict::Excluded, evidence) };
-        }
-        let (blocks, reason) = match entity {
-            Entity::Uncertain(reason) => (true, reason),
-            _ => (false, format!("live's {} differs", column_list(&others))),
-        };
-        let action = match self.changed {
-            Changed::Overwrite if !blocks => RowAction::Update,
-            _ => RowAction::None,
-        };
-        let columns = differing;
-        Judgement {
-            blocks,
-            reason,
-            columns,
-            action,
-            comes_back: came_back,
-            ..still(Verdict::Changed, evidence)
-        }
-    }
-
-    /// Columns of links that hold what the end of a parent leaves: where they led says nothing about the row.
-    fn perhaps_cut(&self, live: &[RawKey]) -> Vec<usize> {
-        let set = self.upwards.iter().filter(|upward| upward.fk.cuts_link()).flat_map(|upward| &upward.set);
-        set.filter(|(at, value)| live[*at] == *value).map(|(at, _)| *at).collect()
-    }
-
-    /// The parent that was deleted on purpose, where the row hung on it and hangs on another one by now: what hung on the
-    /// backup's row may have gone with it.
-    fn left_excluded(
-        &self,
-        row: &StagedRow,
-        live: &[RawKey],
-        refers: &[bool],
-        parents: &Parents,
-    ) -> Option<&TableName> {
-        let upwards =
-            self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && !upward.fk.cuts_link());
-        upwards.map(|(upward, _)| upward).find_map(|upward| {
-            let key = upward.key_before(row)?;
-            let block = parents.blocked(upward.fk, &key)?;
-            let moved = upward.fk.key_in(live, &upward.columns).as_ref() != Some(&key);
-            (moved && block.verdict == Verdict::Excluded).then_some(&upward.fk.parent)
-        })
-    }
-
-    /// The parent that was deleted on purpose, when the link that this cut is all that differs.
-    fn cut_on_purpose(
-        &self,
-        row: &StagedRow,
-        live: &[RawKey],
-        refers: &[bool],
-        parents: &Parents,
-        differing: &[usize],
-    ) -> Option<&TableName> {
-        let upwards =
-            self.upwards.iter().zip(refers).filter(|(upward, refers)| **refers && upward.fk.cuts_link());
-        upwards.map(|(upward, _)| upward).find_map(|upward| {
-            let block = parents.blocked(upward.fk, &upward.key(row)?)?;
-            let is_cut = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
-            (block.verdict == Verdict::Excluded && differing.iter().all(is_cut)).then_some(&upward.fk.parent)
-        })
-    }
 }
 
-fn still(verdict: Verdict, evidence: Evidence) -> Judgement {
+pub(super) fn still(verdict: Verdict, evidence: Evidence) -> Judgement {
     Judgement {
         verdict,
         action: RowAction::None,

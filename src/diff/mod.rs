@@ -18,6 +18,7 @@ mod links;
 mod lookup;
 mod origin;
 mod pass;
+mod present;
 mod privilege;
 mod probe;
 mod refit;
@@ -33,7 +34,7 @@ mod verdict;
 mod verify_parents;
 
 pub use error::DiffError;
-pub use identity::{is_creation_time, speaks_for_itself};
+pub use identity::{is_creation_time, moves_often, speaks_for_itself};
 pub use rows::{DiffReader, DiffRow};
 pub use transfer::{TransferFiles, TransferTable};
 pub use travel::{ConvoyFiles, ConvoyTable};

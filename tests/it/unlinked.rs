@@ -154,3 +154,42 @@ fn links_that_colleagues_made_since_are_not_cut_by_a_repair() {
         truth.digest().assert_same(&live.digest(), action);
     }
 }
+
+/// Nodes hang on nodes; who counts its children is a number and nothing else.
+const TREE: &str = "
+    create table shops (id int primary key);
+    create table nodes (id int primary key, parent int references nodes on delete set null, shop int not null references shops on delete cascade, kids int not null default 0);
+    create function count_kids() returns trigger language plpgsql as $f$
+    begin
+      if tg_op <> 'INSERT' then update nodes set kids = kids - 1 where id = old.parent; end if;
+      if tg_op <> 'DELETE' then update nodes set kids = kids + 1 where id = new.parent; end if;
+      return null;
+    end $f$;
+    create trigger count_kids after insert or delete or update of parent on nodes for each row execute function count_kids();
+    insert into shops values (1), (2);
+    insert into nodes values (1, null, 1), (2, 1, 2), (3, 2, 2), (4, 3, 1), (5, 3, 1);";
+
+#[test]
+fn a_row_that_kept_its_place_is_a_parent_though_its_count_moved() {
+    let truth = TestDb::with("tree", TREE);
+    let dump = truth.dump(&["-Fc"]);
+    let recipe = "[[recover]]\ntable = \"shops\"\nwhere = \"id = 1\"\n";
+    let live = truth.copy("live");
+    live.psql("delete from shops where id = 1");
+    let rescue = Rescue::new(&live, &dump);
+    // That its count differs is told.
+    let planned = rescue.recover_text(recipe).expect_code(1);
+    assert!(planned.stdout.contains("1 conflict kept as it is"), "{}", planned.stdout);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "4 and 5 hang on 3, which lost nothing but its count");
+    // Made again elsewhere, it is another one as far as anybody can tell.
+    let live = truth.copy("live");
+    live.psql("delete from shops where id = 1; delete from nodes where id = 3; insert into nodes values (3, null, 2)");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(recipe).expect_code(1);
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(
+        live.psql("select id, parent, kids from nodes order by id").trim(),
+        "1||1\n2|1|0\n3||0\n4||0\n5||0"
+    );
+}
