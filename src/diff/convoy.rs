@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DiffError;
-use super::drift::{Fit, FitColumn, Fits};
+use super::drift::{Fit, Fits};
 use super::judge::Court;
 use crate::catalog::graph::parents_first;
 use crate::catalog::{Action, Catalog, ForeignKey, Table};
@@ -184,23 +184,7 @@ fn live_fit<'a>(table: &'a Table, moving: &BTreeSet<Ident>, recipe: &Recipe) -> 
     let given = recipe.key_of(&table.name).map(<[Ident]>::to_vec);
     let mut key = given.or_else(|| table.key_columns()).unwrap_or_default();
     key.retain(|column| !moving.contains(column));
-    let columns: Vec<FitColumn<'_>> = table
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(staged, live)| FitColumn { staged, live, was: &live.type_name })
-        .collect();
-    let mut fit = Fit {
-        live: table,
-        columns,
-        key: Vec::new(),
-        origin: None,
-        after: None,
-        notes: Vec::new(),
-        bounds: None,
-        has_other_types: false,
-    };
-    fit.key = fit.positions(&key).unwrap_or_default();
+    let fit = Fit::of_live(table, table.columns.iter(), &key);
     if fit.key.is_empty() {
         return Err(DiffError::CannotMove { table: table.name.clone() });
     }

@@ -41,6 +41,28 @@ pub struct FitColumn<'a> {
     pub was: &'a str,
 }
 
+impl<'a> Fit<'a> {
+    /// These columns of a table of which nothing is staged. Its key is empty where it has not all of `key`.
+    pub fn of_live(table: &'a Table, columns: impl Iterator<Item = &'a Column>, key: &[Ident]) -> Self {
+        let columns = columns
+            .enumerate()
+            .map(|(staged, live)| FitColumn { staged, live, was: &live.type_name })
+            .collect();
+        let mut fit = Self {
+            live: table,
+            columns,
+            key: Vec::new(),
+            origin: None,
+            after: None,
+            notes: Vec::new(),
+            bounds: None,
+            has_other_types: false,
+        };
+        fit.key = fit.positions(key).unwrap_or_default();
+        fit
+    }
+}
+
 impl Fit<'_> {
     /// Position in `columns` of a live column.
     pub fn position(&self, name: &Ident) -> Option<usize> {

@@ -4,7 +4,7 @@
 use super::Station;
 use crate::catalog::{ForeignKey, Table, column_list};
 use crate::diff::DiffError;
-use crate::diff::drift::{Fit, FitColumn};
+use crate::diff::drift::Fit;
 use crate::diff::structure::bounds_of;
 use crate::ident::{Ident, TableName};
 
@@ -170,21 +170,6 @@ fn pair<'a>(station: &Station<'_, 'a>, to: &'a Table, from: &'a Table) -> Pair<'
 /// The table with the columns and the key of `like`, in its order.
 fn fit<'a>(table: &'a Table, like: &Table, station: &Station<'_, '_>) -> Fit<'a> {
     let written = like.columns.iter().filter(|column| !column.generated);
-    let columns: Vec<FitColumn<'a>> = written
-        .filter_map(|column| table.column(&column.name))
-        .enumerate()
-        .map(|(staged, live)| FitColumn { staged, live, was: &live.type_name })
-        .collect();
-    let mut fit = Fit {
-        live: table,
-        columns,
-        key: Vec::new(),
-        origin: None,
-        after: None,
-        notes: Vec::new(),
-        bounds: None,
-        has_other_types: false,
-    };
-    fit.key = fit.positions(&key_of(station, like)).unwrap_or_default();
-    fit
+    let own = written.filter_map(|column| table.column(&column.name));
+    Fit::of_live(table, own, &key_of(station, like))
 }
