@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::place::Place;
+use super::place::{Place, Task};
+use super::privileges::Lacking;
 use super::tombstone_lists::TombstonesUnusable;
 use crate::error::{Explain, Kind};
 use crate::pg::{DbFacts, PgError};
@@ -100,6 +101,14 @@ pub enum ApplyError {
     Standby {
         /// The database.
         dbname: String,
+    },
+    /// The role may not write what the batches write.
+    #[error("the role \"{}\" may not {}", lacking.role, what_for(*task))]
+    NotPermitted {
+        /// What was to be done.
+        task: Task,
+        /// What it lacks.
+        lacking: Box<Lacking>,
     },
     /// Another run has the case.
     #[error("another run of rowback is at work on \"{}\"", case.display())]
@@ -202,6 +211,7 @@ impl Explain for ApplyError {
             Self::Tombstones(error) => error.code(),
             Self::PlanForeign { .. } => "plan-foreign",
             Self::Standby { .. } => "live-is-standby",
+            Self::NotPermitted { .. } => "privilege-missing",
             Self::CaseBusy { .. } => "case-busy",
             Self::JournalDamaged { .. } => "journal-damaged",
             Self::JournalFormat { .. } => "journal-format",
@@ -219,7 +229,7 @@ impl Explain for ApplyError {
     fn kind(&self) -> Kind {
         match self {
             Self::ConfirmationMissing | Self::ConfirmationWrong { .. } => Kind::Usage,
-            Self::PlanMissing { .. } | Self::CaseUnreadable { .. } => Kind::Input,
+            Self::PlanMissing { .. } | Self::CaseUnreadable { .. } | Self::NotPermitted { .. } => Kind::Input,
             Self::PlanFormat { .. }
             | Self::PlanEdited
             | Self::FileEdited { .. }
@@ -253,6 +263,7 @@ impl Explain for ApplyError {
                     format!("connected to {}", describe(found)),
                 ]
             }
+            Self::NotPermitted { lacking, .. } => lacking.lines.clone(),
             Self::Server(error) => error.causes(),
             Self::BatchBlocked { object, waited, attempts, db, holders, .. } => {
                 let mut lines = vec![blocked(object, *waited, *attempts, db, holders)];
@@ -292,6 +303,11 @@ impl Explain for ApplyError {
             Self::ConfirmationWrong { dbname, .. } => format!(
                 "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \
                  was changed."
+            ),
+            Self::NotPermitted { task, lacking } => format!(
+                "Use another role with `--live`, or ask for: {}; then run the same command again. Nothing was {}.",
+                lacking.grants,
+                if *task == Task::Undo { "taken back by this run" } else { "written by this run" }
             ),
             Self::BatchBlocked { place, holders, .. } => {
                 let when = if holders.is_empty() { "later" } else { "when that session has ended" };
@@ -371,6 +387,13 @@ impl ApplyError {
                  batch ended. Whether that batch is committed is not known now."
             }
         }
+    }
+}
+
+fn what_for(task: Task) -> &'static str {
+    match task {
+        Task::Apply | Task::DryRun => "write all that the plan writes",
+        Task::Undo => "take back what the plan wrote",
     }
 }
 

@@ -75,16 +75,43 @@ fn all() -> Vec<ApplyError> {
     ]
 }
 
+fn words(errors: &[ApplyError]) -> Vec<String> {
+    let causes = |error: &ApplyError| -> String {
+        error.causes().iter().map(|cause| format!("  cause: {cause}\n")).collect()
+    };
+    let all = |error| format!("{}{}  hint: {}", head(error), causes(error), error.hint());
+    errors.iter().map(all).collect()
+}
+
+fn head(error: &ApplyError) -> String {
+    format!("[{}] {:?}: {error}\n", error.code(), error.kind())
+}
+
+#[test]
+fn a_missing_privilege_comes_with_its_grant() {
+    let lacking = |word: &str| Lacking {
+        role: "rescuer".into(),
+        lines: vec![format!("no {word} on b.orders")],
+        grants: format!("grant {} on \"b\".\"orders\" to \"rescuer\"", word.to_lowercase()),
+    };
+    let errors = [
+        ApplyError::NotPermitted { task: Task::Apply, lacking: Box::new(lacking("INSERT")) },
+        ApplyError::NotPermitted { task: Task::Undo, lacking: Box::new(lacking("DELETE")) },
+    ];
+    insta::assert_snapshot!(words(&errors).join("\n"), @r#"
+    [privilege-missing] Input: the role "rescuer" may not write all that the plan writes
+      cause: no INSERT on b.orders
+      hint: Use another role with `--live`, or ask for: grant insert on "b"."orders" to "rescuer"; then run the same command again. Nothing was written by this run.
+    [privilege-missing] Input: the role "rescuer" may not take back what the plan wrote
+      cause: no DELETE on b.orders
+      hint: Use another role with `--live`, or ask for: grant delete on "b"."orders" to "rescuer"; then run the same command again. Nothing was taken back by this run.
+    "#);
+}
+
 #[test]
 fn every_error_has_its_words() {
-    let texts: Vec<String> = all()
-        .iter()
-        .map(|error| {
-            let causes: String = error.causes().iter().map(|cause| format!("  cause: {cause}\n")).collect();
-            format!("[{}] {:?}: {error}\n{causes}  hint: {}", error.code(), error.kind(), error.hint())
-        })
-        .collect();
-    insta::assert_snapshot!(texts.join("\n"), @r##"
+    let texts = words(&all());
+    insta::assert_snapshot!(texts.join("\n"), @r#"
     [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
       hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
     [confirmation-wrong] Usage: the confirmation names "shop", but the connection leads to the database "shop2"
@@ -141,5 +168,5 @@ fn every_error_has_its_words() {
     [batch-in-doubt] Stopped: the outcome of batch 41 is not known yet
       cause: the server could not be asked about transaction 742
       hint: Run the same command again when the server can be reached; it asks the server how the interrupted batch ended. Whether that batch is committed is not known now.
-    "##);
+    "#);
 }

@@ -42,6 +42,7 @@ pub async fn run(
     let before =
         runner.history.all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
     let batches = applied(&runner);
+    runner.check_privileges(&batches).await?;
     let rows = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
     let progress = runner.around.progress.clone();
     progress.start(progress::Step::Undo, &runner.dbname(), Some(rows));

@@ -46,6 +46,8 @@ queries! {
     APPLY_LOCK_HOLDERS = "apply_lock_holders", Read;
     /// What became of a transaction.
     APPLY_OUTCOME = "apply_outcome", Read;
+    /// What the role may do with the tables of a plan.
+    APPLY_PRIVILEGES = "apply_privileges", Read;
     /// Which session has a transaction open.
     APPLY_SESSION_OF = "apply_session_of", Read;
     /// Ordinary tables, partition roots and partitions.

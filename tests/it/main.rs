@@ -10,6 +10,7 @@
 
 mod after_backup;
 mod apply;
+mod apply_privileges;
 mod apply_races;
 mod architecture;
 mod backup;

@@ -1,0 +1,91 @@
+//! A privilege that the batches need is named before the first write, with the statement that grants it.
+
+use super::support::{Output, Rescue, TestDb};
+
+const TENANTS: &str = "
+    create schema a; create schema b;
+    create table a.orders (id int primary key, no text unique); create table b.orders (id int primary key, no text unique);
+    insert into a.orders select i, 'A' || i from generate_series(1, 5) i;";
+
+const MISROUTED: &str = "[[recover]]\ntable = \"a.orders\"\nkind = \"misrouted\"\nmisrouted_to = \"b.orders\"\nwhere = \"id = 3\"\n";
+
+/// A role that may read, insert and update in these schemas, and no more.
+fn modest_role(live: &TestDb<'_>, schemas: &str) -> String {
+    let role = format!("modest_of_{}", live.name());
+    live.psql(&format!(
+        "create role {role} login; grant usage on schema {schemas} to {role};
+         grant select, insert, update on all tables in schema {schemas} to {role};
+         grant select, update on all sequences in schema {schemas} to {role}"
+    ));
+    role
+}
+
+fn run_as(rescue: &Rescue<'_>, live: &TestDb<'_>, role: &str, command: &str) -> Output {
+    rescue.rowback().run([command, "case", "--live", &live.url_as(role), "--confirm", live.name()])
+}
+
+fn stable(text: &str, live: &TestDb<'_>, role: &str) -> String {
+    text.replace(role, "[ROLE]").replace(live.name(), "[DB]")
+}
+
+#[test]
+fn rows_that_may_not_be_deleted_are_not_moved() {
+    let live = TestDb::with("privileges_move", TENANTS);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("insert into b.orders select * from a.orders where id = 3; delete from a.orders where id = 3");
+    let role = modest_role(&live, "a, b");
+    let _planned = rescue.recover_text(MISROUTED).expect_code(0);
+    let before = live.digest();
+    let refused = run_as(&rescue, &live, &role, "apply").expect_code(3);
+    insta::assert_snapshot!(stable(&refused.stderr, &live, &role), @r#"
+    error[privilege-missing]: the role "[ROLE]" may not write all that the plan writes
+      cause: no DELETE on b.orders
+      hint: Use another role with `--live`, or ask for: grant delete on "b"."orders" to "[ROLE]"; then run the same command again. Nothing was written by this run.
+    "#);
+    before.assert_same(&live.digest(), "nothing is written");
+    assert!(!rescue.case().join("journal.jsonl").exists(), "nothing is announced");
+    live.psql(&format!("grant delete on b.orders to {role}"));
+    let applied = run_as(&rescue, &live, &role, "apply").expect_code(0);
+    let said = format!("{}{}", applied.stdout, applied.stderr);
+    assert!(said.contains("no DELETE on a.orders for the role"), "undo will need it: {said}");
+    let refused = run_as(&rescue, &live, &role, "undo").expect_code(3);
+    assert!(refused.stderr.contains("no DELETE on a.orders"), "{refused:?}");
+}
+
+#[test]
+fn undo_names_the_tables_of_which_it_may_not_delete() {
+    let live = TestDb::with(
+        "privileges_undo",
+        "create table customers (id int primary key); create table orders (id int primary key, customer_id int references customers on delete cascade);
+         insert into customers select generate_series(1, 3); insert into orders select i, i from generate_series(1, 3) i",
+    );
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from customers where id = 2");
+    let role = modest_role(&live, "public");
+    let damaged = live.digest();
+    let _planned =
+        rescue.recover_text("[[recover]]\ntable = \"customers\"\nwhere = \"id = 2\"\n").expect_code(0);
+    let applied = run_as(&rescue, &live, &role, "apply").expect_code(0);
+    insta::assert_snapshot!(stable(&applied.stdout, &live, &role), @r#"
+    table             inserted  updated  there before
+    public.customers         1        0             0
+    public.orders            1        0             0
+
+    note: no DELETE on public.customers, public.orders for the role "[ROLE]": `undo` needs it, and so does clearing away rows that triggers make in the place of recovered ones. Ask for: grant delete on "public"."customers", "public"."orders" to "[ROLE]"
+
+    Applied to "[DB]": 2 rows inserted, 0 rows updated (2 batches); every row ended as staged.
+    Next: rowback verify case. To take it back: rowback undo case
+    "#);
+    let recovered = live.digest();
+    let refused = run_as(&rescue, &live, &role, "undo").expect_code(3);
+    insta::assert_snapshot!(stable(&refused.stderr, &live, &role), @r#"
+    error[privilege-missing]: the role "[ROLE]" may not take back what the plan wrote
+      cause: no DELETE on public.customers, public.orders
+      hint: Use another role with `--live`, or ask for: grant delete on "public"."customers", "public"."orders" to "[ROLE]"; then run the same command again. Nothing was taken back by this run.
+    "#);
+    recovered.assert_same(&live.digest(), "nothing is taken back");
+    live.psql(&format!("grant delete on customers, orders to {role}"));
+    let undone = run_as(&rescue, &live, &role, "undo").expect_code(0);
+    assert!(!undone.stdout.contains("no DELETE"), "{undone:?}");
+    damaged.assert_same(&live.digest(), "all of it is taken back");
+}
