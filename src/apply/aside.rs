@@ -9,7 +9,7 @@ use super::runner::{Job, Runner};
 use super::transaction::Performed;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, SessionOptions};
-use crate::plan::{Action, Part};
+use crate::plan::Part;
 
 impl Runner<'_> {
     /// Sets back and writes down. `before` are the tallies from the beginning of the transaction.
@@ -75,8 +75,7 @@ impl Runner<'_> {
         Ok(found)
     }
 
-    /// Rows that triggers made, or touched again, in tables into which this batch or later ones insert rows, or of which
-    /// exclude_keys names rows.
+    /// Rows that triggers made, or touched again, in tables of which the plan writes rows or exclude_keys names some.
     async fn look_for_companions(
         &mut self,
         job: &Job<'_>,
@@ -84,7 +83,6 @@ impl Runner<'_> {
         before: &Tallies,
         after: &Tallies,
     ) -> Result<Vec<MadeRows>, PgError> {
-        let number = job.batch.number;
         let mut found = Vec::new();
         for (table, tally) in after {
             let earlier = before.get(table).copied().unwrap_or_default();
@@ -94,7 +92,7 @@ impl Runner<'_> {
             if !(made || touched) {
                 continue;
             }
-            let Some(key) = self.key_of_rows_to_know(table, number).await? else { continue };
+            let Some(key) = self.key_of_rows_to_know(table).await? else { continue };
             if tally.rows > ROWS_AT_MOST {
                 let note = format!(
                     "{table} is too large to be searched for rows that triggers made: where one stands in the way of a recovered \
@@ -135,31 +133,22 @@ impl Runner<'_> {
         Ok(companions::grouped(table, rows))
     }
 
-    /// The columns that name a row of the table, where this batch or a later one inserts into it, or exclude_keys names
-    /// rows of it.
-    async fn key_of_rows_to_know(
-        &self,
-        table: &TableName,
-        number: u32,
-    ) -> Result<Option<Vec<Ident>>, PgError> {
-        if let Some(key) = self.key_of_rows_to_come(table, number) {
-            return Ok(Some(key));
+    /// The columns that name a row of the table, where the plan writes rows of it, or exclude_keys names some.
+    async fn key_of_rows_to_know(&self, table: &TableName) -> Result<Option<Vec<Ident>>, PgError> {
+        let parts = || self.plan().batches.iter().flat_map(|batch| &batch.parts);
+        let mut whole = parts().filter(|part| part.action.writes_whole_rows());
+        if let Some(part) = whole.find(|part| part.table == *table) {
+            return Ok(Some(part.key.clone()));
         }
-        if !self.plan().tombstones.files.iter().any(|file| file.table == *table) {
+        let mut listed = self.plan().tombstones.files.iter().map(|file| &file.table);
+        let written = parts().any(|part| part.table == *table);
+        if !written && !listed.any(|name| name == table) {
             return Ok(None);
         }
         match self.history.made.key_columns(table) {
             Some(key) => Ok(Some(key)),
             None => companions::primary_key(&self.session, table).await,
         }
-    }
-
-    /// The columns that name a row of the table, where this batch or a later one inserts into it.
-    fn key_of_rows_to_come(&self, table: &TableName, number: u32) -> Option<Vec<Ident>> {
-        let batches = self.plan().batches.iter().filter(|batch| batch.number >= number);
-        let mut parts = batches.flat_map(|batch| &batch.parts);
-        let part = parts.find(|part| part.table == *table && part.action == Action::Insert)?;
-        Some(part.key.clone())
     }
 
     /// The session that does not see the open transaction, with a view of this moment.

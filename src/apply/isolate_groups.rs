@@ -2,11 +2,13 @@
 //! savepoint, until the ones that live refuses are alone. They stay where they are and are named; all others move.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::RowKey;
+use super::companions::{self, Ground};
 use super::isolate::{Refused, Writing, is_about_rows, refuses_everything};
 use crate::pg::{DbFacts, PgError, WriteSession};
-use crate::plan::recall::staged_columns;
+use crate::plan::recall::{Way, staged_columns};
 use crate::plan::{Action, Part, row_key_json};
 
 const WHAT: &str = "finding the rows that live does not let move";
@@ -22,6 +24,9 @@ struct Trial<'a> {
     parts: &'a [Part],
     write_sql: &'a str,
     groups: Vec<i64>,
+    ground: Option<Ground<'a>>,
+    /// Did any of them only come through table by table?
+    in_turn: AtomicBool,
 }
 
 /// Groups that were refused, by place in the list, with the server's words.
@@ -34,6 +39,7 @@ pub(super) async fn write(
     parts: &[Part],
     write_sql: &str,
     writing: Writing,
+    ground: Option<Ground<'_>>,
 ) -> Result<(Vec<u64>, Vec<Refused>), PgError> {
     let (mut copies, mut lists) = (Vec::new(), Vec::new());
     for number in 1..=parts.len() {
@@ -46,7 +52,8 @@ pub(super) async fn write(
     session.execute(WHAT, &copies.join("; ")).await?;
     let listed = session.text_rows(WHAT, &format!("{} order by 1", lists.join(" union "))).await?;
     let groups = listed.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok());
-    let trial = Trial { session, parts, write_sql, groups: groups.collect() };
+    let in_turn = AtomicBool::new(false);
+    let trial = Trial { session, parts, write_sql, groups: groups.collect(), ground, in_turn };
     session.execute(WHAT, "savepoint rowback_trial").await?;
     let (mut written, refused) = trial.try_all().await?;
     let count = u64::try_from(trial.groups.len()).unwrap_or(u64::MAX);
@@ -65,8 +72,7 @@ pub(super) async fn write(
         };
         let back = "rollback to savepoint rowback_trial; release savepoint rowback_trial";
         session.execute(WHAT, &format!("{back}; {}", trial.refill(&rest))).await?;
-        written = trial.counts(&session.text_rows(WHAT, write_sql).await?);
-        session.execute(WHAT, "set constraints all immediate").await?;
+        written = trial.write_for_good().await?;
     }
     let drops: Vec<String> =
         (1..=parts.len()).map(|number| format!("drop table pg_temp.rowback_rows_{number}")).collect();
@@ -109,11 +115,11 @@ impl Trial<'_> {
             self.refill(&format!("rowback_group between {} and {}", self.groups[first], self.groups[last]));
         self.session.execute(WHAT, &format!("savepoint rowback_row; {fill}")).await?;
         let tried = async {
-            let rows = self.session.text_rows(WHAT, self.write_sql).await?;
+            let counts = self.write().await?;
             self.session
                 .execute(WHAT, "set constraints all immediate; release savepoint rowback_row")
                 .await?;
-            Ok(self.counts(&rows))
+            Ok(counts)
         };
         match tried.await {
             Ok(counts) => Ok(Ok(counts)),
@@ -124,6 +130,40 @@ impl Trial<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// In one statement, or table by table where what triggers make collides with it.
+    async fn write(&self) -> Result<Vec<u64>, PgError> {
+        self.session.execute(WHAT, "savepoint rowback_together").await?;
+        let error = match self.session.text_rows(WHAT, self.write_sql).await {
+            Ok(rows) => {
+                self.session.execute(WHAT, "release savepoint rowback_together").await?;
+                return Ok(self.counts(&rows));
+            }
+            Err(error) => error,
+        };
+        let Some(ground) = self.ground.filter(|_| companions::may_help_to_move(self.parts, &error)) else {
+            return Err(error);
+        };
+        let back = "rollback to savepoint rowback_together; release savepoint rowback_together";
+        self.session.execute(WHAT, back).await?;
+        let written = companions::move_in_turn(self.session, self.parts, Way::Home, ground).await?;
+        self.in_turn.fetch_or(written.is_some(), Ordering::Relaxed);
+        written.ok_or(error)
+    }
+
+    /// The same without a savepoint, behind which rows carry another number than the transaction.
+    async fn write_for_good(&self) -> Result<Vec<u64>, PgError> {
+        let mut written = None;
+        if let (true, Some(ground)) = (self.in_turn.load(Ordering::Relaxed), self.ground) {
+            written = companions::move_in_turn(self.session, self.parts, Way::Home, ground).await?;
+        }
+        let written = match written {
+            Some(written) => written,
+            None => self.counts(&self.session.text_rows(WHAT, self.write_sql).await?),
+        };
+        self.session.execute(WHAT, "set constraints all immediate").await?;
+        Ok(written)
     }
 
     fn counts(&self, rows: &[Vec<Option<String>>]) -> Vec<u64> {

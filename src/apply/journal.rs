@@ -102,7 +102,7 @@ pub struct Exception {
     /// For `altered`: the row of the undo's stage with the values that are stored, COPY text without newline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<String>,
-    /// For `refused`: what the server said.
+    /// For `refused`: what the server said; for others, which row of a trigger was in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! ended, so the same command always goes on. Never decides what to write: that is in the sealed plan.
 
 mod aside;
+mod blockers;
 mod commit;
 mod companions;
 mod error;
@@ -190,6 +191,9 @@ fn announce(
             performed.refused.iter().find(|refused| refused.key == row.key && refused.table == row.table);
         let refused = refused.filter(|_| ["blocked", "kept", "held_back"].contains(&row.word.as_str()));
         let word = refused.map_or(row.word.as_str(), |_| "refused");
+        let mut known = performed.in_the_way.iter();
+        let because =
+            refused.or_else(|| known.find(|known| known.key == row.key && known.table == row.table));
         let outcome = Outcome::parse(word).ok_or_else(|| PgError::Answer {
             what: what(),
             cause: format!("unknown outcome {:?}", row.word),
@@ -201,7 +205,7 @@ fn announce(
         let stored = performed.stored.get(at).and_then(|stored| stored.get(&row.key)).cloned();
         let record = written.get_mut(at).into_iter();
         record.for_each(|record| {
-            let because = refused.map(|refused| refused.message.clone());
+            let because = because.map(|because| because.message.clone());
             let (key, stored) = (row.key.clone(), stored.clone());
             let exception = Exception { key, outcome, ours: false, stored, because };
             record.exceptions.push(exception);

@@ -179,7 +179,7 @@ impl<'a> Runner<'a> {
             if self.around.cancel.is_cancelled() {
                 return Err(ApplyError::Cancelled { place: Box::new(self.place(job)) });
             }
-            let (error, seen) = match self.attempt(job, isolating).await {
+            let (error, seen) = match Box::pin(self.attempt(job, isolating)).await {
                 Ok((performed, xid)) => match self.conclude(job, performed, xid, record).await? {
                     Conclusion::Done => return Ok(()),
                     Conclusion::NotCommitted(error) => (error, Seen::default()),
@@ -218,10 +218,12 @@ impl<'a> Runner<'a> {
             Task::Apply | Task::Undo => self.session.begin().await,
         }
         .map_err(unseen)?;
-        let reader = match isolating {
-            Writing::InTurn => Some(self.take_reader().await.map_err(unseen)?),
-            Writing::Together | Writing::WithoutRefused | Writing::RowByRow => None,
+        let table_by_table = match isolating {
+            Writing::InTurn => true,
+            Writing::WithoutRefused | Writing::RowByRow => isolate_groups::moves(&job.batch.parts),
+            Writing::Together => false,
         };
+        let reader = if table_by_table { Some(self.take_reader().await.map_err(unseen)?) } else { None };
         let (cancel, limits) = (&self.around.cancel, self.around.limits);
         let transaction =
             Transaction::enter(&self.session, cancel, limits, isolating).await.map_err(unseen)?;
@@ -236,7 +238,7 @@ impl<'a> Runner<'a> {
             transaction.watched(removing).await.map_err(|error| (error, watch.seen()))?;
         }
         let ground = Ground { made: known, writing: isolating, reader: reader.as_ref() };
-        let ground = (self.task != Task::Undo).then_some(ground);
+        let ground = (self.task != Task::Undo || isolating == Writing::InTurn).then_some(ground);
         let performed = transaction.perform(&what, &job.steps, &job.batch.parts, ground).await;
         let xid = transaction.xid;
         self.reader = reader.or(self.reader.take());
@@ -251,6 +253,7 @@ impl<'a> Runner<'a> {
                         word: word(),
                     }));
                 }
+                self.name_blockers(job, &mut performed).await.map_err(unseen)?;
                 self.look_aside(job, &mut performed, &before, isolating).await.map_err(unseen)?;
                 Ok((performed, xid))
             }
@@ -260,10 +263,12 @@ impl<'a> Runner<'a> {
 
     /// What is tried after an error about rows.
     fn next_writing(&self, job: &Job<'_>, isolating: Writing, error: &PgError) -> Option<Writing> {
-        if self.task != Task::Undo
-            && isolating == Writing::Together
-            && companions::may_help(&job.batch.parts, error)
-        {
+        let parts = &job.batch.parts;
+        let may_help = match self.task {
+            Task::Undo => companions::may_help_to_move(parts, error),
+            Task::Apply | Task::DryRun => companions::may_help(parts, error),
+        };
+        if may_help && isolating == Writing::Together {
             return Some(Writing::InTurn);
         }
         isolating.next().filter(|_| self.may_isolate(job) && isolate::is_about_rows(error))

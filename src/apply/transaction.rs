@@ -17,7 +17,7 @@ use crate::cancel::CancelToken;
 use crate::ident::TableName;
 use crate::pg::{PgError, WriteSession, column};
 use crate::plan::Part;
-use crate::plan::recall::stored_sql;
+use crate::plan::recall::{Way, stored_sql};
 use crate::plan::script::{CopyBlock, Step, StepKind};
 use crate::sql::registry::APPLY_BEGIN_MARK;
 use crate::value::copy_text;
@@ -61,6 +61,8 @@ pub(super) struct Performed {
     pub(super) settled: u64,
     /// Rows that live refused, when they were written one by one.
     pub(super) refused: Vec<Refused>,
+    /// Why rows found their place taken, where a trigger took it.
+    pub(super) in_the_way: Vec<Refused>,
     /// What triggers did beside the batch's own rows.
     pub(super) moves: Moves,
     /// Of the rows written those that triggers had made and that were only set, by part.
@@ -117,12 +119,16 @@ impl<'a> Transaction<'a> {
                         self.copy_in(what, copy).await?;
                     }
                 }
+                StepKind::Write if in_turn && isolate_groups::moves(parts) => {
+                    let work = self.back_in_turn(what, &step.sql, parts, ground);
+                    performed.counts = self.watched(Box::pin(work)).await?;
+                }
                 StepKind::Write if in_turn => {
                     let work = companions::write_in_turn(self.session, parts, &step.sql, ground);
                     (performed.counts, taken) = self.watched(work).await?;
                 }
                 StepKind::Write if self.isolating != Writing::Together && isolate_groups::moves(parts) => {
-                    let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating);
+                    let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating, ground);
                     (performed.counts, performed.refused) = self.watched(work).await?;
                 }
                 StepKind::Write if self.isolating != Writing::Together && parts.len() == 1 => {
@@ -156,6 +162,24 @@ impl<'a> Transaction<'a> {
         performed.refused.extend(taken.refused);
         performed.stored = self.stored(what, &performed.reported, parts).await?;
         Ok(performed)
+    }
+
+    /// Undo: rows go back table by table, because what triggers make collides with the statement for all of them.
+    async fn back_in_turn(
+        &self,
+        what: &str,
+        write_sql: &str,
+        parts: &[Part],
+        ground: Option<Ground<'_>>,
+    ) -> Result<Vec<u64>, PgError> {
+        if let Some(ground) = ground {
+            let written = companions::move_in_turn(self.session, parts, Way::Back, ground).await?;
+            if let Some(written) = written {
+                return Ok(written);
+            }
+        }
+        let rows = self.session.text_rows(what, write_sql).await?;
+        counts(what, &rows, parts)
     }
 
     async fn execute(&self, what: &str, sql: &str) -> Result<(), PgError> {

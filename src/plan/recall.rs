@@ -6,7 +6,7 @@ use super::sql::{row_key_json, same_text};
 use super::stages::temporary_columns;
 use super::{Action, Part};
 use crate::catalog::quoted_list;
-use crate::ident::Ident;
+use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
 
 /// Which of the staged rows a list of keys speaks of.
@@ -75,6 +75,62 @@ pub fn as_staged_sql(part: &Part) -> String {
     same_text(&pairs.collect::<Vec<_>>())
 }
 
+/// Do all written columns of a row of live, called `live`, hold what was seen when the plan was made? Not for inserts.
+pub fn as_seen_sql(part: &Part, live: &str) -> String {
+    let pairs = part.columns.iter().enumerate();
+    let pairs = pairs.map(|(at, name)| (format!("{live}.{}", name.quoted()), format!("r.s{}", at + 1)));
+    same_text(&pairs.collect::<Vec<_>>())
+}
+
+/// Which way rows move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Where they belong.
+    Home,
+    /// Where apply had found them.
+    Back,
+}
+
+/// One side of a move: rows come to the table `to`, whose columns have these `types`. Returns their number.
+pub fn come_sql(number: usize, part: &Part, to: &TableName, types: &[String], way: Way) -> String {
+    let columns = quoted_list("", &part.columns);
+    let values = part.columns.iter().zip(types).enumerate().map(|(at, (name, type_name))| match way {
+        Way::Home => format!("r.{}", name.quoted()),
+        // Types of a schema of their own only have the same texts.
+        Way::Back => format!("r.s{}::text::{type_name}", at + 1),
+    });
+    format!(
+        "with w as (insert into {} ({columns}) overriding system value select {} from pg_temp.\"rowback_{number}\" as r \
+         where r.rowback_held is null returning 1) select pg_catalog.count(*) from w",
+        to.quoted(),
+        values.collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// The other side: they go from the table that `from` names (with `only` where it has no partitions), under the guard of what
+/// they were seen or staged with. Returns their number.
+pub fn go_sql(number: usize, part: &Part, from: &str, way: Way) -> String {
+    let same = match way {
+        Way::Home => as_seen_sql(part, "l"),
+        Way::Back => as_staged_sql(part),
+    };
+    let keys = part.key.iter().map(|name| format!("l.{0} = r.{0}", name.quoted()));
+    format!(
+        "with w as (delete from {from} as l using pg_temp.\"rowback_{number}\" as r where r.rowback_held is null and {} \
+         and {same} returning 1) select pg_catalog.count(*) from w",
+        keys.collect::<Vec<_>>().join(" and ")
+    )
+}
+
+/// Notes the rows of a part that moves as written; returns their number.
+pub fn moved_sql(number: usize, part: &Part) -> String {
+    format!(
+        "with w as (insert into pg_temp.\"rowback_done_{number}\" select {} from pg_temp.\"rowback_{number}\" as r \
+         where r.rowback_held is null returning 1) select pg_catalog.count(*) from w",
+        quoted_list("r.", &part.key)
+    )
+}
+
 /// The columns of a part's temporary table, quoted, as a list.
 pub fn staged_columns(part: &Part) -> String {
     let names = temporary_columns(&part.key, &part.columns, part.action).into_iter().map(|(name, _)| name);
@@ -90,7 +146,6 @@ pub fn copy_block(number: usize, part: &Part, rows: Vec<u8>) -> CopyBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ident::TableName;
 
     fn part(action: Action) -> Part {
         Part {

@@ -25,6 +25,7 @@ mod cli_recover_meanwhile;
 mod cli_usage;
 mod cluster;
 mod companions;
+mod companions_in_the_way;
 mod compare;
 mod diff_corrupted;
 mod diff_lookups;

@@ -71,7 +71,7 @@ pub(in crate::apply) async fn remove(
 }
 
 /// May this role delete rows of the table?
-async fn deletable(session: &WriteSession, table: &TableName) -> Result<bool, PgError> {
+pub(super) async fn deletable(session: &WriteSession, table: &TableName) -> Result<bool, PgError> {
     let rows = session.query(&APPLY_UNIQUE, &[&table.schema.as_str(), &table.name.as_str()]).await?;
     rows.first().map_or(Ok(false), |row| column(row, "deletable", WHAT))
 }

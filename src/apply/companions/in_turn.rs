@@ -14,7 +14,7 @@ use crate::pg::{PgError, ReadSession, WriteSession};
 use crate::plan::{Action, Part};
 
 /// A part, by its position, and the columns that it is written without.
-type Turn = (usize, Vec<Ident>);
+pub(super) type Turn = (usize, Vec<Ident>);
 
 /// Is this the error of a batch that may come through table by table?
 pub(in crate::apply) fn may_help(parts: &[Part], error: &PgError) -> bool {
@@ -73,7 +73,7 @@ fn add(sums: &mut [u64], rows: &[u64]) {
 }
 
 /// Adds what triggers made in the place of a part that is still to come.
-async fn look(
+pub(super) async fn look(
     session: &WriteSession,
     reader: &ReadSession,
     part: &Part,
@@ -89,7 +89,7 @@ async fn look(
 
 /// The order in which the parts can be written, each with the links that it is written without; `None` where links that
 /// must not be NULL go in a circle.
-async fn turns(session: &WriteSession, parts: &[Part]) -> Result<Option<Vec<Turn>>, PgError> {
+pub(super) async fn turns(session: &WriteSession, parts: &[Part]) -> Result<Option<Vec<Turn>>, PgError> {
     let links = links(session, parts).await?;
     let mut waiting: BTreeSet<usize> = (0..parts.len()).collect();
     let mut turns = Vec::new();

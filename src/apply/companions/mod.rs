@@ -6,11 +6,13 @@
 mod clear;
 mod declared;
 mod in_turn;
+mod moves_in_turn;
 mod sql;
 mod take_over;
 
 pub(super) use clear::remove;
 pub(super) use in_turn::{may_help, write_in_turn};
+pub(super) use moves_in_turn::{may_help_to_move, move_in_turn};
 pub(super) use sql::holding;
 pub(super) use take_over::{Ground, Taken, take_over};
 
@@ -174,6 +176,16 @@ pub(super) async fn in_live(
         }
     }
     Ok(found)
+}
+
+/// Why rows of a part cannot be written: triggers made rows in their place that could not be taken away. By their keys.
+pub(super) async fn in_the_way_of(
+    session: &WriteSession,
+    number: usize,
+    part: &Part,
+    made: &Made,
+) -> Result<BTreeMap<RowKey, String>, PgError> {
+    take_over::Place { session, number, part, made }.reasons().await
 }
 
 /// The primary key of a table of live; `None` without one.

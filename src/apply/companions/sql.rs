@@ -4,7 +4,7 @@ use super::{RowVersion, Shape};
 use crate::apply::RowKey;
 use crate::apply::row_key::json_array;
 use crate::ident::{Ident, TableName};
-use crate::plan::recall::as_staged_sql;
+use crate::plan::recall::{as_seen_sql, as_staged_sql};
 use crate::plan::{Part, row_key_json};
 use crate::sql::literal::literal;
 
@@ -13,6 +13,21 @@ pub(super) struct Unique {
     pub(super) expressions: Vec<String>,
     pub(super) operators: Vec<String>,
     pub(super) predicate: Option<String>,
+    /// The columns that these are made of.
+    pub(super) needs: Vec<Ident>,
+}
+
+impl Unique {
+    /// The elements of a row `x`, numbered, and the condition on `x`; then the condition that `l` has the same as `s`.
+    fn to_sql(&self) -> (String, String, String) {
+        let values = self.expressions.iter().enumerate().map(|(at, text)| format!("({text}) as v{at}"));
+        let holds = self.expressions.iter().zip(&self.operators).enumerate();
+        let mut holds: Vec<String> =
+            holds.map(|(at, (text, operator))| format!("({text}) {operator} s.v{at}")).collect();
+        let staged_if = self.predicate.as_ref().map(|predicate| format!(" where ({predicate})"));
+        holds.extend(self.predicate.iter().map(|predicate| format!("({predicate})")));
+        (values.collect::<Vec<_>>().join(", "), staged_if.unwrap_or_default(), holds.join(" and "))
+    }
 }
 
 /// A foreign key that refers to a table.
@@ -153,25 +168,57 @@ pub(super) fn under_same_key(number: usize, part: &Part) -> String {
 
 /// Rows of live under another key that hold a unique value of a staged one: as above.
 pub(super) fn under_unique_key(number: usize, part: &Part, unique: &Unique) -> String {
-    let values: Vec<String> =
-        unique.expressions.iter().enumerate().map(|(at, text)| format!("({text}) as v{at}")).collect();
-    let holds = unique.expressions.iter().zip(&unique.operators).enumerate();
-    let holds: Vec<String> =
-        holds.map(|(at, (text, operator))| format!("({text}) {operator} s.v{at}")).collect();
-    let (staged_if, live_if) = unique.predicate.as_ref().map_or_else(Default::default, |predicate| {
-        (format!(" where ({predicate})"), format!(" and ({predicate})"))
-    });
+    let (values, staged_if, holds) = unique.to_sql();
     format!(
         "select {}::text, l.found, l.version from pg_temp.\"rowback_{number}\" as r\n\
-         cross join lateral (select {} from (select r.*) as x{staged_if} offset 0) as s\n\
-         cross join lateral (select {}::text as found, l.xmin::text as version from {} as l where {}{live_if} and not ({}) offset 0) as l\n\
+         cross join lateral (select {values} from (select r.*) as x{staged_if} offset 0) as s\n\
+         cross join lateral (select {}::text as found, l.xmin::text as version from {} as l where {holds} and not ({}) offset 0) as l\n\
          where r.rowback_held is null",
         row_key_json(&part.key, part.action),
-        values.join(", "),
         key_json("l", &part.key),
         part.table.quoted(),
-        holds.join(" and "),
         same_key(part)
+    )
+}
+
+/// Rows of live, named by `key`, that hold a unique value that an updated row is to get. Only for rows that are as the plan
+/// saw them, and these are locked: no other is updated.
+pub(super) fn under_unique_key_of_update(
+    number: usize,
+    part: &Part,
+    unique: &Unique,
+    key: &[Ident],
+) -> String {
+    let (values, staged_if, holds) = unique.to_sql();
+    let written = |name: &Ident| part.columns.iter().position(|column| column == name);
+    let row: Vec<String> = unique
+        .needs
+        .iter()
+        .map(|name| match written(name) {
+            Some(at) => format!("r.n{} as {}", at + 1, name.quoted()),
+            None => format!("o.{0} as {0}", name.quoted()),
+        })
+        .collect();
+    let found: Vec<String> = part
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, name)| format!("o.{} = r.k{}", name.quoted(), at + 1))
+        .collect();
+    let itself: Vec<String> = key.iter().map(|name| format!("l.{0} = o.{0}", name.quoted())).collect();
+    let table = part.table.quoted();
+    format!(
+        "select {}::text, l.found, l.version from pg_temp.\"rowback_{number}\" as r\n\
+         join {table} as o on {} and {}\n\
+         cross join lateral (select {values} from (select {}) as x{staged_if} offset 0) as s\n\
+         cross join lateral (select {}::text as found, l.xmin::text as version from {table} as l where {holds} and not ({}) offset 0) as l\n\
+         where r.rowback_held is null for update of o",
+        row_key_json(&part.key, part.action),
+        found.join(" and "),
+        as_seen_sql(part, "o"),
+        row.join(", "),
+        key_json("l", key),
+        itself.join(" and ")
     )
 }
 

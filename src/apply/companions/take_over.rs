@@ -1,13 +1,15 @@
-//! Before a batch inserts rows: what triggers made in their place gives way to them. A row under the same key gets the staged
-//! values; one that only holds a unique value of theirs goes, and so does one that will not take the values.
+//! Before a batch writes rows: what triggers made in their place gives way to them. A row under the key of an inserted one gets
+//! the staged values; one that only holds a unique value that a row is to have goes, and so does one that will not take the
+//! values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clear::{Going, clear};
+use super::clear::{Going, clear, deletable};
 use super::sql::{self, Unique};
 use super::{Made, RowVersion, WHAT, answer, row_key, row_version, shape};
 use crate::apply::RowKey;
 use crate::apply::isolate::{Refused, Writing, is_about_rows, refuses_everything};
+use crate::ident::Ident;
 use crate::pg::{DbFacts, PgError, ReadSession, WriteSession, column};
 use crate::plan::{Action, Part};
 use crate::sql::registry::APPLY_UNIQUE;
@@ -40,6 +42,10 @@ struct InTheWay {
 }
 
 impl InTheWay {
+    fn is_empty(&self) -> bool {
+        self.same.is_empty() && self.doubles.is_empty()
+    }
+
     /// What is in the way of one staged row.
     fn of(&self, staged: &RowKey) -> Self {
         let pick = |(key, row): (&RowKey, &RowVersion)| (key.clone(), row.clone());
@@ -59,12 +65,9 @@ pub(in crate::apply) async fn take_over(
 ) -> Result<Taken, PgError> {
     let mut taken = Taken { rows: vec![0; parts.len()], refused: Vec::new() };
     for (at, part) in parts.iter().enumerate() {
-        if part.action != Action::Insert || !ground.made.knows(&part.table) {
-            continue;
-        }
         let place = Place { session, number: at + 1, part, made: ground.made };
         let found = place.in_the_way().await?;
-        if found.same.is_empty() && found.doubles.is_empty() {
+        if found.is_empty() {
             continue;
         }
         taken.rows[at] = if matches!(ground.writing, Writing::Together | Writing::InTurn) {
@@ -77,25 +80,68 @@ pub(in crate::apply) async fn take_over(
 }
 
 /// One part of the batch.
-struct Place<'a> {
-    session: &'a WriteSession,
-    number: usize,
-    part: &'a Part,
-    made: &'a Made,
+pub(super) struct Place<'a> {
+    pub(super) session: &'a WriteSession,
+    pub(super) number: usize,
+    pub(super) part: &'a Part,
+    pub(super) made: &'a Made,
 }
 
 impl Place<'_> {
     async fn in_the_way(&self) -> Result<InTheWay, PgError> {
         let mut found = InTheWay::default();
-        for (staged, row) in self.found(&sql::under_same_key(self.number, self.part)).await? {
-            found.same.insert(staged, row);
+        let Some(key) = self.made.key_columns(&self.part.table) else { return Ok(found) };
+        let updates = self.part.action == Action::Update;
+        if !updates {
+            for (staged, row) in self.found(&sql::under_same_key(self.number, self.part)).await? {
+                found.same.insert(staged, row);
+            }
         }
         for unique in self.unique_keys().await? {
-            for (staged, row) in self.found(&sql::under_unique_key(self.number, self.part, &unique)).await? {
+            let sql = if updates {
+                sql::under_unique_key_of_update(self.number, self.part, &unique, &key)
+            } else {
+                sql::under_unique_key(self.number, self.part, &unique)
+            };
+            for (staged, row) in self.found(&sql).await? {
                 found.doubles.entry(staged).or_default().insert(row);
             }
         }
         Ok(found)
+    }
+
+    /// Takes away what can be taken away of what is in the way of the staged rows, and makes of the rest the staged rows.
+    pub(super) async fn make_room(&self) -> Result<(), PgError> {
+        let found = self.in_the_way().await?;
+        if !found.is_empty() {
+            self.make_way(&found).await?;
+        }
+        Ok(())
+    }
+
+    /// Why staged rows cannot be written, by their keys: triggers made rows in their place, which cannot be taken away.
+    pub(super) async fn reasons(&self) -> Result<BTreeMap<RowKey, String>, PgError> {
+        let found = self.in_the_way().await?;
+        if found.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let table = &self.part.table;
+        let why = if deletable(self.session, table).await? {
+            "other rows hang on it".to_owned()
+        } else {
+            format!("this role may not delete it (ask for: grant delete on {})", table.quoted())
+        };
+        let same = found.same.iter();
+        let doubles = found.doubles.iter();
+        let doubles = doubles.filter_map(|(staged, rows)| rows.first().map(|row| (staged, row)));
+        let reason = |(staged, row): (&RowKey, &RowVersion)| {
+            let row = &row.key;
+            let reason = format!(
+                "a trigger made {table} ({row}) in its place while rows came back, and that row could not be taken away: {why}"
+            );
+            (staged.clone(), reason)
+        };
+        Ok(same.chain(doubles).map(reason).collect())
     }
 
     /// The staged key and the row in its way, where triggers made it.
@@ -120,8 +166,14 @@ impl Place<'_> {
         for row in self.session.query(&APPLY_UNIQUE, &[&schema, &name]).await? {
             let needs: Vec<String> = column::<Option<_>>(&row, "needs", WHAT)?.unwrap_or_default();
             let staged = |name: &String| self.part.columns.iter().any(|column| column.as_str() == name);
-            if needs.iter().all(staged) {
+            // An update leaves the other columns as live has them; a key that it does not touch cannot collide.
+            let told = match self.part.action {
+                Action::Update => needs.iter().any(staged),
+                Action::Insert | Action::Move => needs.iter().all(staged),
+            };
+            if told {
                 found.push(Unique {
+                    needs: needs.iter().map(Ident::new).collect(),
                     expressions: column(&row, "expressions", WHAT)?,
                     operators: column(&row, "operators", WHAT)?,
                     predicate: column(&row, "predicate", WHAT)?,
@@ -136,6 +188,12 @@ impl Place<'_> {
         let doubles: BTreeSet<RowVersion> = found.doubles.values().flatten().cloned().collect();
         let doubles: Vec<RowVersion> = doubles.into_iter().collect();
         let gone = clear(self.session, self.made, &self.part.table, &doubles, Going::ForGood).await?;
+        if self.part.action == Action::Move {
+            // A row that moves is inserted whole, whatever stands under its key.
+            let same: Vec<RowVersion> = found.same.values().cloned().collect();
+            clear(self.session, self.made, &self.part.table, &same, Going::AndComing).await?;
+            return Ok(0);
+        }
         let there = found.same.iter().filter(|(_, row)| !gone.contains(&row.key));
         self.set(&there.map(|(staged, row)| (staged.clone(), row.clone())).collect()).await
     }
