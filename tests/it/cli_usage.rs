@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use super::support::{Rowback, TempDir};
+use super::support::{Rowback, TempDir, TestDb};
 
 #[test]
 fn usage_errors_end_with_2_and_say_so_on_stderr() {
@@ -132,4 +132,27 @@ fn colour_is_for_terminals_and_for_those_who_ask() {
     assert!(!plain.contains('\x1b'), "{plain:?}");
     let coloured = rowback.run(["apply", "--color", "always"]).expect_code(2).stderr;
     assert!(coloured.starts_with("\x1b[1;31merror\x1b[0m["), "{coloured:?}");
+}
+
+#[test]
+fn a_sound_backup_that_rowback_cannot_recover_from_is_not_called_fine() {
+    let shop = TestDb::with(
+        "inspected",
+        "create table a (id int primary key); create table b (id int primary key); insert into a select generate_series(1, 3);",
+    );
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    for (args, code, said) in [
+        (&["-Fc"][..], 0, "every block, 3 rows"),
+        (&["-Fp"], 0, "every block, 3 rows"),
+        (&["-Fc", "--exclude-table-data=b"], 0, "public.b: the backup does not contain its rows"),
+        (&["-Fc", "--schema-only"], 1, "public.a: the backup does not contain its rows"),
+        (&["-Fc", "--data-only"], 1, "rows without their tables' structure"),
+        (&["-Fc", "--inserts"], 1, "public.a: rows are INSERT commands"),
+        (&["-Fp", "--inserts"], 1, "public.a: rows are INSERT commands"),
+    ] {
+        let backup = shop.dump(args).display().to_string();
+        let output = rowback.run(["inspect", &backup]).expect_code(code);
+        assert!(output.stdout.contains(said), "{args:?}: {}", output.stdout);
+    }
 }

@@ -31,10 +31,18 @@ pub async fn run(args: &InspectArgs, context: &Context, output: &Output) -> Resu
         "dump_version": contents.dump_version,
         "dumped_at": contents.dumped_at,
         "encoding": contents.encoding,
+        "structure": !contents.missing_schema(),
         "inspection": inspection,
     });
     output.result("inspect", &result, |_| text(&args.backup.display().to_string(), contents, &inspection))?;
-    Ok(Ending::Done)
+    Ok(Ending::when_left(is_of_no_use(contents, &inspection)))
+}
+
+/// Is there something in the backup that rowback cannot recover from, however sound it is? Tables without rows beside others
+/// with rows are what whoever made it asked for.
+fn is_of_no_use(contents: &Contents, inspection: &Inspection) -> bool {
+    let no_rows = inspection.tables.is_empty() && !inspection.missing.is_empty();
+    contents.missing_schema() || no_rows || !inspection.inserts.is_empty()
 }
 
 fn text(path: &str, contents: &Contents, inspection: &Inspection) -> String {
@@ -67,6 +75,9 @@ fn text(path: &str, contents: &Contents, inspection: &Inspection) -> String {
         .collect();
     text.push('\n');
     text.push_str(&table(&[("table", Align::Left), ("rows", Align::Right), ("size", Align::Right)], &rows));
+    if contents.missing_schema() {
+        text.push_str("the backup holds rows without their tables' structure (--data-only), which rowback cannot recover from\n");
+    }
     for name in &inspection.inserts {
         text.push_str(&format!("{name}: rows are INSERT commands, which rowback cannot recover from\n"));
     }
