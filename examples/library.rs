@@ -79,7 +79,7 @@ async fn rescue(
         return Ok(ExitCode::from(1));
     }
 
-    let apply = ApplyOptions { live: None, confirm: dbname, dry_run: DryRun::No };
+    let apply = ApplyOptions { live: None, confirm: dbname, dry_run: DryRun::No, jobs: LIVE_JOBS };
     let applied = case::apply(&options.case_dir, apply, &context).await.map_err(|error| explained(&error))?;
     let verified = case::verify(&options.case_dir, None, case::LIVE_JOBS, &context)
         .await

@@ -27,9 +27,9 @@ impl Runner<'_> {
         if isolating == Writing::RowByRow {
             // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
             let number = job.batch.number;
-            self.notes.push(format!(
-                "batch {number} could only be written row by row: what triggers moved beside its rows was not set back"
-            ));
+            let note =
+                "could only be written row by row: what triggers moved beside its rows was not set back";
+            self.tell(number, format!("batch {number} {note}"));
         } else {
             performed.moves = self.set_back(job, performed, before, &after).await?;
         }
@@ -56,21 +56,15 @@ impl Runner<'_> {
             return Ok(Moves::default());
         }
         let reader = self.take_reader().await?;
-        for (table, _) in &touched {
-            self.recovered.read(&self.case, &self.case.plan().batches, table);
-        }
+        let recovered = self.recovered_in(touched.iter().map(|(table, _)| table));
         let altered = performed.settled > 0;
         let found =
-            moved::set_back(&self.session, &reader, &self.recovered, touched, &job.batch.parts, altered)
-                .await;
+            moved::set_back(&self.session, &reader, &recovered, touched, &job.batch.parts, altered).await;
         self.reader = Some(reader);
         let found = found?;
         for note in &found.notes {
             let doing = if self.task == Task::Undo { "taking back batch" } else { "batch" };
-            let note = format!("{doing} {}: {note}", job.batch.number);
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
+            self.tell(job.batch.number, format!("{doing} {}: {note}", job.batch.number));
         }
         Ok(found)
     }
@@ -88,7 +82,7 @@ impl Runner<'_> {
             let earlier = before.get(table).copied().unwrap_or_default();
             let own = inserted(&job.batch.parts, performed, table);
             let made = u64::try_from(tally.inserted - earlier.inserted) != Ok(own);
-            let touched = tally.updated != earlier.updated && self.history.made.knows(table);
+            let touched = tally.updated != earlier.updated && self.made().knows(table);
             if !(made || touched) {
                 continue;
             }
@@ -98,9 +92,7 @@ impl Runner<'_> {
                     "{table} is too large to be searched for rows that triggers made: where one stands in the way of a recovered \
                      row, it stays and is listed"
                 );
-                if !self.notes.contains(&note) {
-                    self.notes.push(note);
-                }
+                self.tell(job.batch.number, note);
                 continue;
             }
             found.extend(self.made_in(table, &key, job).await?);
@@ -115,12 +107,11 @@ impl Runner<'_> {
         key: &[Ident],
         job: &Job<'_>,
     ) -> Result<Vec<MadeRows>, PgError> {
-        self.recovered.read(&self.case, &self.case.plan().batches, table);
+        let (recovered, known) = (self.recovered_in(std::iter::once(table)), self.made());
         let mut rows = companions::rows_of_transaction(&self.session, table, key, &job.batch.parts).await?;
         rows.retain(|row| {
-            let back =
-                self.recovered.find(table, &row.key).filter(|(batch, _, _)| *batch <= job.batch.number);
-            back.is_none() && !self.history.made.is_one(table, &row.key, &row.version)
+            let back = recovered.find(table, &row.key).filter(|(batch, _, _)| *batch <= job.batch.number);
+            back.is_none() && !known.is_one(table, &row.key, &row.version)
         });
         let reader = self.take_reader().await?;
         let others = companions::committed(&self.session, &reader, table, &rows).await;
@@ -128,7 +119,7 @@ impl Runner<'_> {
         let others = others?;
         rows.retain(|row| {
             let seen = others.get(&row.key);
-            seen.is_none_or(|seen| *seen != row.version && self.history.made.is_one(table, &row.key, seen))
+            seen.is_none_or(|seen| *seen != row.version && known.is_one(table, &row.key, seen))
         });
         Ok(companions::grouped(table, rows))
     }
@@ -145,7 +136,7 @@ impl Runner<'_> {
         if !written && !listed.any(|name| name == table) {
             return Ok(None);
         }
-        match self.history.made.key_columns(table) {
+        match self.made().key_columns(table) {
             Some(key) => Ok(Some(key)),
             None => companions::primary_key(&self.session, table).await,
         }

@@ -17,7 +17,7 @@ impl Runner<'_> {
         if self.task == Task::Undo {
             return Ok(());
         }
-        let made = &self.history.made;
+        let made = self.made();
         for (number, part) in (1..).zip(&job.batch.parts).filter(|(_, part)| made.knows(&part.table)) {
             let in_vain = |word: &str| word == "blocked" || word == "kept";
             let blocked =
@@ -26,7 +26,7 @@ impl Runner<'_> {
             if blocked.is_empty() {
                 continue;
             }
-            let reasons = companions::in_the_way_of(&self.session, number, part, made).await?;
+            let reasons = companions::in_the_way_of(&self.session, number, part, &made).await?;
             for (key, reason) in reasons.into_iter().filter(|(key, _)| blocked.contains(key)) {
                 let mut refused = performed.refused.iter_mut();
                 match refused.find(|row| row.table == part.table && row.key == key) {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ApplyError;
-use super::journal::{Event, JOURNAL_FORMAT, Line};
+use super::journal::Event;
 use super::place::Task;
 use super::runner::{Announced, Job, Record, Runner};
 use super::settle::Fate;
 use super::transaction::Performed;
-use crate::clock;
 use crate::ident::Ident;
 use crate::pg::{PgError, WriteSession};
+use crate::plan::Batch;
 
 /// How a batch's transaction ended.
 pub(super) enum Conclusion {
@@ -33,7 +33,7 @@ impl Runner<'_> {
         record: Record,
     ) -> Result<Conclusion, ApplyError> {
         let number = job.batch.number;
-        let before = self.history.batch(number);
+        let before = self.history_of(number);
         let announced =
             Announced { xid: xid.clone(), system_identifier: self.identity.system_identifier.clone() };
         let event = match record(job.batch, performed, &before, announced) {
@@ -44,7 +44,7 @@ impl Runner<'_> {
             }
         };
         if self.task == Task::DryRun {
-            return self.conclude_trial(job, &event).await;
+            return self.conclude_trial(job, event).await;
         }
         if let Err(error) = self.record(number, event) {
             // The journal's error is the one to tell.
@@ -65,7 +65,7 @@ impl Runner<'_> {
                 self.around
                     .progress
                     .note(&format!("the connection was lost while committing batch {number}"));
-                match self.ask_again(number, &xid).await? {
+                match self.ask_again(job.batch, &xid).await? {
                     Fate::Committed => {
                         self.record(number, yes)?;
                         Ok(Conclusion::Done)
@@ -81,7 +81,7 @@ impl Runner<'_> {
     }
 
     /// The next batch makes temporary tables of the same names.
-    async fn conclude_trial(&mut self, job: &Job<'_>, event: &Event) -> Result<Conclusion, ApplyError> {
+    async fn conclude_trial(&mut self, job: &Job<'_>, event: Event) -> Result<Conclusion, ApplyError> {
         let made = job.steps.iter().flat_map(|step| step.sql.split("create temporary table \"").skip(1));
         let names = made.filter_map(|text| text.split_once('"'));
         let names = names.map(|(name, _)| format!("pg_temp.{}", Ident::new(name).quoted()));
@@ -90,8 +90,9 @@ impl Runner<'_> {
             self.session.execute("clearing up", &format!("drop table {names}")).await?;
         }
         self.session.execute("releasing the savepoint", "release savepoint rowback").await?;
-        self.history.follow(job.batch.number, event);
-        self.history.follow(job.batch.number, &Event::Committed);
+        // Nothing of a dry run goes into the journal.
+        self.record(job.batch.number, event)?;
+        self.record(job.batch.number, Event::Committed)?;
         Ok(Conclusion::Done)
     }
 
@@ -103,31 +104,28 @@ impl Runner<'_> {
     }
 
     /// Connects anew, for as long as an outcome may be waited for, and asks.
-    async fn ask_again(&mut self, batch: u32, xid: &str) -> Result<Fate, ApplyError> {
+    async fn ask_again(&mut self, batch: &Batch, xid: &str) -> Result<Fate, ApplyError> {
         let deadline = Instant::now() + self.around.limits.settle_within;
+        let in_doubt = |holder, place| ApplyError::InDoubt {
+            batch: batch.number,
+            xid: xid.to_owned(),
+            holder,
+            place: Some(Box::new(place)),
+        };
         loop {
             match WriteSession::connect(self.around.settings, &self.around.limits.session_options()).await {
                 Ok(session) => {
                     self.session = session;
-                    return self.fate(batch, xid).await;
+                    return self.fate(batch.number, xid).await.map_err(|error| match error {
+                        ApplyError::InDoubt { holder, .. } => in_doubt(holder, self.place(batch)),
+                        other => other,
+                    });
                 }
                 Err(_) if Instant::now() < deadline && !self.around.cancel.is_cancelled() => {
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
-                Err(_unreachable) => {
-                    return Err(ApplyError::InDoubt { batch, xid: xid.to_owned(), holder: None });
-                }
+                Err(_unreachable) => return Err(in_doubt(None, self.place(batch))),
             }
         }
-    }
-
-    /// Adds to the history and, unless nothing of this run may last, to the journal.
-    pub(super) fn record(&mut self, batch: u32, event: Event) -> Result<(), ApplyError> {
-        self.history.follow(batch, &event);
-        if self.task == Task::DryRun {
-            return Ok(());
-        }
-        let plan = self.plan().seal.clone();
-        self.journal.append(Line { format: JOURNAL_FORMAT, plan, batch, at: clock::now_utc(), event })
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::place::{Place, Task};
 use super::privileges::Lacking;
+use super::several::Several;
 use super::tombstone_lists::TombstonesUnusable;
 use crate::error::{Explain, Kind};
 use crate::pg::{DbFacts, PgError};
@@ -186,7 +187,7 @@ pub enum ApplyError {
         source: Box<PgError>,
     },
     /// It is not known whether a batch is committed.
-    #[error("the outcome of batch {batch} is not known yet")]
+    #[error("the outcome of batch {batch} is not known yet{}", Place::of_the_others(place.as_deref()))]
     InDoubt {
         /// The batch.
         batch: u32,
@@ -194,7 +195,12 @@ pub enum ApplyError {
         xid: String,
         /// Its session, where it is still open.
         holder: Option<Holder>,
+        /// What is done besides, where it is a batch of this very run.
+        place: Option<Box<Place>>,
     },
+    /// Batches that were written side by side stopped together.
+    #[error(transparent)]
+    Several(Box<Several>),
 }
 
 impl Explain for ApplyError {
@@ -223,6 +229,7 @@ impl Explain for ApplyError {
             Self::Cancelled { .. } => "apply-cancelled",
             Self::ConnectionLost { .. } => "apply-connection-lost",
             Self::InDoubt { .. } => "batch-in-doubt",
+            Self::Several(several) => several.first.code(),
         }
     }
 
@@ -243,6 +250,7 @@ impl Explain for ApplyError {
             Self::Tombstones(error) => error.kind(),
             Self::Server(error) => error.kind(),
             Self::BatchFailed { source, .. } if source.kind() == Kind::Bug => Kind::Bug,
+            Self::Several(several) => several.first.kind(),
             Self::JournalUnwritable { .. }
             | Self::BatchBlocked { .. }
             | Self::BatchFailed { .. }
@@ -277,6 +285,7 @@ impl Explain for ApplyError {
             }
             Self::Tombstones(error) => error.causes(),
             Self::ConnectionLost { source, .. } => source.causes(),
+            Self::Several(several) => several.causes(),
             Self::InDoubt { xid, holder, .. } => vec![match holder {
                 Some(holder) => format!("transaction {xid} is still open on the server: {holder}"),
                 None => format!("the server could not be asked about transaction {xid}"),
@@ -300,6 +309,7 @@ impl Explain for ApplyError {
         match self {
             Self::Tombstones(error) => error.hint(),
             Self::Server(error) => error.hint(),
+            Self::Several(several) => several.first.hint(),
             Self::ConfirmationWrong { dbname, .. } => format!(
                 "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \
                  was changed."
@@ -329,10 +339,15 @@ impl Explain for ApplyError {
                  batch ended. {}",
                 place.what_is_left()
             ),
-            Self::InDoubt { holder: Some(holder), .. } => format!(
+            Self::InDoubt { holder: Some(holder), place, .. } => format!(
                 "An interrupted run left that session behind. Run the same command again when it has ended, or end it \
-                 with `select pg_terminate_backend({})`. Nothing was changed by this run.",
-                holder.pid
+                 with `select pg_terminate_backend({})`. {}",
+                holder.pid,
+                if place.is_some() {
+                    "Committed batches are not repeated."
+                } else {
+                    "Nothing was changed by this run."
+                }
             ),
             other => other.plain_hint().to_owned(),
         }

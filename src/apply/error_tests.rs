@@ -70,8 +70,13 @@ fn all() -> Vec<ApplyError> {
                 cause: "connection closed".into(),
             }),
         },
-        ApplyError::InDoubt { batch: 41, xid: "742".into(), holder: Some(holder) },
-        ApplyError::InDoubt { batch: 41, xid: "742".into(), holder: None },
+        ApplyError::InDoubt { batch: 41, xid: "742".into(), holder: Some(holder), place: None },
+        ApplyError::InDoubt {
+            batch: 41,
+            xid: "742".into(),
+            holder: None,
+            place: Some(Box::new(place(Task::Apply))),
+        },
     ]
 }
 
@@ -108,9 +113,36 @@ fn a_missing_privilege_comes_with_its_grant() {
     "#);
 }
 
+/// Batches 41 to 44 stopped together, and 45 came through.
+fn together() -> ApplyError {
+    let lost = PgError::Lost { what: "running batch 44".into(), cause: "connection closed".into() };
+    let failed = PgError::Statement {
+        what: "running batch 42".into(),
+        db: facts("permission denied for table orders", "42501"),
+    };
+    let at = |batch| Box::new(Place { batch, ..place(Task::Apply) });
+    let tables = "\"shop.orders\"".to_owned();
+    let errors = vec![
+        (41, ApplyError::Cancelled { place: at(41) }),
+        (42, ApplyError::BatchFailed { place: at(42), tables, source: Box::new(failed) }),
+        (43, ApplyError::InDoubt { batch: 43, xid: "743".into(), holder: None, place: Some(at(43)) }),
+        (44, ApplyError::ConnectionLost { place: at(44), source: Box::new(lost) }),
+    ];
+    let done: Vec<u32> = (1..=40).chain([45]).collect();
+    let without_doubt = ApplyError::of_several(vec![(41, ApplyError::Cancelled { place: at(41) })], &done);
+    assert_eq!(
+        without_doubt.unwrap().to_string(),
+        "stopped at batch 41 of 120; batches 1–40, 45 are committed (stopped on request)"
+    );
+    assert!(ApplyError::of_several(vec![], &done).is_none());
+    ApplyError::of_several(errors, &done).unwrap()
+}
+
 #[test]
 fn every_error_has_its_words() {
-    let texts = words(&all());
+    let mut errors = all();
+    errors.push(together());
+    let texts = words(&errors);
     insta::assert_snapshot!(texts.join("\n"), @r#"
     [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
       hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
@@ -165,8 +197,14 @@ fn every_error_has_its_words() {
     [batch-in-doubt] Stopped: the outcome of batch 41 is not known yet
       cause: transaction 742 is still open on the server: pid 48211, application "nightly-report" (active)
       hint: An interrupted run left that session behind. Run the same command again when it has ended, or end it with `select pg_terminate_backend(48211)`. Nothing was changed by this run.
-    [batch-in-doubt] Stopped: the outcome of batch 41 is not known yet
+    [batch-in-doubt] Stopped: the outcome of batch 41 is not known yet; batches 1–40 are committed
       cause: the server could not be asked about transaction 742
+      hint: Run the same command again when the server can be reached; it asks the server how the interrupted batch ended. Whether that batch is committed is not known now.
+    [batch-in-doubt] Stopped: the outcome of batch 43 is not known yet; batches 1–40, 45 are committed
+      cause: the server could not be asked about transaction 743
+      cause: batch 42 stopped as well: permission denied for table orders (SQLSTATE 42501); it was rolled back
+      cause: batch 44 stopped as well: the connection was lost; it was rolled back
+      cause: batch 41 stopped as well: on request; it was rolled back
       hint: Run the same command again when the server can be reached; it asks the server how the interrupted batch ended. Whether that batch is committed is not known now.
     "#);
 }

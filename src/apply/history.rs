@@ -2,6 +2,7 @@
 //! Pure; asks nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::companions::Made;
 use super::journal::{Event, Exception, Line, PartRecord, TakenRecord};
@@ -188,7 +189,7 @@ pub(super) struct History {
     /// Rows that a batch whose outcome is not known yet has moved.
     moved: BTreeMap<u32, Vec<MovedRow>>,
     /// Rows that triggers made while the batches were written.
-    pub(super) made: Made,
+    pub(super) made: Rc<Made>,
     /// The transactions of undo, as the server numbers them.
     pub(super) undo_transactions: BTreeSet<String>,
 }
@@ -200,7 +201,7 @@ impl History {
         let mut history = Self {
             batches: plan.batches.iter().map(|batch| (batch.number, BatchHistory::default())).collect(),
             moved: BTreeMap::new(),
-            made: Made::of(plan),
+            made: Rc::new(Made::of(plan)),
             undo_transactions: BTreeSet::new(),
         };
         for line in lines {
@@ -226,7 +227,9 @@ impl History {
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
         match event {
-            Event::Writing { made, .. } => self.made.remember(number, made),
+            Event::Writing { made, .. } if !made.is_empty() => {
+                Rc::make_mut(&mut self.made).remember(number, made);
+            }
             Event::UndoWriting { xid, .. } => drop(self.undo_transactions.insert(xid.clone())),
             _ => {}
         }

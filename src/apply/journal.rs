@@ -136,6 +136,8 @@ pub struct Journal {
     lines: Vec<Line>,
     good_bytes: u64,
     file: Option<File>,
+    /// Why a line could not be written: then no later one is, whoever asks, until the next run has cut off the torn end.
+    broken: Option<String>,
 }
 
 impl Journal {
@@ -148,7 +150,7 @@ impl Journal {
             Err(error) => return Err(ApplyError::CaseUnreadable { path, cause: error.to_string() }),
         };
         let (lines, good_bytes) = parse(&text)?;
-        Ok(Self { path, lines, good_bytes, file: None })
+        Ok(Self { path, lines, good_bytes, file: None, broken: None })
     }
 
     /// All lines, oldest first.
@@ -158,8 +160,12 @@ impl Journal {
 
     /// Adds a line and returns when it is on disk.
     pub(super) fn append(&mut self, line: Line) -> Result<(), ApplyError> {
-        let written = self.write(&line);
-        written.map_err(|error| ApplyError::JournalUnwritable { cause: error.to_string() })?;
+        if self.broken.is_none() {
+            self.broken = self.write(&line).err().map(|error| error.to_string());
+        }
+        if let Some(cause) = self.broken.clone() {
+            return Err(ApplyError::JournalUnwritable { cause });
+        }
         self.lines.push(line);
         Ok(())
     }
@@ -173,7 +179,6 @@ impl Journal {
         };
         file.write_all(&text)?;
         file.sync_data()?;
-        // Kept only after a success: after a failure the torn end is cut off by opening again.
         self.good_bytes += u64::try_from(text.len()).map_err(io::Error::other)?;
         self.file = Some(file);
         Ok(())

@@ -6,12 +6,14 @@ mod aside;
 mod blockers;
 mod commit;
 mod companions;
+mod desk;
 mod error;
 mod history;
 mod holders;
 mod isolate;
 mod isolate_groups;
 mod journal;
+mod lanes;
 mod limits;
 mod lock;
 mod moved;
@@ -23,8 +25,10 @@ mod row_key;
 mod runner;
 mod sealed;
 mod settle;
+mod several;
 mod state;
 mod summary;
+mod ties;
 mod tombstone_lists;
 mod tombstones;
 mod transaction;
@@ -41,13 +45,15 @@ pub use moved::MovedRow;
 pub use place::{Place, Task};
 pub use privileges::Lacking;
 pub use row_key::RowKey;
+pub use several::Several;
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
 pub use tombstone_lists::TombstonesUnusable;
 
 use history::{BatchHistory, History, Standing, mark_ours};
+use lanes::Lanes;
 use row_key::json_array;
-use runner::{Announced, Job, Runner, Surroundings};
+use runner::{Announced, Runner, Surroundings};
 use summary::leftovers;
 use transaction::Performed;
 
@@ -77,6 +83,8 @@ pub struct ApplyOptions {
     pub mode: Mode,
     /// Limits of locks, statements and attempts.
     pub limits: Limits,
+    /// Connections that write batches at the same time, where these have nothing to do with each other. A dry run has one.
+    pub jobs: usize,
 }
 
 /// Applies the plan of a case. Everything is checked before the first write; batches that an earlier run committed are
@@ -90,25 +98,27 @@ pub async fn run(
 ) -> Result<ApplySummary, ApplyError> {
     let around = Surroundings { settings, limits: &options.limits, progress, cancel };
     let task = if options.mode == Mode::DryRun { Task::DryRun } else { Task::Apply };
-    let mut runner = Runner::open(case, task, &options.confirm, around).await?;
+    let runner = Runner::open(case, task, &options.confirm, around).await?;
     runner.settle().await?;
-    let before = runner.history.numbers(Standing::Committed).len();
-    let waiting = waiting(runner.plan(), &runner.history);
-    runner.look_for_tombstones().await?;
+    let before = runner.committed();
+    let waiting = waiting(runner.plan(), &runner.history());
+    drop(runner.look_for_tombstones(None).await?);
     runner.check_privileges(&waiting).await?;
     let rows = waiting.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
     let bar = runner.around.progress.clone();
     bar.start(progress::Step::Apply, &runner.dbname(), Some(rows));
+    let jobs = if options.mode == Mode::Real { options.jobs } else { 1 };
+    let mut lanes = Lanes::new(runner, jobs);
     let done = match options.mode {
-        Mode::Real => run_all(&mut runner, &waiting).await,
-        Mode::DryRun => try_all(&mut runner, &waiting).await,
+        Mode::Real => lanes.run(&waiting, announce).await,
+        Mode::DryRun => try_all(&mut lanes, &waiting).await,
     };
     bar.finish(progress::Step::Apply);
     done?;
     if options.mode == Mode::Real {
-        runner.look_back().await?;
+        lanes.first().look_back().await?;
     }
-    Ok(summary(&runner, options.mode, waiting.len(), before))
+    Ok(summary(lanes.first(), options.mode, waiting.len(), before))
 }
 
 /// The batches that are not known to be committed.
@@ -118,19 +128,6 @@ fn waiting(plan: &Plan, history: &History) -> Vec<Batch> {
         history.standing != Standing::Committed || history.pending.is_some()
     };
     plan.batches.iter().filter(open).cloned().collect()
-}
-
-async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
-    for batch in batches {
-        // The lists may have grown while the batch before was written.
-        runner.look_for_tombstones().await?;
-        let left_out = runner.tombstones.of_batch(batch);
-        let steps = without(runner.case.script(&batch.file, &batch.sha256)?, batch, &left_out);
-        runner.run(&Job { batch, steps, left_out }, announce).await?;
-        let rows = batch.parts.iter().map(|part| part.rows).sum();
-        runner.around.progress.advance(progress::Step::Apply, rows);
-    }
-    Ok(())
 }
 
 /// The steps with rows taken out of what is staged.
@@ -148,12 +145,13 @@ fn without(mut steps: Vec<Step>, batch: &Batch, left_out: &[Vec<RowKey>]) -> Vec
 }
 
 /// All batches in one transaction, because a child's batch needs its parents'; then back.
-async fn try_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
+async fn try_all(lanes: &mut Lanes<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
     // `nextval` and `setval` cannot be rolled back: a batch that moves sequences writes no rows and is left out.
     let (rows, sequences): (Vec<Batch>, Vec<Batch>) =
         batches.iter().cloned().partition(|batch| !batch.parts.is_empty());
-    runner.begin_trial().await?;
-    let mut tried = run_all(runner, &rows).await;
+    lanes.first().begin_trial().await?;
+    let mut tried = lanes.run(&rows, announce).await;
+    let runner = lanes.first();
     if tried.is_ok() {
         tried = runner.look_back().await;
     }
@@ -161,7 +159,7 @@ async fn try_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), Apply
     tried?;
     if !sequences.is_empty() {
         let moves = runner.plan().sequences.len();
-        runner.notes.push(format!("Sequences would be moved forward where they are behind: {moves}."));
+        runner.tell(u32::MAX, format!("Sequences would be moved forward where they are behind: {moves}."));
     }
     ended
 }
@@ -233,7 +231,7 @@ fn part_of(
 fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplySummary {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut tables: Vec<TableCount> = Vec::new();
-    for (_, history) in runner.history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
+    for (_, history) in runner.history().all().filter(|(_, batch)| batch.standing == Standing::Committed) {
         history.written.iter().for_each(|part| count(&mut tables, part));
     }
     ApplySummary {
@@ -246,8 +244,8 @@ fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplyS
         updated: tables.iter().map(|table| table.updated).sum(),
         moved: tables.iter().map(|table| table.moved).sum(),
         tables,
-        leftovers: leftovers(&runner.history).into_iter().chain(runner.named.iter().cloned()).collect(),
-        notes: runner.notes.clone(),
+        leftovers: leftovers(&runner.history()).into_iter().chain(runner.named().iter().cloned()).collect(),
+        notes: runner.notes(),
     }
 }
 

@@ -79,15 +79,16 @@ fn leftover(batch: u32, table: &TableName, key: RowKey, outcome: Outcome) -> Lef
 
 impl Runner<'_> {
     /// Looks at what is in live now that everything is written.
-    pub(super) async fn look_back(&mut self) -> Result<(), ApplyError> {
+    pub(super) async fn look_back(&self) -> Result<(), ApplyError> {
         // The lists may have grown while the last batch was written.
-        self.look_for_tombstones().await?;
-        let late = named_late(&self.tombstones, self.plan(), &self.history);
-        self.named = self.still_in_live(late).await?;
+        drop(self.look_for_tombstones(None).await?);
+        let late = {
+            let tombstones = self.tombstones.lock().await;
+            named_late(&tombstones, self.plan(), &self.history())
+        };
+        self.name(self.still_in_live(late).await?);
         let again = self.made_again().await?;
-        let again = again.into_iter().filter(|row| !self.named.iter().any(|known| is_same(known, row)));
-        let again: Vec<Leftover> = again.collect();
-        self.named.extend(again);
+        self.name(again.into_iter().filter(|row| !self.is_named(&row.table, &row.key)).collect());
         Ok(self.tell_of_doubles().await?)
     }
 
@@ -105,41 +106,37 @@ impl Runner<'_> {
     }
 
     async fn made_again(&self) -> Result<Vec<Leftover>, ApplyError> {
-        let committed = self.history.numbers(Standing::Committed).len();
         let mut found = Vec::new();
-        for (table, sql) in asking_for_made(self.plan(), &self.history, committed)? {
+        let asking = asking_for_made(self.plan(), &self.history(), self.committed())?;
+        for (table, sql) in asking {
             let rows = self.session.text_rows(WHAT, &sql).await?;
-            found.extend(made_of(&self.history, &table, &rows)?);
+            found.extend(made_of(&self.history(), &table, &rows)?);
         }
         Ok(found)
     }
 
     /// Says which rows of triggers stay beside recovered ones. One under the key of a recovered row has become that row, or
     /// that row is listed.
-    async fn tell_of_doubles(&mut self) -> Result<(), PgError> {
-        for (table, rows) in self.history.made.by_table() {
+    async fn tell_of_doubles(&self) -> Result<(), PgError> {
+        for (table, rows) in self.made().by_table() {
             let parts = self.case.plan().batches.iter().flat_map(|batch| &batch.parts);
             if !parts.into_iter().any(|part| part.table == table) {
                 continue;
             }
-            self.recovered.read(&self.case, &self.case.plan().batches, &table);
+            let recovered = self.recovered_in(std::iter::once(&table));
             let there: BTreeSet<RowKey> =
                 companions::still_there(&self.session, &table, &rows).await?.into_iter().collect();
-            let is_named = |key: &RowKey| self.named.iter().any(|row| row.table == table && row.key == *key);
-            let beside = there.iter().filter(|key| self.recovered.find(&table, key).is_none());
-            let left: Vec<&RowKey> = beside.filter(|key| !is_named(key)).collect();
+            let beside = there.iter().filter(|key| recovered.find(&table, key).is_none());
+            let left: Vec<&RowKey> = beside.filter(|key| !self.is_named(&table, key)).collect();
             if let Some(first) = left.first() {
-                self.notes.push(format!(
+                let note = format!(
                     "triggers made rows of their own in {table}, of which rows came back: {} of them stay beside these, such as {first}; \
                      no unique key says which would be the same, or they could not be taken away",
                     left.len()
-                ));
+                );
+                self.tell(u32::MAX, note);
             }
         }
         Ok(())
     }
-}
-
-fn is_same(one: &Leftover, other: &Leftover) -> bool {
-    one.table == other.table && one.key == other.key
 }

@@ -10,7 +10,7 @@ use crate::plan::{Action, Batch, Part};
 use crate::value::copy_text::{fields, is_null, unescape};
 
 /// Rows by table and key, with the batch and part that insert them; and rows of which columns are set right.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Recovered {
     parts: BTreeMap<TableName, Vec<(u32, usize, Vec<Ident>)>>,
     rows: BTreeMap<TableName, HashMap<RowKey, (u32, usize)>>,
@@ -36,10 +36,15 @@ impl Recovered {
         self.parts.contains_key(table)
     }
 
+    /// Are the table's rows known?
+    pub(super) fn has_read(&self, table: &TableName) -> bool {
+        self.rows.contains_key(table)
+    }
+
     /// Reads the keys of a table's rows out of the batch files. A file that cannot be read makes its rows unknown: they
     /// are then treated like anybody's.
     pub(super) fn read(&mut self, case: &SealedCase, batches: &[Batch], table: &TableName) {
-        if self.rows.contains_key(table) {
+        if self.has_read(table) {
             return;
         }
         let mut found = HashMap::new();

@@ -27,6 +27,15 @@ pub struct Place {
 }
 
 impl Place {
+    /// What is done besides a batch in doubt, to be added to a message.
+    pub(super) fn of_the_others(place: Option<&Self>) -> String {
+        place.map_or_else(String::new, |place| match place.task {
+            Task::Apply => format!("; {} committed", numbers(&place.done)),
+            Task::Undo => format!("; {} taken back", numbers(&place.done)),
+            Task::DryRun => String::new(),
+        })
+    }
+
     /// What state was left, as a sentence.
     pub(super) fn what_is_left(&self) -> String {
         match self.task {

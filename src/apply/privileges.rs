@@ -46,7 +46,7 @@ pub struct Lacking {
 
 impl Runner<'_> {
     /// Refuses before the first write where the batches cannot be written, and notes where they could not be taken back.
-    pub(super) async fn check_privileges(&mut self, batches: &[Batch]) -> Result<(), ApplyError> {
+    pub(super) async fn check_privileges(&self, batches: &[Batch]) -> Result<(), ApplyError> {
         let known = granted(&self.session, batches).await?;
         let role = self.identity.user.clone();
         if let Some(lacking) = lacking(&needs(self.task, batches), &known, &role) {
@@ -66,7 +66,7 @@ impl Runner<'_> {
                 lacking.grants
             );
             self.around.progress.note(&note);
-            self.notes.push(note);
+            self.tell(0, note);
         }
         Ok(())
     }

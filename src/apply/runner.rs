@@ -1,26 +1,28 @@
 //! Runs one batch after the other, forwards or backwards: transaction, retries, journal, commit, and what to do when
 //! any of it fails. What a batch *means* is the business of `apply` and `undo`.
 
+use std::ops::Deref;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::commit::Conclusion;
 use super::companions::{self, Ground};
-use super::history::{BatchHistory, History, Pending, Standing};
+use super::desk::{Desk, OpenCase};
+use super::history::{BatchHistory, Pending};
 use super::holders::{Seen, Watch};
 use super::isolate::{self, Writing};
 use super::isolate_groups;
-use super::journal::{Event, Journal};
+use super::journal::Event;
 use super::moved;
-use super::ours::Recovered;
-use super::place::{Place, Task};
-use super::sealed::{Purpose, SealedCase};
+use super::place::Task;
+use super::sealed::Purpose;
 use super::settle::{self, Fate};
-use super::summary::{EXCLUDED, Leftover};
-use super::tombstones::Tombstones;
+use super::summary::EXCLUDED;
 use super::transaction::{Performed, Reported, Transaction};
-use super::{ApplyError, CaseLock, Limits, RowKey};
+use super::{ApplyError, Limits, RowKey};
 use crate::cancel::CancelToken;
+use crate::error::Explain;
 use crate::pg::{
     ConnectSettings, PgError, ReadSession, ServerIdentity, SessionOptions, WriteSession, is_worth_retrying,
 };
@@ -44,22 +46,19 @@ pub(super) struct Job<'a> {
     pub(super) left_out: Vec<Vec<RowKey>>,
 }
 
-/// A case, a journal and a session that are fit for writing.
+/// One session that is fit for writing, and what it works on together with others.
 pub(super) struct Runner<'a> {
-    pub(super) case: SealedCase,
-    pub(super) history: History,
-    pub(super) around: Surroundings<'a>,
-    pub(super) notes: Vec<String>,
-    pub(super) tombstones: Tombstones,
-    /// Rows in live that must not be there.
-    pub(super) named: Vec<Leftover>,
-    pub(super) task: Task,
-    pub(super) identity: ServerIdentity,
+    desk: Rc<Desk<'a>>,
     pub(super) session: WriteSession,
     pub(super) reader: Option<ReadSession>,
-    pub(super) recovered: Recovered,
-    pub(super) journal: Journal,
-    _lock: CaseLock,
+}
+
+impl<'a> Deref for Runner<'a> {
+    type Target = Desk<'a>;
+
+    fn deref(&self) -> &Desk<'a> {
+        &self.desk
+    }
 }
 
 /// Turns what a transaction did into its line of the journal.
@@ -83,62 +82,52 @@ impl<'a> Runner<'a> {
             return Err(ApplyError::ConfirmationMissing);
         }
         let purpose = if task == Task::Undo { Purpose::Undo } else { Purpose::Apply };
-        // Before the lock, which would make a file in a directory that is no case.
-        drop(super::sealed::read_plan(dir)?);
-        let lock = CaseLock::take(dir)?;
-        let case = SealedCase::open(dir, purpose)?;
-        let journal = Journal::read(dir)?;
-        let history = History::of(case.plan(), journal.lines())?;
+        let case = OpenCase::open(dir, purpose)?;
         let session = WriteSession::connect(around.settings, &around.limits.session_options()).await?;
         let identity = session.identity().await?;
         check_identity(case.plan(), confirm, &identity)?;
-        let recovered = Recovered::of(&case.plan().batches);
-        let tombstones = Tombstones::of(case.plan());
-        Ok(Self {
-            case,
-            history,
-            around,
-            notes: Vec::new(),
-            tombstones,
-            named: Vec::new(),
-            task,
-            identity,
-            session,
-            reader: None,
-            recovered,
-            journal,
-            _lock: lock,
-        })
+        Ok(Self { desk: Rc::new(case.on(identity, task, around)), session, reader: None })
     }
 
-    /// The plan.
-    pub(super) fn plan(&self) -> &Plan {
-        self.case.plan()
-    }
-
-    /// The database's name.
-    pub(super) fn dbname(&self) -> String {
-        self.identity.dbname.clone()
+    /// Another session for the same work; the inner error says why it cannot be had, which harms nobody.
+    pub(super) async fn beside(&self) -> Result<Self, String> {
+        let options = self.around.limits.session_options();
+        let session = WriteSession::connect(self.around.settings, &options).await;
+        let session = session.map_err(|error| told(&error))?;
+        let identity = session.identity().await.map_err(|error| told(&error))?;
+        // A list of hosts may lead elsewhere the second time.
+        if identity.in_recovery || !identity.is_same_database(&self.identity) {
+            return Err("it leads to another server".to_owned());
+        }
+        Ok(Self { desk: Rc::clone(&self.desk), session, reader: None })
     }
 
     /// Reads the lists of rows that were deleted on purpose, and where one has changed finds out which planned rows it is
-    /// about.
-    pub(super) async fn look_for_tombstones(&mut self) -> Result<(), ApplyError> {
-        let done = self.history.numbers(Standing::Committed);
-        let Some(lists) = self.tombstones.changed(self.case.plan(), done.len())? else { return Ok(()) };
-        self.around
-            .progress
-            .note("exclude_keys has changed since the plan was made: looking for rows that it names now");
-        let options = SessionOptions::named("rowback apply");
-        let reader = ReadSession::connect(self.around.settings, &options).await?;
-        self.tombstones.find(&self.case, &reader, &lists, done.len()).await?;
-        Ok(())
+    /// about. Returns those of the batch, by part.
+    pub(super) async fn look_for_tombstones(
+        &self,
+        batch: Option<&Batch>,
+    ) -> Result<Vec<Vec<RowKey>>, ApplyError> {
+        let mut tombstones = self.tombstones.lock().await;
+        let done = self.committed();
+        if let Some(lists) = tombstones.changed(self.case.plan(), done)? {
+            self.around
+                .progress
+                .note("exclude_keys has changed since the plan was made: looking for rows that it names now");
+            let options = SessionOptions::named("rowback apply");
+            let reader = ReadSession::connect(self.around.settings, &options).await?;
+            tombstones.find(&self.case, &reader, &lists, done).await?;
+        }
+        Ok(batch.map(|batch| tombstones.of_batch(batch)).unwrap_or_default())
     }
 
     /// Finds out what became of the transactions that an interrupted run has left in doubt.
-    pub(super) async fn settle(&mut self) -> Result<(), ApplyError> {
-        let pending: Vec<(u32, Pending)> =
-            self.history.all().filter_map(|(number, batch)| Some((number, batch.pending.clone()?))).collect();
+    pub(super) async fn settle(&self) -> Result<(), ApplyError> {
+        let pending: Vec<(u32, Pending)> = self
+            .history()
+            .all()
+            .filter_map(|(number, batch)| Some((number, batch.pending.clone()?)))
+            .collect();
         for (number, pending) in pending {
             let (Pending::Write { xid, .. } | Pending::Undo { xid, .. }) = &pending;
             self.around.progress.note(&format!("asking the server how the interrupted batch {number} ended"));
@@ -148,10 +137,13 @@ impl<'a> Runner<'a> {
                 (Fate::Aborted, Pending::Write { .. }) => self.record(number, Event::RolledBack)?,
                 (Fate::Committed, Pending::Undo { .. }) => self.record(number, Event::Undone)?,
                 (Fate::Aborted, Pending::Undo { .. }) => self.record(number, Event::UndoRolledBack)?,
-                (Fate::Forgotten, _) => self.notes.push(format!(
-                    "The server has forgotten how the interrupted batch {number} ended; it is run once more, which \
-                     changes nothing that is done already."
-                )),
+                (Fate::Forgotten, _) => self.tell(
+                    number,
+                    format!(
+                        "The server has forgotten how the interrupted batch {number} ended; it is run once more, which \
+                         changes nothing that is done already."
+                    ),
+                ),
             }
         }
         Ok(())
@@ -177,7 +169,7 @@ impl<'a> Runner<'a> {
         let mut isolating = Writing::Together;
         loop {
             if self.around.cancel.is_cancelled() {
-                return Err(ApplyError::Cancelled { place: Box::new(self.place(job)) });
+                return Err(ApplyError::Cancelled { place: Box::new(self.place(job.batch)) });
             }
             let (error, seen) = match Box::pin(self.attempt(job, isolating)).await {
                 Ok((performed, xid)) => match self.conclude(job, performed, xid, record).await? {
@@ -231,13 +223,13 @@ impl<'a> Runner<'a> {
         let patience = (limits.lock_timeout / 4).min(Duration::from_millis(500));
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
         let what = format!("running batch {}", job.batch.number);
-        let known = &self.history.made;
+        let known = self.made();
         if self.task == Task::Undo {
             let made = known.of_batch(job.batch.number);
-            let removing = companions::remove(&self.session, known, &made);
+            let removing = companions::remove(&self.session, &known, &made);
             transaction.watched(removing).await.map_err(|error| (error, watch.seen()))?;
         }
-        let ground = Ground { made: known, writing: isolating, reader: reader.as_ref() };
+        let ground = Ground { made: &known, writing: isolating, reader: reader.as_ref() };
         let ground = (self.task != Task::Undo || isolating == Writing::InTurn).then_some(ground);
         let performed = transaction.perform(&what, &job.steps, &job.batch.parts, ground).await;
         let xid = transaction.xid;
@@ -301,18 +293,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn place(&self, job: &Job<'_>) -> Place {
-        let of = u32::try_from(self.plan().batches.len()).unwrap_or(u32::MAX);
-        let done = match self.task {
-            Task::Undo => self.history.numbers(Standing::Undone),
-            Task::Apply => self.history.numbers(Standing::Committed),
-            Task::DryRun => Vec::new(),
-        };
-        Place { task: self.task, batch: job.batch.number, of, done }
-    }
-
     fn stopped(&self, job: &Job<'_>, error: PgError, attempts: u32, seen: Seen) -> ApplyError {
-        let place = Box::new(self.place(job));
+        let place = Box::new(self.place(job.batch));
         let tables: Vec<String> = job.batch.parts.iter().map(|part| format!("\"{}\"", part.table)).collect();
         let passing = error.sqlstate().is_some_and(is_worth_retrying);
         match error {
@@ -329,6 +311,11 @@ impl<'a> Runner<'a> {
             other => ApplyError::BatchFailed { place, tables: tables.join(", "), source: Box::new(other) },
         }
     }
+}
+
+/// An error in one line.
+fn told(error: &PgError) -> String {
+    error.causes().into_iter().next().unwrap_or_else(|| error.to_string())
 }
 
 fn check_identity(plan: &Plan, confirm: &str, identity: &ServerIdentity) -> Result<(), ApplyError> {

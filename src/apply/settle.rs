@@ -42,7 +42,7 @@ pub(super) async fn fate(
         }
         if Instant::now() >= deadline || cancel.is_cancelled() {
             let holder = session_of(session, xid).await?;
-            return Err(ApplyError::InDoubt { batch, xid: xid.to_owned(), holder });
+            return Err(ApplyError::InDoubt { batch, xid: xid.to_owned(), holder, place: None });
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -40,7 +40,7 @@ pub async fn run(
     let mut runner = Runner::open(case, Task::Undo, &options.confirm, around).await?;
     runner.settle().await?;
     let before =
-        runner.history.all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
+        runner.history().all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
     let batches = applied(&runner);
     runner.check_privileges(&batches).await?;
     let rows = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
@@ -55,7 +55,7 @@ pub async fn run(
 /// The batches that have something to be taken back, last one first.
 fn applied(runner: &Runner<'_>) -> Vec<Batch> {
     let applied = |batch: &&Batch| {
-        let history = runner.history.batch(batch.number);
+        let history = runner.history_of(batch.number);
         history.can_be_undone() || history.pending.is_some()
     };
     runner.plan().batches.iter().rev().filter(applied).cloned().collect()
@@ -65,15 +65,15 @@ async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), Apply
     for batch in batches {
         if let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) {
             let steps = runner.case.script(file, sha256)?;
-            let mut steps = narrowed(steps, batch, &runner.history.batch(batch.number));
+            let mut steps = narrowed(steps, batch, &runner.history_of(batch.number));
             let behind =
                 steps.iter().rposition(|step| step.kind == StepKind::Settings).map_or(0, |at| at + 1);
-            steps.insert(behind, own_transactions(&runner.history));
+            steps.insert(behind, own_transactions(&runner.history()));
             runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await?;
         } else {
             let note = "Sequences stay where they are: moving them back could hand out a number twice.";
             runner.record(batch.number, Event::Undone)?;
-            runner.notes.push(note.to_owned());
+            runner.tell(batch.number, note.to_owned());
         }
         let rows = batch.parts.iter().map(|part| part.rows).sum();
         runner.around.progress.advance(progress::Step::Undo, rows);
@@ -175,13 +175,12 @@ fn was_taken_back(part: &Part, held: &Held, before: &BatchHistory) -> bool {
 fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut tables: Vec<UndoCount> = Vec::new();
-    for (_, history) in runner.history.all() {
+    for (_, history) in runner.history().all() {
         for part in &history.taken {
             count(&mut tables, part);
         }
     }
-    let mut notes = runner.notes.clone();
-    notes.dedup();
+    let mut notes = runner.notes();
     notes.extend(left_by_triggers(runner));
     UndoSummary {
         dbname: runner.dbname(),
@@ -190,7 +189,7 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
         removed: tables.iter().map(|table| table.removed).sum(),
         restored: tables.iter().map(|table| table.restored).sum(),
         tables,
-        held: held_rows(&runner.history),
+        held: held_rows(&runner.history()),
         notes,
     }
 }
@@ -200,7 +199,7 @@ fn left_by_triggers(runner: &Runner<'_>) -> Vec<String> {
     let plan = runner.plan();
     let mut found = Vec::new();
     for batch in &plan.batches {
-        let taken = runner.history.batch(batch.number).taken;
+        let taken = runner.history_of(batch.number).taken;
         for part in &batch.parts {
             let of_part = |one: &&TakenRecord| one.table == part.table && one.action == part.action;
             if taken.iter().filter(of_part).all(|one| one.rows == 0) {

@@ -77,7 +77,7 @@ pub struct RecoverOptions {
     pub live_jobs: usize,
 }
 
-/// Connections that look rows up in live at the same time, where nobody says how many: live has other work.
+/// Connections that look rows up in live, or write them, at the same time, where nobody says how many: live has other work.
 pub const LIVE_JOBS: usize = 2;
 
 /// Extract, diff and plan; only reads live.

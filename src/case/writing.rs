@@ -25,6 +25,8 @@ pub struct ApplyOptions {
     pub confirm: String,
     /// Try only?
     pub dry_run: DryRun,
+    /// Connections that write at the same time, where batches have nothing to do with each other.
+    pub jobs: usize,
 }
 
 /// What a person says about an undo.
@@ -46,6 +48,7 @@ pub async fn apply(case: &Path, options: ApplyOptions, context: &Context) -> Res
         confirm: options.confirm,
         mode: if options.dry_run == DryRun::Yes { Mode::DryRun } else { Mode::Real },
         limits: Limits::default(),
+        jobs: options.jobs,
     };
     let applied = apply::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await;
     refresh_report(case, context);

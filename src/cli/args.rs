@@ -265,9 +265,12 @@ pub struct ApplyArgs {
     pub live: LiveArgs,
     #[command(flatten)]
     pub confirm: ConfirmArgs,
-    /// Run every batch and roll it back
+    /// Run every batch and roll it back, over one connection
     #[arg(long)]
     pub dry_run: bool,
+    /// Connections that write at the same time, where batches have nothing to do with each other; 2 if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
 }
 
 #[derive(Debug, Args)]

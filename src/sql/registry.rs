@@ -44,6 +44,8 @@ queries! {
     APPLY_BEGIN_MARK = "apply_begin_mark", Write;
     /// Who is in the way of a waiting process.
     APPLY_LOCK_HOLDERS = "apply_lock_holders", Read;
+    /// What ties tables together, so that their batches must wait for each other.
+    APPLY_TIES = "apply_ties", Write;
     /// What became of a transaction.
     APPLY_OUTCOME = "apply_outcome", Read;
     /// What the role may do with the tables of a plan.

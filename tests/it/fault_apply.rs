@@ -218,14 +218,14 @@ fn a_server_that_crashes_loses_nothing_that_is_said_to_be_committed() {
 }
 
 /// Someone who holds a lock until dropped.
-struct Holder {
+pub struct Holder {
     psql: Child,
     server: &'static Server,
     pid: String,
 }
 
 impl Holder {
-    fn start(live: &TestDb<'static>, sql: &str) -> Self {
+    pub fn start(live: &TestDb<'static>, sql: &str) -> Self {
         let server = live.server();
         let mut psql = server.program("psql", live.name());
         psql.env("PGAPPNAME", "nightly-report")
@@ -335,7 +335,7 @@ async fn a_trigger_that_refuses_every_row_stops_the_batch() {
 }
 
 /// Commits wait for a standby that does not exist until `released`.
-fn hold_commits(server: &Server) {
+pub fn hold_commits(server: &Server) {
     server.psql("postgres", "alter system set synchronous_standby_names = 'nobody'");
     server.psql("postgres", "select pg_reload_conf()");
     wait_until("commits are held", Duration::from_secs(10), || {
@@ -343,7 +343,7 @@ fn hold_commits(server: &Server) {
     });
 }
 
-fn release_commits(server: &Server) {
+pub fn release_commits(server: &Server) {
     server.psql("postgres", "alter system reset synchronous_standby_names");
     server.psql("postgres", "select pg_reload_conf()");
 }
@@ -354,7 +354,7 @@ async fn apply_on(
     settle: Duration,
 ) -> Result<apply::ApplySummary, ApplyError> {
     let limits = Limits { settle_within: settle, ..Limits::default() };
-    let options = ApplyOptions { confirm: live.name().to_owned(), mode: Mode::Real, limits };
+    let options = ApplyOptions { confirm: live.name().to_owned(), mode: Mode::Real, limits, jobs: 2 };
     apply::run(case, &settings(live), &options, Arc::new(Silent), CancelToken::default()).await
 }
 

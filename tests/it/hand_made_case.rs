@@ -217,6 +217,7 @@ impl HandMadeCase {
             confirm: self.live.name().to_owned(),
             mode: Mode::Real,
             limits: Limits::default(),
+            jobs: 2,
         };
         change(&mut options);
         let (settings, cancel) = (settings(&self.live), CancelToken::default());

@@ -12,6 +12,7 @@ mod after_backup;
 mod apply;
 mod apply_privileges;
 mod apply_races;
+mod apply_side_by_side;
 mod architecture;
 mod backup;
 mod backup_damage;

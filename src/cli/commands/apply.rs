@@ -13,7 +13,9 @@ pub async fn run(args: &ApplyArgs, context: &Context, output: &Output) -> Result
     let confirm = confirm::database_name(&args.confirm, "write")?;
     let live = settings::live_flag(&args.live, &context.env, output)?;
     let dry_run = if args.dry_run { DryRun::Yes } else { DryRun::No };
-    let applied = case::apply(&args.case.case, ApplyOptions { live, confirm, dry_run }, context).await?;
+    let jobs = args.jobs.map_or(case::LIVE_JOBS, usize::from);
+    let options = ApplyOptions { live, confirm, dry_run, jobs };
+    let applied = case::apply(&args.case.case, options, context).await?;
     output.result("apply", &applied, |output| summary::apply(&applied, &args.case.case, output))?;
     Ok(Ending::when_left(!applied.complete()))
 }
