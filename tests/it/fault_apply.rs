@@ -200,11 +200,18 @@ fn a_server_that_crashes_loses_nothing_that_is_said_to_be_committed() {
     let running = start(&rescue, &live, "apply");
     wait_until("some batches are committed", Duration::from_secs(20), || reached(&rescue, "committed") >= 4);
     // A backend that dies takes all the others with it, and the server recovers from its log.
+    let mut bystander = server.program("psql", "postgres");
+    bystander.args(["-Xqc", "select pg_sleep(600)"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut bystander = bystander.spawn().unwrap();
+    let sleeping = "select pid from pg_stat_activity where query like 'select pg_sleep(600)%'";
+    wait_until("the bystander is there", Duration::from_secs(20), || !live.value(sleeping).is_empty());
     let victim = live.value("select pid from pg_stat_activity where application_name = 'rowback' and datname = current_database() limit 1");
     let killed = Command::new("kill").args(["-KILL", &victim]).status().unwrap();
     assert!(killed.success());
     let output = running.wait();
     let committed = reached(&rescue, "committed");
+    // Until then the server has not even noticed, and would let the next one in.
+    bystander.wait().unwrap();
     wait_until("the server is back", Duration::from_secs(30), || {
         server
             .program("psql", "postgres")
