@@ -1,15 +1,19 @@
 //! What a batch did beside its own rows, looked at before the commit: rows that triggers moved are set back where they must
 //! not have moved, rows that triggers made in the place of rows still to come are written down.
 
+use std::collections::BTreeSet;
+
 use super::companions::{self, MadeRows};
-use super::isolate::Writing;
+use super::isolate::{self, Writing};
 use super::moved::{self, Moves, ROWS_AT_MOST, Tallies};
 use super::place::Task;
 use super::runner::{Job, Runner};
+use super::traces::Elsewhere;
 use super::transaction::Performed;
 use crate::ident::{Ident, TableName};
-use crate::pg::{PgError, ReadSession, SessionOptions};
-use crate::plan::Part;
+use crate::pg::{PgError, ReadSession, SessionOptions, WriteSession};
+use crate::plan::{Action, Part};
+use crate::sql::literal::literal;
 
 impl Runner<'_> {
     /// Sets back and writes down. `before` are the tallies from the beginning of the transaction.
@@ -33,9 +37,10 @@ impl Runner<'_> {
         } else {
             performed.moves = self.set_back(job, performed, before, &after).await?;
         }
-        if self.task != Task::Undo {
-            performed.made = self.look_for_companions(job, performed, before, &after).await?;
-        }
+        let (made, elsewhere) = self.look_for_made(job, performed, before, &after).await?;
+        performed.traces.elsewhere = elsewhere;
+        let list = if self.task == Task::Undo { &mut performed.traces.made } else { &mut performed.made };
+        *list = made;
         Ok(())
     }
 
@@ -69,35 +74,43 @@ impl Runner<'_> {
         Ok(found)
     }
 
-    /// Rows that triggers made, or touched again, in tables of which the plan writes rows or exclude_keys names some.
-    async fn look_for_companions(
+    /// Rows that triggers made, or touched again, in tables of which the plan writes rows or exclude_keys names some; and how
+    /// many they made in others.
+    async fn look_for_made(
         &mut self,
         job: &Job<'_>,
         performed: &Performed,
         before: &Tallies,
         after: &Tallies,
-    ) -> Result<Vec<MadeRows>, PgError> {
-        let mut found = Vec::new();
+    ) -> Result<(Vec<MadeRows>, Vec<Elsewhere>), PgError> {
+        let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
+        let comes = coming(&job.batch.parts, self.task);
         for (table, tally) in after {
             let earlier = before.get(table).copied().unwrap_or_default();
-            let own = inserted(&job.batch.parts, performed, table);
-            let made = u64::try_from(tally.inserted - earlier.inserted) != Ok(own);
+            let inserted = u64::try_from(tally.inserted - earlier.inserted).unwrap_or(0);
+            let made = inserted.abs_diff(inserted_by_batch(&comes, performed, table, self.task));
             let touched = tally.updated != earlier.updated && self.made().knows(table);
-            if !(made || touched) {
+            if made == 0 && !touched {
                 continue;
             }
-            let Some(key) = self.key_of_rows_to_know(table).await? else { continue };
-            if tally.rows > ROWS_AT_MOST {
+            let key = self.key_of_rows_to_know(table).await?;
+            if let Some(key) = key.filter(|_| tally.rows <= ROWS_AT_MOST) {
+                found.extend(self.made_in(table, &key, job, &comes).await?);
+                continue;
+            }
+            if made > 0 && self.task != Task::DryRun {
+                let version = own_version(&self.session).await?;
+                elsewhere.push(Elsewhere { table: table.clone(), version, rows: made });
+            }
+            if tally.rows > ROWS_AT_MOST && self.task != Task::Undo {
                 let note = format!(
                     "{table} is too large to be searched for rows that triggers made: where one stands in the way of a recovered \
                      row, it stays and is listed"
                 );
                 self.tell(job.batch.number, note);
-                continue;
             }
-            found.extend(self.made_in(table, &key, job).await?);
         }
-        Ok(found)
+        Ok((found, elsewhere))
     }
 
     /// What triggers made in one table. Another session looks afterwards: what it does not see was not committed by anybody.
@@ -106,9 +119,10 @@ impl Runner<'_> {
         table: &TableName,
         key: &[Ident],
         job: &Job<'_>,
+        comes: &[Part],
     ) -> Result<Vec<MadeRows>, PgError> {
         let (recovered, known) = (self.recovered_in(std::iter::once(table)), self.made());
-        let mut rows = companions::rows_of_transaction(&self.session, table, key, &job.batch.parts).await?;
+        let mut rows = companions::rows_of_transaction(&self.session, table, key, comes).await?;
         rows.retain(|row| {
             let back = recovered.find(table, &row.key).filter(|(batch, _, _)| *batch <= job.batch.number);
             back.is_none() && !known.is_one(table, &row.key, &row.version)
@@ -124,7 +138,8 @@ impl Runner<'_> {
         Ok(companions::grouped(table, rows))
     }
 
-    /// The columns that name a row of the table, where the plan writes rows of it, or exclude_keys names some.
+    /// The columns that name a row of the table, where the plan writes rows of it, rows of it may hang on such rows, or
+    /// exclude_keys names some.
     async fn key_of_rows_to_know(&self, table: &TableName) -> Result<Option<Vec<Ident>>, PgError> {
         let parts = || self.plan().batches.iter().flat_map(|batch| &batch.parts);
         let mut whole = parts().filter(|part| part.action.writes_whole_rows());
@@ -132,14 +147,34 @@ impl Runner<'_> {
             return Ok(Some(part.key.clone()));
         }
         let mut listed = self.plan().tombstones.files.iter().map(|file| &file.table);
+        if let Some(part) = parts().find(|part| part.from.as_ref() == Some(table)) {
+            return Ok(Some(part.key.clone()));
+        }
         let written = parts().any(|part| part.table == *table);
-        if !written && !listed.any(|name| name == table) {
+        if !written && !listed.any(|name| name == table) && !self.hangs_on_the_plan(table).await? {
             return Ok(None);
         }
         match self.made().key_columns(table) {
             Some(key) => Ok(Some(key)),
             None => companions::primary_key(&self.session, table).await,
         }
+    }
+
+    /// May rows of the table hang on rows that the plan inserts? They must go before undo can take these back.
+    async fn hangs_on_the_plan(&self, table: &TableName) -> Result<bool, PgError> {
+        let parts = self.plan().batches.iter().flat_map(|batch| &batch.parts);
+        let whole = parts.filter(|part| part.action.writes_whole_rows());
+        let parents: BTreeSet<String> = whole.map(|part| literal(&part.table.quoted())).collect();
+        let parents: Vec<String> =
+            parents.iter().map(|name| format!("pg_catalog.to_regclass({name})::oid")).collect();
+        let sql = format!(
+            "select count(*) from pg_catalog.pg_constraint where contype = 'f' and conrelid = {}::pg_catalog.regclass \
+             and confrelid in ({})",
+            literal(&table.quoted()),
+            if parents.is_empty() { "0::oid".to_owned() } else { parents.join(", ") }
+        );
+        let rows = self.session.text_rows("asking who refers to recovered rows", &sql).await?;
+        Ok(isolate::single(&rows).is_some_and(|keys| keys > 0))
     }
 
     /// The session that does not see the open transaction, with a view of this moment.
@@ -154,10 +189,30 @@ impl Runner<'_> {
     }
 }
 
-/// Rows that the batch itself inserted.
-fn inserted(parts: &[Part], performed: &Performed, table: &TableName) -> u64 {
-    let inserts = parts.iter().enumerate();
-    let inserts = inserts.filter(|(_, part)| part.action.writes_whole_rows() && part.table == *table);
+/// The parts, each as one of the table that its rows come to.
+fn coming(parts: &[Part], task: Task) -> Vec<Part> {
+    let place = |part: &Part| match (&part.from, task) {
+        (Some(from), Task::Undo) => from.clone(),
+        _ => part.table.clone(),
+    };
+    parts.iter().map(|part| Part { table: place(part), ..part.clone() }).collect()
+}
+
+/// Rows that the batch itself inserted, of those that came to their tables; undo only inserts rows that move back.
+fn inserted_by_batch(comes: &[Part], performed: &Performed, table: &TableName, task: Task) -> u64 {
+    let inserts = comes.iter().enumerate().filter(|(_, part)| part.table == *table);
+    let comes =
+        |part: &Part| part.action == Action::Move || (part.action == Action::Insert && task != Task::Undo);
     let rows = |list: &[u64], at: usize| list.get(at).copied().unwrap_or(0);
-    inserts.map(|(at, _)| rows(&performed.counts, at).saturating_sub(rows(&performed.taken, at))).sum()
+    let written = |at: usize| rows(&performed.counts, at).saturating_sub(rows(&performed.taken, at));
+    inserts.filter(|(_, part)| comes(part)).map(|(at, _)| written(at)).sum()
+}
+
+/// The number of the open transaction as its rows carry it.
+async fn own_version(session: &WriteSession) -> Result<String, PgError> {
+    const WHAT: &str = "asking for the number of the transaction";
+    let sql = "select (pg_catalog.txid_current() % 4294967296)::text";
+    let rows = session.text_rows(WHAT, sql).await?;
+    let version = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+    version.ok_or_else(|| PgError::Answer { what: WHAT.to_owned(), cause: "no number".to_owned() })
 }

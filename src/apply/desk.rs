@@ -16,6 +16,7 @@ use super::runner::Surroundings;
 use super::sealed::{Purpose, SealedCase};
 use super::summary::Leftover;
 use super::tombstones::Tombstones;
+use super::traces::TraceBook;
 use super::{ApplyError, CaseLock, RowKey};
 use crate::clock;
 use crate::ident::TableName;
@@ -114,6 +115,11 @@ impl Desk<'_> {
     /// Rows that triggers made, as far as it is known now.
     pub(super) fn made(&self) -> Rc<Made> {
         Rc::clone(&self.history.borrow().made)
+    }
+
+    /// What else triggers did, as far as it is known now.
+    pub(super) fn traces(&self) -> Rc<TraceBook> {
+        Rc::clone(&self.history.borrow().traces)
     }
 
     /// The rows that the plan inserts into these tables, and those that it repairs there.

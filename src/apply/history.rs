@@ -8,6 +8,7 @@ use super::companions::Made;
 use super::journal::{Event, Exception, Line, PartRecord, TakenRecord};
 use super::moved::MovedRow;
 use super::row_key::RowName;
+use super::traces::TraceBook;
 use super::{ApplyError, Outcome, RowKey};
 use crate::ident::TableName;
 use crate::plan::Plan;
@@ -190,6 +191,8 @@ pub(super) struct History {
     moved: BTreeMap<u32, Vec<MovedRow>>,
     /// Rows that triggers made while the batches were written.
     pub(super) made: Rc<Made>,
+    /// What else triggers did.
+    pub(super) traces: Rc<TraceBook>,
     /// The transactions of undo, as the server numbers them.
     pub(super) undo_transactions: BTreeSet<String>,
 }
@@ -202,6 +205,7 @@ impl History {
             batches: plan.batches.iter().map(|batch| (batch.number, BatchHistory::default())).collect(),
             moved: BTreeMap::new(),
             made: Rc::new(Made::of(plan)),
+            traces: Rc::default(),
             undo_transactions: BTreeSet::new(),
         };
         for line in lines {
@@ -227,11 +231,22 @@ impl History {
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
         match event {
-            Event::Writing { made, .. } if !made.is_empty() => {
-                Rc::make_mut(&mut self.made).remember(number, made);
+            Event::Writing { made, xid, traces, .. } => {
+                if !made.is_empty() {
+                    Rc::make_mut(&mut self.made).remember(number, made);
+                }
+                Rc::make_mut(&mut self.traces).announce(number, xid, traces);
             }
-            Event::UndoWriting { xid, .. } => drop(self.undo_transactions.insert(xid.clone())),
-            _ => {}
+            Event::UndoWriting { xid, traces, .. } => {
+                if !traces.made.is_empty() {
+                    Rc::make_mut(&mut self.made).remember(number, &traces.made);
+                }
+                Rc::make_mut(&mut self.traces).announce(number, xid, traces);
+                self.undo_transactions.insert(xid.clone());
+            }
+            Event::RolledBack | Event::UndoRolledBack => Rc::make_mut(&mut self.traces).forget(number),
+            Event::Committed => Rc::make_mut(&mut self.traces).keep(number, false),
+            Event::Undone => Rc::make_mut(&mut self.traces).keep(number, true),
         }
         match event {
             Event::Writing { moved, .. } | Event::UndoWriting { moved, .. } => {
@@ -279,6 +294,7 @@ pub(super) fn mark_ours(written: &mut [PartRecord], before: &Ours) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::Traces;
     use crate::apply::journal::Held;
     use crate::plan::Action;
 
@@ -306,13 +322,20 @@ mod tests {
             written: vec![part],
             moved: Vec::new(),
             made: Vec::new(),
+            traces: Traces::default(),
         }
     }
 
     fn undoing(held: &[(u32, &str)]) -> Event {
         let held = held.iter().map(|&(id, reason)| Held { key: key(id), reason: reason.into() });
         let part = TakenRecord { table: table(), action: Action::Insert, rows: 3, held: held.collect() };
-        Event::UndoWriting { xid: "10".into(), system_identifier: None, taken: vec![part], moved: Vec::new() }
+        Event::UndoWriting {
+            xid: "10".into(),
+            system_identifier: None,
+            taken: vec![part],
+            moved: Vec::new(),
+            traces: Traces::default(),
+        }
     }
 
     fn after(events: &[Event]) -> BatchHistory {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::companions::MadeRows;
 use super::moved::MovedRow;
+use super::traces::Traces;
 use super::{ApplyError, Outcome, RowKey};
 use crate::ident::TableName;
 use crate::plan::Action;
@@ -53,6 +54,9 @@ pub enum Event {
         /// Rows that triggers made in tables of which later batches insert rows.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         made: Vec<MadeRows>,
+        /// What else triggers did.
+        #[serde(default, skip_serializing_if = "Traces::is_empty")]
+        traces: Traces,
     },
     /// The commit is done.
     Committed,
@@ -69,6 +73,9 @@ pub enum Event {
         /// Recovered rows of other batches that triggers touched, as they are stored now.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         moved: Vec<MovedRow>,
+        /// What else triggers did.
+        #[serde(default, skip_serializing_if = "Traces::is_empty")]
+        traces: Traces,
     },
     /// The undo is committed.
     Undone,
@@ -257,6 +264,7 @@ mod tests {
             }],
             moved: Vec::new(),
             made: Vec::new(),
+            traces: Traces::default(),
         }
     }
 

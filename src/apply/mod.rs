@@ -3,6 +3,7 @@
 //! ended, so the same command always goes on. Never decides what to write: that is in the sealed plan.
 
 mod aside;
+mod beside;
 mod blockers;
 mod commit;
 mod companions;
@@ -21,6 +22,7 @@ mod named;
 mod ours;
 mod place;
 mod privileges;
+mod remains;
 mod row_key;
 mod runner;
 mod sealed;
@@ -31,6 +33,7 @@ mod summary;
 mod ties;
 mod tombstone_lists;
 mod tombstones;
+mod traces;
 mod transaction;
 pub mod undo;
 
@@ -47,8 +50,9 @@ pub use privileges::Lacking;
 pub use row_key::RowKey;
 pub use several::Several;
 pub use state::AppliedState;
-pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, TableCount, UndoCount, UndoSummary};
+pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, Remains, TableCount, UndoCount, UndoSummary};
 pub use tombstone_lists::TombstonesUnusable;
+pub use traces::{Elsewhere, FormerRow, LeftRow, Traces};
 
 use history::{BatchHistory, History, Standing, mark_ours};
 use lanes::Lanes;
@@ -210,7 +214,9 @@ fn announce(
         });
     }
     mark_ours(&mut written, &before.ours_before());
-    Ok(Event::Writing { xid, system_identifier, written, moved: performed.moves.rows, made: performed.made })
+    let (moved, made, mut traces) = (performed.moves.rows, performed.made, performed.traces);
+    traces.kept = performed.moves.kept;
+    Ok(Event::Writing { xid, system_identifier, written, moved, made, traces })
 }
 
 /// Which part of the batch a reported row belongs to: the one that stored it, else the first that fits.

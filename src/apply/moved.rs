@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::RowKey;
 use super::ours::Recovered;
 use super::row_key::json_array;
+use super::traces::{FormerRow, Values};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
 use crate::plan::{Action, Part};
@@ -40,12 +41,11 @@ pub struct MovedRow {
 pub(super) struct Moves {
     /// Recovered rows that could not be set back in every column.
     pub(super) rows: Vec<MovedRow>,
+    /// Rows that keep what triggers made of them, as they were.
+    pub(super) kept: Vec<FormerRow>,
     /// What a person should know, one line a table.
     pub(super) notes: Vec<String>,
 }
-
-/// Values of a row by column, as text.
-type Values = BTreeMap<String, Option<String>>;
 
 /// A row's key, its values now and before.
 type Moved<'a> = (&'a RowKey, &'a Values, &'a Values);
@@ -157,7 +157,8 @@ impl Scene<'_> {
             return Ok(());
         }
         let keys = json_array(now.keys());
-        let before = rows_of(&self.reader.text_rows(WHAT, &touched.by_key_sql(&keys)).await?);
+        let rows = self.reader.text_rows(WHAT, &touched.by_key_sql(&keys)).await?;
+        let (before, versions) = (rows_of(&rows), versions_of(&rows));
         let mut back: BTreeMap<Vec<&str>, Vec<Moved<'_>>> = BTreeMap::new();
         let mut kept: BTreeMap<&str, u64> = BTreeMap::new();
         let served = self.served(touched).await?;
@@ -165,6 +166,12 @@ impl Scene<'_> {
             // A row that was not there before is one that a trigger made.
             let Some(old) = before.get(key) else { continue };
             let (wanted, stays) = self.decide(touched, key, (values, old), served);
+            if !stays.is_empty() {
+                let version = versions.get(key).cloned().unwrap_or_default();
+                let was = |name: &&str| ((*name).to_owned(), old.get(*name).cloned().flatten());
+                let (table, before) = (touched.table.clone(), stays.iter().map(was).collect());
+                moves.kept.push(FormerRow { table, key: key.clone(), version, before });
+            }
             stays.into_iter().for_each(|name| *kept.entry(name).or_default() += 1);
             if !wanted.is_empty() {
                 back.entry(wanted).or_default().push((key, values, old));
@@ -299,7 +306,7 @@ impl Touched {
 
     fn by_key_sql(&self, keys: &str) -> String {
         format!(
-            "select {}::text, {}::text from {} as l where {}",
+            "select {}::text, {}::text, l.xmin::text from {} as l where {}",
             self.key_json(),
             self.values_json(),
             self.table.quoted(),
@@ -368,8 +375,17 @@ impl Touched {
 fn rows_of(rows: &[Vec<Option<String>>]) -> BTreeMap<RowKey, Values> {
     rows.iter()
         .filter_map(|row| {
-            let [Some(key), Some(values)] = row.as_slice() else { return None };
+            let [Some(key), Some(values), ..] = row.as_slice() else { return None };
             Some((RowKey::parse(key).ok()?, serde_json::from_str(values).ok()?))
+        })
+        .collect()
+}
+
+fn versions_of(rows: &[Vec<Option<String>>]) -> BTreeMap<RowKey, String> {
+    rows.iter()
+        .filter_map(|row| {
+            let [Some(key), _, Some(version)] = row.as_slice() else { return None };
+            Some((RowKey::parse(key).ok()?, version.clone()))
         })
         .collect()
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::beside::Watcher;
 use super::commit::Conclusion;
 use super::companions::{self, Ground};
 use super::desk::{Desk, OpenCase};
@@ -217,8 +218,10 @@ impl<'a> Runner<'a> {
         };
         let reader = if table_by_table { Some(self.take_reader().await.map_err(unseen)?) } else { None };
         let (cancel, limits) = (&self.around.cancel, self.around.limits);
-        let transaction =
+        let mut transaction =
             Transaction::enter(&self.session, cancel, limits, isolating).await.map_err(unseen)?;
+        let (task, batch, book) = (self.task, job.batch.number, self.traces());
+        transaction.watcher = Some(Watcher { task, batch, book: &book });
         let before = moved::tallies(&self.session).await.map_err(unseen)?;
         let patience = (limits.lock_timeout / 4).min(Duration::from_millis(500));
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);

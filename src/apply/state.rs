@@ -29,8 +29,11 @@ pub struct AppliedState {
     pub in_doubt: u32,
     /// Rows of applied batches that did not end as staged.
     pub leftovers: Vec<Leftover>,
-    /// Rows that undo left alone.
+    /// Rows that undo left alone, or not as before in some columns.
     pub held: Vec<HeldRow>,
+    /// Did triggers do anything beside the planned rows? Whether it is still there only `undo` knows, which looks.
+    #[serde(default)]
+    pub beside: bool,
     /// Planned rows that apply found in live, or did not write: whatever live holds of them is not for undo.
     #[serde(skip)]
     pub of_others: BTreeSet<(TableName, RowKey)>,
@@ -55,6 +58,7 @@ impl AppliedState {
             in_doubt: number(history.all().filter(|(_, batch)| batch.pending.is_some()).count()),
             leftovers: leftovers(&history),
             held: held_rows(&history),
+            beside: !history.traces.is_empty() || !history.made.is_empty(),
             of_others: of_others(&history),
             named: Vec::new(),
             last: journal.lines().last().map(|line| line.at.clone()),

@@ -1,6 +1,6 @@
 //! What apply and undo tell at their end. Plain data; keys are named, other values never.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +186,24 @@ pub struct HeldRow {
     pub key: RowKey,
     /// `gone`, `changed since`, or `still referred to by <table>`.
     pub reason: String,
+    /// Of a row that was taken back: the columns that triggers changed, so that they are not as before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+}
+
+/// What triggers did beside the rows that were taken back, and what is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    /// The table.
+    pub table: TableName,
+    /// How many rows.
+    pub rows: u64,
+    /// The columns that are not as they were before apply; none where triggers made the rows.
+    pub columns: Vec<String>,
+    /// The rows, as far as they can be named, and at most a thousand.
+    pub keys: Vec<RowKey>,
+    /// Was the table looked at? One that is too large, or that may not be read, is not: then some of the rows may be gone.
+    pub looked: bool,
 }
 
 /// Rows taken back in one table.
@@ -214,8 +232,10 @@ pub struct UndoSummary {
     pub restored: u64,
     /// The same by table, in the order of the plan.
     pub tables: Vec<UndoCount>,
-    /// Rows left alone.
+    /// Rows left alone, or not as before in some columns.
     pub held: Vec<HeldRow>,
+    /// What triggers left behind.
+    pub remains: Vec<Remains>,
     /// What else a person should know, one line each.
     pub notes: Vec<String>,
 }
@@ -223,7 +243,7 @@ pub struct UndoSummary {
 impl UndoSummary {
     /// Is everything that apply wrote taken back?
     pub fn complete(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.remains.is_empty()
     }
 }
 
@@ -269,18 +289,29 @@ pub(super) fn of_others(history: &History) -> BTreeSet<RowName> {
     others.collect()
 }
 
-/// Rows that undo left alone, of several attempts by the last one.
+/// Rows that undo left alone, of several attempts by the last one; and rows that it took back, but not in all columns.
 pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
     let mut found = Vec::new();
-    for (batch, history) in history.all() {
-        for part in &history.taken[history.held_since..] {
-            found.extend(part.held.iter().map(|row| HeldRow {
-                batch,
-                table: part.table.clone(),
-                key: row.key.clone(),
-                reason: row.reason.clone(),
-            }));
+    for (batch, of_batch) in history.all() {
+        let mut left: BTreeMap<&RowName, &Vec<String>> = history.traces.left(batch).collect();
+        for part in &of_batch.taken[of_batch.held_since..] {
+            for row in &part.held {
+                let name = (part.table.clone(), row.key.clone());
+                let columns = left.remove(&name).cloned().unwrap_or_default();
+                let reason = match columns.as_slice() {
+                    [] => row.reason.clone(),
+                    columns => format!("{} of {}", row.reason, columns.join(", ")),
+                };
+                found.push(HeldRow { batch, table: name.0, key: name.1, reason, columns });
+            }
         }
+        found.extend(left.into_iter().map(|((table, key), columns)| HeldRow {
+            batch,
+            table: table.clone(),
+            key: key.clone(),
+            reason: format!("taken back, but triggers changed {}", columns.join(", ")),
+            columns: columns.clone(),
+        }));
     }
     found
 }

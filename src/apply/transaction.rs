@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::beside::{self, Watcher};
 use super::companions::{self, Ground, MadeRows, Taken};
 use super::isolate::{self, Refused, Writing};
 use super::isolate_groups;
 use super::moved::Moves;
+use super::place::Task;
 use super::row_key::json_array;
+use super::traces::Traces;
 use super::{Limits, RowKey};
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
@@ -38,6 +41,8 @@ pub(super) struct Transaction<'a> {
     pub(super) xid: String,
     /// Process on the server.
     pub(super) pid: i32,
+    /// Looks after columns that only triggers change.
+    pub(super) watcher: Option<Watcher<'a>>,
 }
 
 /// One line of a report step.
@@ -61,6 +66,8 @@ pub(super) struct Performed {
     pub(super) settled: u64,
     /// Rows that live refused, when they were written one by one.
     pub(super) refused: Vec<Refused>,
+    /// What else triggers did.
+    pub(super) traces: Traces,
     /// Why rows found their place taken, where a trigger took it.
     pub(super) in_the_way: Vec<Refused>,
     /// What triggers did beside the batch's own rows.
@@ -89,6 +96,7 @@ impl<'a> Transaction<'a> {
             isolating,
             xid: column(row, "xid", WHAT)?,
             pid: column(row, "pid", WHAT)?,
+            watcher: None,
         })
     }
 
@@ -103,12 +111,13 @@ impl<'a> Transaction<'a> {
         let mut performed = Performed::default();
         let mut taken = Taken::default();
         let in_turn = self.isolating == Writing::InTurn;
+        let mut watched = Vec::new();
         for step in steps {
             if self.cancel.is_cancelled() {
                 return Err(PgError::Cancelled { what: what.to_owned() });
             }
-            if let (StepKind::Write, Some(ground), false) = (step.kind, ground, in_turn) {
-                taken = self.watched(companions::take_over(self.session, parts, ground)).await?;
+            if step.kind == StepKind::Write {
+                (taken, watched) = self.before_write(parts, ground).await?;
             }
             match step.kind {
                 StepKind::Begin | StepKind::Commit => {}
@@ -156,12 +165,53 @@ impl<'a> Transaction<'a> {
                         rows.into_iter().map(|row| reported(what, row)).collect::<Result<_, _>>()?;
                 }
             }
+            if step.kind == StepKind::Write {
+                self.after_write(&watched).await?;
+            }
         }
+        self.watched(Box::pin(self.look_beside(&watched, &mut performed.traces))).await?;
         performed.counts.iter_mut().zip(&taken.rows).for_each(|(count, rows)| *count += rows);
         performed.taken = taken.rows;
         performed.refused.extend(taken.refused);
         performed.stored = self.stored(what, &performed.reported, parts).await?;
         Ok(performed)
+    }
+
+    /// Makes way for the rows of the batch, and notes how its rows are.
+    async fn before_write<'p>(
+        &'p self,
+        parts: &'p [Part],
+        ground: Option<Ground<'_>>,
+    ) -> Result<(Taken, Vec<beside::Watched<'p>>), PgError> {
+        let (mut taken, mut watched) = (Taken::default(), Vec::new());
+        if let Some(ground) = ground.filter(|_| self.isolating != Writing::InTurn) {
+            taken = self.watched(companions::take_over(self.session, parts, ground)).await?;
+        }
+        if let Some(watcher) = self.watcher {
+            watched = self.watched(beside::watch(self.session, parts, watcher)).await?;
+        }
+        Ok((taken, watched))
+    }
+
+    /// Undo: sets back what triggers changed beside it.
+    async fn after_write(&self, watched: &[beside::Watched<'_>]) -> Result<(), PgError> {
+        if self.watcher.is_some_and(|watcher| watcher.task == Task::Undo) {
+            for part in watched {
+                self.watched(Box::pin(part.set_back())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What triggers made of the columns of the batch's own rows.
+    async fn look_beside(&self, parts: &[beside::Watched<'_>], traces: &mut Traces) -> Result<(), PgError> {
+        for part in parts {
+            match self.watcher {
+                Some(Watcher { task: Task::Undo, .. }) => traces.left.extend(part.left().await?),
+                _ => traces.shifted.extend(part.shifted().await?),
+            }
+        }
+        Ok(())
     }
 
     /// Undo: rows go back table by table, because what triggers make collides with the statement for all of them.

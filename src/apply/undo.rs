@@ -8,14 +8,15 @@ use super::history::{BatchHistory, CHANGED, GONE, History, Ours, Pending};
 use super::journal::{Event, Held, TakenRecord};
 use super::row_key::{RowName, json_array};
 use super::runner::{Announced, Job, Runner, Surroundings};
-use super::summary::held_rows;
+use super::summary::{Remains, held_rows};
+use super::traces::short;
 use super::transaction::Performed;
 use super::{ApplyError, Limits, RowKey, Task, UndoCount, UndoSummary};
 use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
-use crate::plan::{self, Action, Batch, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
+use crate::plan::{Action, Batch, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
 use crate::progress::{self, SharedProgress};
 
 /// What the person says about this run.
@@ -49,7 +50,8 @@ pub async fn run(
     let done = run_all(&mut runner, &batches).await;
     progress.finish(progress::Step::Undo);
     done?;
-    Ok(summary(&runner, batches.len(), before))
+    let remains = runner.remains().await?;
+    Ok(summary(&runner, batches.len(), before, remains))
 }
 
 /// The batches that have something to be taken back, last one first.
@@ -112,9 +114,7 @@ fn narrowed(mut steps: Vec<Step>, batch: &Batch, history: &BatchHistory) -> Vec<
 
 /// Tells the undo file which rows are only young because undo gave them their former values back.
 fn own_transactions(history: &History) -> Step {
-    // Rows carry the lower 32 bits of a transaction's number.
-    let short = |xid: &String| xid.parse::<u64>().ok().map(|xid| (xid & u64::from(u32::MAX)).to_string());
-    let own: Vec<String> = history.undo_transactions.iter().filter_map(short).collect();
+    let own: Vec<String> = history.undo_transactions.iter().filter_map(|xid| short(xid)).collect();
     Step::sql(StepKind::Settings, format!("set local {OWN_TRANSACTIONS} = '{}';", own.join(",")))
 }
 
@@ -156,7 +156,16 @@ fn announce(
             taken[at].held.push(held);
         }
     }
-    Ok(Event::UndoWriting { xid, system_identifier, taken, moved: performed.moves.rows })
+    let mut traces = performed.traces;
+    for row in &traces.left {
+        let mut parts = batch.parts.iter().zip(&mut taken);
+        if let Some((_, record)) = parts.find(|(part, _)| part.table == row.table) {
+            let overruled = record.held.iter().any(|held| held.key == row.key && held.reason == OVERRULED);
+            record.rows = record.rows.saturating_sub(u64::from(!overruled));
+        }
+    }
+    traces.kept = performed.moves.kept;
+    Ok(Event::UndoWriting { xid, system_identifier, taken, moved: performed.moves.rows, traces })
 }
 
 /// After an undo of which the server forgot whether it was committed: a row that is gone (or has other values) and was
@@ -172,7 +181,7 @@ fn was_taken_back(part: &Part, held: &Held, before: &BatchHistory) -> bool {
     held.reason == expected && !earlier.any(|earlier| earlier.key == held.key)
 }
 
-fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
+fn summary(runner: &Runner<'_>, now: usize, before: usize, remains: Vec<Remains>) -> UndoSummary {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut tables: Vec<UndoCount> = Vec::new();
     for (_, history) in runner.history().all() {
@@ -180,8 +189,7 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
             count(&mut tables, part);
         }
     }
-    let mut notes = runner.notes();
-    notes.extend(left_by_triggers(runner));
+    let notes = runner.notes();
     UndoSummary {
         dbname: runner.dbname(),
         undone_now: number(now),
@@ -190,27 +198,9 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize) -> UndoSummary {
         restored: tables.iter().map(|table| table.restored).sum(),
         tables,
         held: held_rows(&runner.history()),
+        remains,
         notes,
     }
-}
-
-/// What triggers did beside the rows that were taken back, table by table.
-fn left_by_triggers(runner: &Runner<'_>) -> Vec<String> {
-    let plan = runner.plan();
-    let mut found = Vec::new();
-    for batch in &plan.batches {
-        let taken = runner.history_of(batch.number).taken;
-        for part in &batch.parts {
-            let of_part = |one: &&TakenRecord| one.table == part.table && one.action == part.action;
-            if taken.iter().filter(of_part).all(|one| one.rows == 0) {
-                continue;
-            }
-            let table = part.from.as_ref().unwrap_or(&part.table);
-            let note = plan::left_by_triggers(&plan.triggers, table, part.action);
-            found.extend(note.filter(|note| !found.contains(note)));
-        }
-    }
-    found
 }
 
 fn count(tables: &mut Vec<UndoCount>, part: &TakenRecord) {

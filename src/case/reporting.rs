@@ -261,6 +261,7 @@ fn state(applied: &AppliedState, certificate: Option<&Certificate>) -> State {
         (0, 0) => State::Planned,
         (0, _) => State::Undone {
             held: u64::try_from(applied.held.len()).unwrap_or(u64::MAX),
+            beside: applied.beside,
             verified_at: certificate.filter(|proof| proof.complete()).map(|proof| proof.at.clone()),
         },
         (_, 1..) => State::Undoing { undone, committed },

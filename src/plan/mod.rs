@@ -22,7 +22,7 @@ pub use parents::{ParentGuard, Tells};
 pub use sequence::SequenceMove;
 pub use sql::{BatchTable, batch_script, batch_script_with, row_key_json, sequence_script};
 pub use tombstones::{Reference, TombstoneFile, Tombstones};
-pub use triggers::{left_by_triggers, triggers_that_fire, triggers_that_fire_on_leaving};
+pub use triggers::{triggers_that_fire, triggers_that_fire_on_leaving};
 pub use undo::{NOT_TAKEN, OVERRULED, PUT_BACK, undo_script, undo_script_with};
 
 use std::collections::BTreeMap;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::Action;
 use crate::catalog::{Table, Trigger, TriggerMode};
-use crate::ident::TableName;
 
 /// Behind the line of a trigger that only undo fires.
 const AT_UNDO: &str = " (at undo)";
@@ -17,27 +16,6 @@ pub fn triggers_that_fire_on_leaving(table: &Table) -> Vec<String> {
     let back = lines(table, |trigger| trigger.on_insert);
     found.extend(back.into_iter().map(|line| format!("{line}{AT_UNDO}")));
     found
-}
-
-/// What undo cannot promise, as a note for each table whose triggers fired while it put former values or rows back. `fired`
-/// are the plan's lines.
-pub fn left_by_triggers(fired: &[String], table: &TableName, action: Action) -> Option<String> {
-    let of_table = |line: &&String| line.starts_with(&format!("{table}: "));
-    let told = fired.iter().filter(of_table);
-    match action {
-        Action::Insert => None,
-        Action::Update => {
-            told.into_iter().any(|line| line.contains(", before each row)")).then(|| {
-                format!(
-                    "{table}: triggers that change rows fired when apply and undo wrote there; columns besides those that \
-                     were recovered (a version, a time of change) may not be as before"
-                )
-            })
-        }
-        Action::Move => told.into_iter().any(|line| line.ends_with(AT_UNDO)).then(|| {
-            format!("{table}: triggers fired when undo put rows back there; rows that they made stay, look for them")
-        }),
-    }
 }
 
 /// One line for each trigger of `table` that the plan's actions will fire.

@@ -49,10 +49,15 @@ pub enum State {
     Undone {
         /// Rows that undo left alone.
         held: u64,
+        /// Did triggers do anything beside the planned rows?
+        beside: bool,
         /// When a verification found live as it was before, RFC 3339 in UTC.
         verified_at: Option<String>,
     },
 }
+
+/// Only undo looks for it.
+const BESIDE: &str = "`rowback undo` lists what triggers left beside them";
 
 impl State {
     /// As a sentence.
@@ -77,11 +82,19 @@ impl State {
             Self::Undoing { undone, committed } => {
                 format!("{undone} of {} applied batches are taken back", undone + committed)
             }
-            Self::Undone { held: 0, verified_at: Some(at) } => {
+            Self::Undone { held: 0, verified_at: Some(at), beside: false } => {
                 format!("Taken back, and verified at {at}: live is as it was before")
             }
-            Self::Undone { held: 0, .. } => "Taken back: live is as it was before".into(),
-            Self::Undone { held, .. } => format!("Taken back, but for {held} rows that undo left alone"),
+            Self::Undone { held: 0, verified_at: Some(at), beside: true } => {
+                format!("Taken back, and verified at {at}: the planned rows are as before; {BESIDE}")
+            }
+            Self::Undone { held: 0, beside: false, .. } => "Taken back: live is as it was before".into(),
+            Self::Undone { held: 0, beside: true, .. } => {
+                format!("Taken back: the planned rows are as before; {BESIDE}")
+            }
+            Self::Undone { held, .. } => {
+                format!("Taken back, but for {held} rows that undo left alone or that triggers changed")
+            }
         }
     }
 

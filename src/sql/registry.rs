@@ -50,6 +50,10 @@ queries! {
     APPLY_OUTCOME = "apply_outcome", Read;
     /// What the role may do with the tables of a plan.
     APPLY_PRIVILEGES = "apply_privileges", Read;
+    /// Which statements fire triggers of a table.
+    APPLY_TRIGGERS = "apply_triggers", Read;
+    /// May a table be looked through?
+    APPLY_LOOKABLE = "apply_lookable", Read;
     /// Which session has a transaction open.
     APPLY_SESSION_OF = "apply_session_of", Read;
     /// Ordinary tables, partition roots and partitions.

@@ -13,7 +13,7 @@ mod take_over;
 pub(super) use clear::remove;
 pub(super) use in_turn::{may_help, write_in_turn};
 pub(super) use moves_in_turn::{may_help_to_move, move_in_turn};
-pub(super) use sql::holding;
+pub(super) use sql::{holding, key_json};
 pub(super) use take_over::{Ground, Taken, take_over};
 
 use std::collections::BTreeMap;
@@ -72,6 +72,11 @@ impl Made {
                 rows.entry(key.clone()).or_default().insert(group.version.clone(), batch);
             }
         }
+    }
+
+    /// Is no row known?
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Is any row of the table known?

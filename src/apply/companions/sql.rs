@@ -37,7 +37,7 @@ pub(super) struct Referrer {
     pub(super) operators: Vec<String>,
 }
 
-pub(super) fn key_json(alias: &str, key: &[Ident]) -> String {
+pub(in crate::apply) fn key_json(alias: &str, key: &[Ident]) -> String {
     let pairs: Vec<String> = key
         .iter()
         .map(|name| format!("{}, {alias}.{}::text", literal(name.as_str()), name.quoted()))

@@ -28,8 +28,8 @@ fn the_journal_tells_the_state() {
             State::Applying { committed: 1, batches: 3 },
             State::Applied { batches: 3 },
             State::Undoing { undone: 2, committed: 1 },
-            State::Undone { held: 0, verified_at: None },
-            State::Undone { held: 0, verified_at: None },
+            State::Undone { held: 0, beside: false, verified_at: None },
+            State::Undone { held: 0, beside: false, verified_at: None },
         ]
     );
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rowback::apply::{ApplySummary, HeldRow, Leftover, TableCount, UndoSummary};
+use rowback::apply::{ApplySummary, HeldRow, Leftover, Remains, TableCount, UndoSummary};
 
 use super::{push_list, push_notes, shell_word};
 use crate::cli::output::{Output, Paint};
@@ -10,6 +10,9 @@ use crate::cli::table::{Align, counted, grouped, table};
 
 /// Rows that are listed one by one; the report has them all.
 const LISTED: usize = 20;
+
+/// Rows that are named in one line.
+const NAMED: usize = 10;
 
 /// What apply did.
 pub fn apply(applied: &ApplySummary, case: &Path, output: &Output) -> String {
@@ -84,15 +87,30 @@ pub fn undo(undone: &UndoSummary, output: &Output) -> String {
         .collect();
     let header = [("table", Align::Left), ("removed", Align::Right), ("as before", Align::Right)];
     let mut text = table(&header, &rows);
-    push_list(&mut text, "Left alone:", &shortened(&undone.held, held_line));
+    let (changed, alone): (Vec<HeldRow>, Vec<HeldRow>) =
+        undone.held.iter().cloned().partition(|row| !row.columns.is_empty());
+    push_list(&mut text, "Left alone:", &shortened(&alone, held_line));
+    push_list(&mut text, "Not as before:", &shortened(&changed, held_line));
+    push_list(&mut text, "Left by triggers:", &shortened(&undone.remains, remains_line));
     push_notes(&mut text, &undone.notes, output);
     if !text.is_empty() {
         text.push('\n');
     }
-    let held = match undone.held.len() {
-        0 => "everything that apply wrote is taken back".to_owned(),
-        some => format!("{} left alone", counted(u64::try_from(some).unwrap_or(u64::MAX), "row")),
-    };
+    let rows = |rows: &[HeldRow]| counted(u64::try_from(rows.len()).unwrap_or(u64::MAX), "row");
+    let mut held = Vec::new();
+    if !alone.is_empty() {
+        held.push(format!("{} left alone", rows(&alone)));
+    }
+    if !changed.is_empty() {
+        held.push(format!("{} not as before in columns that triggers changed", rows(&changed)));
+    }
+    if !undone.remains.is_empty() {
+        held.push("what triggers did elsewhere is still there".to_owned());
+    }
+    if held.is_empty() {
+        held.push("everything that apply wrote is taken back".to_owned());
+    }
+    let held = held.join(", ");
     let line = format!(
         "Taken back in {:?}: {} removed, {} as before; {held}.",
         undone.dbname,
@@ -110,6 +128,31 @@ fn leftover_line(row: &Leftover) -> String {
 
 fn held_line(row: &HeldRow) -> String {
     format!("{} ({}): {}", row.table, row.key, row.reason)
+}
+
+fn remains_line(left: &Remains) -> String {
+    let mut line = match (left.columns.as_slice(), left.looked) {
+        ([], true) => format!("{}: {} made by triggers", left.table, counted(left.rows, "row")),
+        ([], false) => format!(
+            "{}: up to {} made by triggers; the table is too large to be looked through, or may not be read",
+            left.table,
+            counted(left.rows, "row")
+        ),
+        (columns, _) => format!(
+            "{}: {} of {} not as before apply",
+            left.table,
+            columns.join(", "),
+            counted(left.rows, "row")
+        ),
+    };
+    let keys: Vec<String> = left.keys.iter().take(NAMED).map(|key| format!("({key})")).collect();
+    if !keys.is_empty() {
+        line.push_str(&format!(": {}", keys.join(", ")));
+    }
+    if left.rows > u64::try_from(keys.len()).unwrap_or(u64::MAX) && !keys.is_empty() {
+        line.push_str(", …");
+    }
+    line
 }
 
 /// The first rows as lines, and how many more there are.
@@ -199,7 +242,9 @@ mod tests {
                 table: orders(),
                 key: key(7),
                 reason: "changed since".to_owned(),
+                columns: Vec::new(),
             }],
+            remains: Vec::new(),
             notes: Vec::new(),
         };
         insta::assert_snapshot!(undo(&undone, &plain()), @r#"

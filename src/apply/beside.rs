@@ -1,0 +1,384 @@
+//! Columns of a batch's own rows that triggers change beside those that are written: a version, a time of change. Apply notes
+//! how they were; undo sets them back where the triggers let it, and says where they do not. Tables without triggers cost one
+//! question each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::RowKey;
+use super::place::Task;
+use super::traces::{FormerRow, LeftRow, TraceBook, Values};
+use crate::ident::{Ident, TableName};
+use crate::pg::{PgError, WriteSession, column};
+use crate::plan::recall::as_seen_sql;
+use crate::plan::{Action, OVERRULED, Part, row_key_json};
+use crate::sql::literal::literal;
+use crate::sql::registry::{APPLY_TRIGGERS, APPLY_TYPES};
+
+const WHAT: &str = "looking for columns that triggers changed";
+
+/// Rows that are set back in one statement.
+const ROWS_AT_ONCE: usize = 10_000;
+
+/// Who watches, and what is known from before.
+#[derive(Clone, Copy)]
+pub(super) struct Watcher<'a> {
+    pub(super) task: Task,
+    pub(super) batch: u32,
+    pub(super) book: &'a TraceBook,
+}
+
+/// A part of which triggers may change rows.
+pub(super) struct Watched<'a> {
+    session: &'a WriteSession,
+    watcher: Watcher<'a>,
+    number: usize,
+    part: &'a Part,
+    /// Where the rows are once they are written.
+    table: TableName,
+    /// Columns that can be set, with their types; those of the key as well.
+    types: BTreeMap<Ident, String>,
+    /// Columns that are looked at.
+    columns: Vec<Ident>,
+}
+
+/// A column that is not as it was: the value that it has, and the one that it had.
+type Differing = BTreeMap<String, (Option<String>, Option<String>)>;
+
+/// Rows that are not as they were.
+type Rows = BTreeMap<RowKey, Differing>;
+
+/// Before a batch writes: notes how its rows are, where triggers may change more of them than the batch does.
+pub(super) async fn watch<'a>(
+    session: &'a WriteSession,
+    parts: &'a [Part],
+    watcher: Watcher<'a>,
+) -> Result<Vec<Watched<'a>>, PgError> {
+    let mut found = Vec::new();
+    if watcher.task == Task::DryRun {
+        return Ok(found);
+    }
+    for (number, part) in (1..).zip(parts) {
+        let table = match (part.action, watcher.task) {
+            (Action::Update, _) => &part.table,
+            // Rows that undo puts back are inserted whole; those that apply inserts go whole, too.
+            (Action::Move, Task::Undo) => part.from.as_ref().unwrap_or(&part.table),
+            (Action::Insert | Action::Move, _) => continue,
+        };
+        let fires = if part.action == Action::Update { "on_update" } else { "on_insert" };
+        let triggers =
+            session.query(&APPLY_TRIGGERS, &[&table.schema.as_str(), &table.name.as_str()]).await?;
+        if !triggers.first().map_or(Ok(false), |row| column(row, fires, WHAT))? {
+            continue;
+        }
+        let table = table.clone();
+        let one =
+            Watched { session, watcher, number, part, table, types: BTreeMap::new(), columns: Vec::new() };
+        found.extend(one.begin().await?);
+    }
+    Ok(found)
+}
+
+impl<'a> Watched<'a> {
+    async fn begin(mut self) -> Result<Option<Watched<'a>>, PgError> {
+        let (schema, name) = (self.table.schema.as_str(), self.table.name.as_str());
+        for row in self.session.query(&APPLY_TYPES, &[&schema, &name]).await? {
+            let ident = Ident::new(column::<String>(&row, "name", WHAT)?);
+            let is_key = self.part.key.contains(&ident);
+            let settable = column::<bool>(&row, "settable", WHAT)?;
+            if settable && (!is_key || self.part.columns.contains(&ident)) && self.is_looked_at(&ident) {
+                self.columns.push(ident.clone());
+            }
+            self.types.insert(ident, column(&row, "type_name", WHAT)?);
+        }
+        if self.columns.is_empty() || !self.part.key.iter().all(|name| self.types.contains_key(name)) {
+            return Ok(None);
+        }
+        if self.part.action == Action::Update {
+            self.session.execute(WHAT, &self.capture_sql()).await?;
+        }
+        Ok(Some(self))
+    }
+
+    /// Apply looks at what it does not write; undo at everything.
+    fn is_looked_at(&self, name: &Ident) -> bool {
+        match (self.part.action, self.watcher.task) {
+            (Action::Update, Task::Undo) => true,
+            (Action::Update, _) => !self.part.columns.contains(name),
+            (Action::Insert | Action::Move, _) => {
+                self.part.columns.contains(name) && !self.part.key.contains(name)
+            }
+        }
+    }
+
+    /// After apply has written: the rows that triggers changed beside what was written.
+    pub(super) async fn shifted(&self) -> Result<Vec<FormerRow>, PgError> {
+        let differing = self.differing_columns().await?;
+        if differing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for row in self.session.text_rows(WHAT, &self.rows_sql(&differing, "[]")).await? {
+            let [Some(key), Some(version), _, Some(before), _, Some(now)] = row.as_slice() else { continue };
+            let (key, before, now) = (row_key(key)?, values(before)?, values(now)?);
+            let before: Values =
+                before.into_iter().filter(|(name, value)| now.get(name) != Some(value)).collect();
+            if !before.is_empty() {
+                let (table, version) = (self.table.clone(), version.clone());
+                found.push(FormerRow { table, key, version, before });
+            }
+        }
+        Ok(found)
+    }
+
+    /// After undo has written: sets back what triggers changed beside it, as far as they let it stay.
+    pub(super) async fn set_back(&self) -> Result<(), PgError> {
+        let rows = self.not_as_before().await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // An attempt that comes to nothing would only fire the triggers once more.
+        self.session.execute(WHAT, "savepoint rowback_beside").await?;
+        let tried = self.write(&rows).await;
+        let after = match tried {
+            Ok(()) => Some(self.not_as_before().await?),
+            Err(PgError::Statement { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let back = "rollback to savepoint rowback_beside; release savepoint rowback_beside";
+        self.session.execute(WHAT, back).await?;
+        let Some(after) = after else { return Ok(()) };
+        let stays = |key: &RowKey, name: &String| after.get(key).is_some_and(|row| row.contains_key(name));
+        let mut come = Rows::new();
+        for (key, row) in rows {
+            let row: Differing = row.into_iter().filter(|(name, _)| !stays(&key, name)).collect();
+            if !row.is_empty() {
+                come.insert(key, row);
+            }
+        }
+        if come.is_empty() { Ok(()) } else { self.write(&come).await }
+    }
+
+    /// At the end of undo: what is not as it was.
+    pub(super) async fn left(&self) -> Result<Vec<LeftRow>, PgError> {
+        let rows = self.not_as_before().await?.into_iter();
+        Ok(rows
+            .map(|(key, row)| LeftRow {
+                table: self.part.table.clone(),
+                key,
+                columns: row.into_keys().collect(),
+            })
+            .collect())
+    }
+
+    async fn not_as_before(&self) -> Result<Rows, PgError> {
+        let known: BTreeMap<&RowKey, &FormerRow> = self
+            .watcher
+            .book
+            .shifted_of(self.watcher.batch, &self.table)
+            .map(|row| (&row.key, row))
+            .collect();
+        let named: BTreeSet<&String> = known.values().flat_map(|row| row.before.keys()).collect();
+        let mut columns = self.differing_columns().await?;
+        let more = self.columns.iter().filter(|name| named.contains(&name.as_str().to_owned()));
+        let more: Vec<Ident> = more.filter(|name| !columns.contains(name)).cloned().collect();
+        columns.extend(more);
+        let mut found = Rows::new();
+        if columns.is_empty() {
+            return Ok(found);
+        }
+        let former: Vec<&FormerRow> = known.values().copied().collect();
+        let former = serde_json::to_string(&former).unwrap_or_default();
+        for row in self.session.text_rows(WHAT, &self.rows_sql(&columns, &former)).await? {
+            let [Some(key), _, version, Some(before), former, Some(now)] = row.as_slice() else { continue };
+            let (key, mut before, now) = (row_key(key)?, values(before)?, values(now)?);
+            let version = version.as_deref().unwrap_or_default();
+            // What others have done to the row since apply is not for undo.
+            if let Some(known) = known.get(&key)
+                && (known.version == version || self.watcher.book.is_own(version))
+                && let Some(former) = former
+            {
+                let former = values(former)?;
+                before.extend(former.into_iter().filter(|(name, _)| known.before.contains_key(name)));
+            }
+            let differing = before.into_iter().filter_map(|(name, before)| {
+                let now = now.get(&name).cloned().flatten();
+                (now != before).then_some((name, (now, before)))
+            });
+            let differing: Differing = differing.collect();
+            if !differing.is_empty() {
+                found.insert(key, differing);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Columns in which any row is not as it was right before the batch.
+    async fn differing_columns(&self) -> Result<Vec<Ident>, PgError> {
+        let counts = self.columns.iter().map(|name| {
+            let (now, before) = (format!("l.{}", name.quoted()), self.before(name));
+            format!("pg_catalog.count(*) filter (where {now}::text is distinct from {before}::text)")
+        });
+        let sql = format!("select {} {}", counts.collect::<Vec<_>>().join(", "), self.joined(""));
+        let rows = self.session.text_rows(WHAT, &sql).await?;
+        let counts = rows.first().into_iter().flatten();
+        let counts = counts.zip(&self.columns).filter(|(count, _)| count.as_deref() != Some("0"));
+        Ok(counts.map(|(_, name)| name.clone()).collect())
+    }
+
+    /// Sets columns to their former values, rows of the same columns in one statement. Guarded by what was seen in this very
+    /// transaction.
+    async fn write(&self, rows: &Rows) -> Result<(), PgError> {
+        let mut groups: BTreeMap<Vec<&String>, Vec<(&RowKey, &Differing)>> = BTreeMap::new();
+        for (key, row) in rows {
+            groups.entry(row.keys().collect()).or_default().push((key, row));
+        }
+        for (columns, rows) in &groups {
+            for rows in rows.chunks(ROWS_AT_ONCE) {
+                self.session.execute(WHAT, &self.write_sql(columns, rows)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn type_of(&self, name: &Ident) -> &str {
+        self.types.get(name).map_or("text", String::as_str)
+    }
+
+    fn write_sql(&self, columns: &[&String], rows: &[(&RowKey, &Differing)]) -> String {
+        let (mut sets, mut seen) = (Vec::new(), Vec::new());
+        for (at, name) in columns.iter().enumerate() {
+            let name = Ident::new(name.as_str());
+            sets.push(format!("{} = (e.one -> 1 ->> {at})::{}", name.quoted(), self.type_of(&name)));
+            seen.push(format!("l.{}::text is not distinct from (e.one -> 2 ->> {at})", name.quoted()));
+        }
+        let keys = self.part.key.iter().map(|name| {
+            format!(
+                "l.{} = (e.one -> 0 ->> {})::{}",
+                name.quoted(),
+                literal(name.as_str()),
+                self.type_of(name)
+            )
+        });
+        let rows = rows.iter().map(|(key, row)| {
+            let now: Vec<&Option<String>> = row.values().map(|(now, _)| now).collect();
+            let before: Vec<&Option<String>> = row.values().map(|(_, before)| before).collect();
+            serde_json::json!([key, before, now])
+        });
+        let rows = rows.collect::<serde_json::Value>().to_string();
+        format!(
+            "update {} as l set {} from pg_catalog.jsonb_array_elements({}::jsonb) as e(one) where {} and {YOUNG} and {}",
+            self.table.quoted(),
+            sets.join(", "),
+            literal(&rows),
+            keys.collect::<Vec<_>>().join(" and "),
+            seen.join(" and ")
+        )
+    }
+
+    /// The rows that will be updated, as they are now.
+    fn capture_sql(&self) -> String {
+        let keys = (1..).zip(&self.part.key).map(|(at, _)| format!("r.k{at} as rowback_k{at}"));
+        let columns = self.columns.iter().filter(|name| !self.part.columns.contains(name));
+        let columns = columns.map(|name| format!("l.{}", name.quoted()));
+        let as_it_is = match self.watcher.task {
+            Task::Undo => self.written("n"),
+            Task::Apply | Task::DryRun => as_seen_sql(self.part, "l"),
+        };
+        format!(
+            "create temporary table \"rowback_before_{}\" on commit drop as select {}, l.xmin::text as rowback_version \
+             from pg_temp.\"rowback_{}\" as r join {} as l on {} where r.rowback_held is null and {as_it_is}",
+            self.number,
+            keys.chain(columns).collect::<Vec<_>>().join(", "),
+            self.number,
+            self.table.quoted(),
+            self.same_key()
+        )
+    }
+
+    fn written(&self, prefix: &str) -> String {
+        let pairs = (1..)
+            .zip(&self.part.columns)
+            .map(|(at, name)| format!("l.{}::text is not distinct from r.{prefix}{at}::text", name.quoted()));
+        pairs.collect::<Vec<_>>().join(" and ")
+    }
+
+    fn same_key(&self) -> String {
+        let pairs = (1..).zip(&self.part.key).map(|(at, name)| match self.part.action {
+            Action::Update => format!("l.{} = r.k{at}", name.quoted()),
+            Action::Insert | Action::Move => format!("l.{0} = r.{0}", name.quoted()),
+        });
+        pairs.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// How a column was before the batch was run.
+    fn before(&self, name: &Ident) -> String {
+        match self.part.columns.iter().position(|column| column == name) {
+            Some(at) => format!("r.s{}", at + 1),
+            None => format!("b.{}", name.quoted()),
+        }
+    }
+
+    /// The rows that this transaction has written, beside how they were.
+    fn joined(&self, more: &str) -> String {
+        let same: Vec<String> =
+            (1..=self.part.key.len()).map(|at| format!("b.rowback_k{at} = r.k{at}")).collect();
+        let before = match self.part.action {
+            Action::Update => {
+                format!("join pg_temp.\"rowback_before_{}\" as b on {}", self.number, same.join(" and "))
+            }
+            Action::Insert | Action::Move => {
+                "cross join (select null::text as rowback_version) as b".to_owned()
+            }
+        };
+        let overruled = literal(OVERRULED);
+        format!(
+            "from pg_temp.\"rowback_{}\" as r {before} join {} as l on {} and {YOUNG}{more} \
+             where coalesce(r.rowback_held, {overruled}) = {overruled}",
+            self.number,
+            self.table.quoted(),
+            self.same_key()
+        )
+    }
+
+    /// Key, version, version before, values right before, values that are known from longer ago (`former`, printed as this
+    /// session prints them), values now.
+    fn rows_sql(&self, columns: &[Ident], former: &str) -> String {
+        let names: Vec<String> = columns.iter().map(|name| literal(name.as_str())).collect();
+        let names = names.join(", ");
+        let object = |value: &dyn Fn(&Ident) -> String| {
+            let values: Vec<String> = columns.iter().map(value).collect();
+            format!(
+                "pg_catalog.jsonb_object(array[{names}]::text[], array[{}]::text[])::text",
+                values.join(", ")
+            )
+        };
+        let key = row_key_json(&self.part.key, self.part.action);
+        format!(
+            "with f as materialized (select e.one -> 'key' as key, e.one -> 'before' as before from \
+             pg_catalog.jsonb_array_elements({}::jsonb) as e(one))\n\
+             select {key}::text, l.xmin::text, b.rowback_version, {}, case when f.key is not null then {} end, {} {}",
+            literal(former),
+            object(&|name| format!("{}::text", self.before(name))),
+            object(&|name| {
+                format!("(f.before ->> {})::{}::text", literal(name.as_str()), self.type_of(name))
+            }),
+            object(&|name| format!("l.{}::text", name.quoted())),
+            self.joined(&format!(" left join f on f.key = {key}"))
+        )
+    }
+}
+
+/// Written by the open transaction or one of its savepoints.
+const YOUNG: &str = "pg_catalog.age(l.xmin) <= 0";
+
+fn answer(cause: impl std::fmt::Display) -> PgError {
+    PgError::Answer { what: WHAT.to_owned(), cause: cause.to_string() }
+}
+
+fn row_key(text: &str) -> Result<RowKey, PgError> {
+    RowKey::parse(text).map_err(answer)
+}
+
+fn values(text: &str) -> Result<Values, PgError> {
+    serde_json::from_str(text).map_err(answer)
+}
