@@ -15,6 +15,7 @@ mod heirs;
 mod keys;
 mod loading;
 mod members;
+mod nowhere;
 mod reach;
 mod replay;
 mod resolve;
@@ -231,6 +232,7 @@ async fn follow_and_stage(
     twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
     let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
     let edges = edges::count_edges(&mut chosen, &families).await?;
+    nowhere::tell(&chosen, notes).await?;
     let aliases = aliases::find(&mut chosen).await?;
     let files = stage(&mut chosen, scratch, (recipe, entries), staging, options, progress).await?;
     Ok(Found { files, edges, aliases })

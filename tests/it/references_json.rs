@@ -374,6 +374,27 @@ fn references_that_lead_into_no_document_are_refused() {
 
 /// What a path gives here, text by text, is what the server gives.
 #[test]
+fn a_path_that_leads_to_nothing_in_any_document_is_told() {
+    let scene = scene(GONE, LATER, "");
+    let rescue = Rescue::new(&scene.live, &scene.backup);
+    let said = |references: &str| {
+        let planned = rescue.recover_text(&format!("{CUSTOMERS}{references}")).expect_code(0);
+        let said = format!("{}{}", planned.stdout, planned.stderr);
+        std::fs::remove_dir_all(rescue.case()).unwrap();
+        said.lines().filter(|line| line.contains("[[foreign_key]]")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(said(REFERENCES), "", "each leads to something");
+    let misspelt = REFERENCES
+        .replace("payload->>'customer_id'", "payload->>'custmer_id'")
+        .replace("(about->>'id')", "(about->'id'->>'id')")
+        .replace("data->>'member'", "data->>'membr'");
+    insta::assert_snapshot!(said(&misspelt), @"
+    note: none of the 111 rows of public.events that were read from the backup refers to anything by payload->>'custmer_id': is the path of this [[foreign_key]] spelt right?
+    note: none of the 20 rows of public.notes that were read from the backup, of those for which its `when` holds, refers to anything by about->'id'->>'id': is the path of this [[foreign_key]] spelt right?
+    ");
+}
+
+#[test]
 fn paths_say_what_the_server_says() {
     use rowback::value::JsonPath;
     use rowback::value::copy_text::{push_escaped, unescape};
