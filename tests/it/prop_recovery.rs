@@ -135,6 +135,16 @@ impl Story {
         }
     }
 
+    /// Where rows are deleted in a circle while triggers count them, PostgreSQL takes or refuses the statement by the order in
+    /// which rows lie in the table, which scratch does not have.
+    fn may_not_replay(&self) -> bool {
+        let circle =
+            |(number, table): (usize, &schema::Table)| table.links.iter().any(|link| link.parent >= number);
+        self.choices.means == Means::Replay
+            && self.schema.tables.iter().any(|table| !table.counters.is_empty())
+            && self.schema.tables.iter().enumerate().any(circle)
+    }
+
     /// Keeps everything for whoever looks into a failure.
     fn keep(&self, rescue: &Rescue<'_>, dump: &std::path::Path) -> PathBuf {
         let directory = repository().join(format!("target/fuzz/{}", self.seed));
@@ -230,10 +240,20 @@ fn tell(
     let mut flags: Vec<&str> = story.flags.iter().map(String::as_str).collect();
     let scratch = server().url("postgres");
     flags.extend(["--scratch", &scratch]);
-    let planned = within("recover", rescue.recover_with(&story.recipe, &flags), &[0, 1])?;
+    let planned = rescue.recover_with(&story.recipe, &flags);
     if Content::read(live, schema) != hit {
         return Err("recover changed live".to_owned());
     }
+    if story.may_not_replay() && planned.stderr.contains("error[replay-failed]") {
+        let away = story.away.len();
+        return Ok(Tally {
+            taken: story.taken.len(),
+            held: story.taken.len() - away,
+            away,
+            ..Tally::default()
+        });
+    }
+    let planned = within("recover", planned, &[0, 1])?;
     let _applied = within("apply", rescue.apply(), if story.calm { &[0] } else { &[0, 1] })?;
     let result = Content::read(live, schema);
     let states = story.states(&hit, &result);
