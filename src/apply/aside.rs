@@ -56,7 +56,7 @@ impl Runner<'_> {
         if self.task == Task::DryRun {
             return Ok(Moves::default());
         }
-        let touched = moved::touched(before, after, &job.batch.parts, &performed.counts);
+        let touched = moved::touched(before, after, &job.batch.parts, &performed.counts, &performed.set_back);
         if touched.is_empty() {
             return Ok(Moves::default());
         }

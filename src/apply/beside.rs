@@ -47,6 +47,19 @@ type Differing = BTreeMap<String, (Option<String>, Option<String>)>;
 /// Rows that are not as they were.
 type Rows = BTreeMap<RowKey, Differing>;
 
+/// What came of setting back.
+pub(super) struct SetBack {
+    /// The table.
+    pub(super) table: TableName,
+    /// Rows updated for it.
+    pub(super) updated: u64,
+    /// What is not as it was.
+    pub(super) left: Vec<LeftRow>,
+}
+
+/// Rows with which it is tried whether triggers let columns be set back.
+const TRIED_FIRST: usize = 1000;
+
 /// Before a batch writes: notes how its rows are, where triggers may change more of them than the batch does.
 pub(super) async fn watch<'a>(
     session: &'a WriteSession,
@@ -131,46 +144,62 @@ impl<'a> Watched<'a> {
     }
 
     /// After undo has written: sets back what triggers changed beside it, as far as they let it stay.
-    pub(super) async fn set_back(&self) -> Result<(), PgError> {
-        let rows = self.not_as_before().await?;
-        if rows.is_empty() {
-            return Ok(());
+    pub(super) async fn set_back(&self) -> Result<SetBack, PgError> {
+        let rows = self.not_as_before(None).await?;
+        let mut done = SetBack { table: self.table.clone(), updated: 0, left: Vec::new() };
+        // Triggers that insist on values of their own insist on all rows: a few tell whether it is worth trying.
+        let few: Rows = rows.iter().take(TRIED_FIRST).map(|(key, row)| (key.clone(), row.clone())).collect();
+        let mut come = self.what_stays(&few, &mut done.updated).await?;
+        if !come.is_empty() && few.len() < rows.len() {
+            come = self.what_stays(&rows, &mut done.updated).await?;
         }
-        // An attempt that comes to nothing would only fire the triggers once more.
+        let rows = if come.is_empty() {
+            rows
+        } else {
+            done.updated += self.write(&come).await?;
+            self.not_as_before(None).await?
+        };
+        let left = |(key, row): (RowKey, Differing)| LeftRow {
+            table: self.part.table.clone(),
+            key,
+            columns: row.into_keys().collect(),
+        };
+        done.left = rows.into_iter().map(left).collect();
+        Ok(done)
+    }
+
+    /// Which of these columns keep their former value when they get it. An attempt that comes to nothing would only fire the
+    /// triggers once more, so it is rolled back; what it updated is counted nevertheless, as PostgreSQL does.
+    async fn what_stays(&self, rows: &Rows, updated: &mut u64) -> Result<Rows, PgError> {
+        let mut come = Rows::new();
+        if rows.is_empty() {
+            return Ok(come);
+        }
         self.session.execute(WHAT, "savepoint rowback_beside").await?;
-        let tried = self.write(&rows).await;
-        let after = match tried {
-            Ok(()) => Some(self.not_as_before().await?),
+        let after = match self.write(rows).await {
+            Ok(count) => {
+                *updated += count;
+                Some(self.not_as_before(Some(rows)).await?)
+            }
             Err(PgError::Statement { .. }) => None,
             Err(error) => return Err(error),
         };
         let back = "rollback to savepoint rowback_beside; release savepoint rowback_beside";
         self.session.execute(WHAT, back).await?;
-        let Some(after) = after else { return Ok(()) };
-        let stays = |key: &RowKey, name: &String| after.get(key).is_some_and(|row| row.contains_key(name));
-        let mut come = Rows::new();
+        let Some(after) = after else { return Ok(come) };
+        let differs = |key: &RowKey, name: &String| after.get(key).is_some_and(|row| row.contains_key(name));
         for (key, row) in rows {
-            let row: Differing = row.into_iter().filter(|(name, _)| !stays(&key, name)).collect();
+            let row = row.iter().filter(|(name, _)| !differs(key, name));
+            let row: Differing = row.map(|(name, values)| (name.clone(), values.clone())).collect();
             if !row.is_empty() {
-                come.insert(key, row);
+                come.insert(key.clone(), row);
             }
         }
-        if come.is_empty() { Ok(()) } else { self.write(&come).await }
+        Ok(come)
     }
 
-    /// At the end of undo: what is not as it was.
-    pub(super) async fn left(&self) -> Result<Vec<LeftRow>, PgError> {
-        let rows = self.not_as_before().await?.into_iter();
-        Ok(rows
-            .map(|(key, row)| LeftRow {
-                table: self.part.table.clone(),
-                key,
-                columns: row.into_keys().collect(),
-            })
-            .collect())
-    }
-
-    async fn not_as_before(&self) -> Result<Rows, PgError> {
+    /// `only` narrows the rows that are looked at.
+    async fn not_as_before(&self, only: Option<&Rows>) -> Result<Rows, PgError> {
         let known: BTreeMap<&RowKey, &FormerRow> = self
             .watcher
             .book
@@ -190,7 +219,11 @@ impl<'a> Watched<'a> {
         let former = serde_json::to_string(&former).unwrap_or_default();
         for row in self.session.text_rows(WHAT, &self.rows_sql(&columns, &former)).await? {
             let [Some(key), _, version, Some(before), former, Some(now)] = row.as_slice() else { continue };
-            let (key, mut before, now) = (row_key(key)?, values(before)?, values(now)?);
+            let key = row_key(key)?;
+            if only.is_some_and(|only| !only.contains_key(&key)) {
+                continue;
+            }
+            let (mut before, now) = (values(before)?, values(now)?);
             let version = version.as_deref().unwrap_or_default();
             // What others have done to the row since apply is not for undo.
             if let Some(known) = known.get(&key)
@@ -227,17 +260,19 @@ impl<'a> Watched<'a> {
 
     /// Sets columns to their former values, rows of the same columns in one statement. Guarded by what was seen in this very
     /// transaction.
-    async fn write(&self, rows: &Rows) -> Result<(), PgError> {
+    async fn write(&self, rows: &Rows) -> Result<u64, PgError> {
+        let mut updated = 0;
         let mut groups: BTreeMap<Vec<&String>, Vec<(&RowKey, &Differing)>> = BTreeMap::new();
         for (key, row) in rows {
             groups.entry(row.keys().collect()).or_default().push((key, row));
         }
         for (columns, rows) in &groups {
             for rows in rows.chunks(ROWS_AT_ONCE) {
-                self.session.execute(WHAT, &self.write_sql(columns, rows)).await?;
+                let rows = self.session.text_rows(WHAT, &self.write_sql(columns, rows)).await?;
+                updated += super::isolate::single(&rows).unwrap_or(0);
             }
         }
-        Ok(())
+        Ok(updated)
     }
 
     fn type_of(&self, name: &Ident) -> &str {
@@ -266,7 +301,8 @@ impl<'a> Watched<'a> {
         });
         let rows = rows.collect::<serde_json::Value>().to_string();
         format!(
-            "update {} as l set {} from pg_catalog.jsonb_array_elements({}::jsonb) as e(one) where {} and {YOUNG} and {}",
+            "with w as (update {} as l set {} from pg_catalog.jsonb_array_elements({}::jsonb) as e(one) where {} and {YOUNG} \
+             and {} returning 1) select pg_catalog.count(*) from w",
             self.table.quoted(),
             sets.join(", "),
             literal(&rows),

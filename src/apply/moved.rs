@@ -91,11 +91,13 @@ pub(super) fn touched(
     after: &Tallies,
     parts: &[Part],
     written: &[u64],
+    set_back: &BTreeMap<TableName, u64>,
 ) -> Vec<(TableName, i64)> {
     let beyond = |table: &TableName, updated: i64| {
         let earlier = before.get(table).map_or(0, |tally| tally.updated);
         let updates = parts.iter().zip(written).filter(|(part, _)| part.action == Action::Update);
         let own: u64 = updates.filter(|(part, _)| part.table == *table).map(|(_, rows)| rows).sum();
+        let own = own + set_back.get(table).copied().unwrap_or(0);
         u64::try_from(updated - earlier) != Ok(own)
     };
     let found = after.iter().filter(|(table, tally)| beyond(table, tally.updated));

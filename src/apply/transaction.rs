@@ -68,6 +68,8 @@ pub(super) struct Performed {
     pub(super) refused: Vec<Refused>,
     /// What else triggers did.
     pub(super) traces: Traces,
+    /// Rows updated to set columns back that triggers had changed, in attempts that were rolled back, too.
+    pub(super) set_back: BTreeMap<TableName, u64>,
     /// Why rows found their place taken, where a trigger took it.
     pub(super) in_the_way: Vec<Refused>,
     /// What triggers did beside the batch's own rows.
@@ -166,10 +168,9 @@ impl<'a> Transaction<'a> {
                 }
             }
             if step.kind == StepKind::Write {
-                self.after_write(&watched).await?;
+                self.watched(Box::pin(self.look_beside(&watched, &mut performed))).await?;
             }
         }
-        self.watched(Box::pin(self.look_beside(&watched, &mut performed.traces))).await?;
         performed.counts.iter_mut().zip(&taken.rows).for_each(|(count, rows)| *count += rows);
         performed.taken = taken.rows;
         performed.refused.extend(taken.refused);
@@ -193,22 +194,20 @@ impl<'a> Transaction<'a> {
         Ok((taken, watched))
     }
 
-    /// Undo: sets back what triggers changed beside it.
-    async fn after_write(&self, watched: &[beside::Watched<'_>]) -> Result<(), PgError> {
-        if self.watcher.is_some_and(|watcher| watcher.task == Task::Undo) {
-            for part in watched {
-                self.watched(Box::pin(part.set_back())).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What triggers made of the columns of the batch's own rows.
-    async fn look_beside(&self, parts: &[beside::Watched<'_>], traces: &mut Traces) -> Result<(), PgError> {
+    /// What triggers made of the columns of the batch's own rows: undo sets it back, apply notes how they were.
+    async fn look_beside(
+        &self,
+        parts: &[beside::Watched<'_>],
+        performed: &mut Performed,
+    ) -> Result<(), PgError> {
+        let undo = self.watcher.is_some_and(|watcher| watcher.task == Task::Undo);
         for part in parts {
-            match self.watcher {
-                Some(Watcher { task: Task::Undo, .. }) => traces.left.extend(part.left().await?),
-                _ => traces.shifted.extend(part.shifted().await?),
+            if undo {
+                let done = part.set_back().await?;
+                *performed.set_back.entry(done.table).or_default() += done.updated;
+                performed.traces.left.extend(done.left);
+            } else {
+                performed.traces.shifted.extend(part.shifted().await?);
             }
         }
         Ok(())
