@@ -50,7 +50,8 @@ impl<'a> Lanes<'a> {
             return Ok(one_by_one());
         }
         let first = self.first();
-        let ties = Ties::ask(&first.session, first.plan(), batches).await?;
+        let mut ties = Ties::ask(&first.session, first.plan(), batches).await?;
+        ties.look_for_doubles(batches, |batch| first.case.script(&batch.file, &batch.sha256))?;
         // A file that cannot be read stops the run when its turn comes.
         let guarded = |batch: &Batch| {
             let steps = first.case.script(&batch.file, &batch.sha256);
