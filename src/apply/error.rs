@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::place::{Place, Task};
 use super::privileges::Lacking;
-use super::several::Several;
+use super::several::{Midway, Several};
 use super::tombstone_lists::TombstonesUnusable;
 use crate::error::{Explain, Kind};
 use crate::pg::{DbFacts, PgError};
@@ -198,6 +198,9 @@ pub enum ApplyError {
         /// What is done besides, where it is a batch of this very run.
         place: Option<Box<Place>>,
     },
+    /// What else may stop a run, after other batches are through.
+    #[error(transparent)]
+    Midway(Box<Midway>),
     /// Batches that were written side by side stopped together.
     #[error(transparent)]
     Several(Box<Several>),
@@ -229,6 +232,7 @@ impl Explain for ApplyError {
             Self::Cancelled { .. } => "apply-cancelled",
             Self::ConnectionLost { .. } => "apply-connection-lost",
             Self::InDoubt { .. } => "batch-in-doubt",
+            Self::Midway(midway) => midway.source.code(),
             Self::Several(several) => several.first.code(),
         }
     }
@@ -250,6 +254,7 @@ impl Explain for ApplyError {
             Self::Tombstones(error) => error.kind(),
             Self::Server(error) => error.kind(),
             Self::BatchFailed { source, .. } if source.kind() == Kind::Bug => Kind::Bug,
+            Self::Midway(midway) => midway.source.kind(),
             Self::Several(several) => several.first.kind(),
             Self::JournalUnwritable { .. }
             | Self::BatchBlocked { .. }
@@ -285,6 +290,7 @@ impl Explain for ApplyError {
             }
             Self::Tombstones(error) => error.causes(),
             Self::ConnectionLost { source, .. } => source.causes(),
+            Self::Midway(midway) => midway.causes(),
             Self::Several(several) => several.causes(),
             Self::InDoubt { xid, holder, .. } => vec![match holder {
                 Some(holder) => format!("transaction {xid} is still open on the server: {holder}"),
@@ -309,6 +315,7 @@ impl Explain for ApplyError {
         match self {
             Self::Tombstones(error) => error.hint(),
             Self::Server(error) => error.hint(),
+            Self::Midway(midway) => midway.hint(),
             Self::Several(several) => several.first.hint(),
             Self::ConfirmationWrong { dbname, .. } => format!(
                 "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \

@@ -87,14 +87,16 @@ impl<'a> Lanes<'a> {
                     next.set(next.get() + 1);
                     if let Err(error) = runner.write(batch, record).await {
                         stopped.set(true);
-                        return Some((batch.number, error));
+                        return Some((batch, error));
                     }
                 }
                 None
             }
         });
-        let errors = join_all(lanes).await.into_iter().flatten().collect();
+        let errors = join_all(lanes).await.into_iter().flatten();
         let first = self.first();
+        // Where it happened is said when all have ended, since others may be committed by now.
+        let errors = errors.map(|(batch, error)| (batch.number, error.at(first.place(batch)))).collect();
         first.order_notes_since(told);
         ApplyError::of_several(errors, &first.done()).map_or(Ok(()), Err)
     }

@@ -1,7 +1,34 @@
 //! Batches that were written side by side and stopped together: what is said of all of them, once all have ended.
 
 use super::ApplyError;
+use super::place::{Place, Task};
 use crate::error::Explain;
+
+/// A run stopped at a batch for a reason that would have kept it from beginning, but others are through.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}")]
+pub struct Midway {
+    /// Where it stopped.
+    pub place: Place,
+    /// Why.
+    pub source: ApplyError,
+}
+
+impl Midway {
+    pub(super) fn causes(&self) -> Vec<String> {
+        let mut lines = vec![self.source.to_string()];
+        lines.extend(self.source.causes());
+        lines
+    }
+
+    /// That of the error, which knows nothing of other batches.
+    pub(super) fn hint(&self) -> String {
+        let hint = self.source.hint();
+        let advice = hint.strip_suffix(" Nothing was changed.").unwrap_or(&hint);
+        let done = if self.place.task == Task::Undo { "taken back" } else { "committed" };
+        format!("{advice} Batches that are {done} stay so.")
+    }
+}
 
 /// Several batches stopped; the error that needs a person most speaks for all.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +78,21 @@ impl ApplyError {
         Some(if others.is_empty() { first } else { Self::Several(Box::new(Several { first, others })) })
     }
 
+    /// Says where it happened, if other batches are through and the error does not know of them.
+    pub(super) fn at(self, place: Place) -> Self {
+        let knows_nothing = matches!(
+            self,
+            Self::CaseUnreadable { .. }
+                | Self::FileEdited { .. }
+                | Self::JournalUnwritable { .. }
+                | Self::Server(_)
+        );
+        if !knows_nothing || place.done.is_empty() {
+            return self;
+        }
+        Self::Midway(Box::new(Midway { place, source: self }))
+    }
+
     /// What needs a person most comes first.
     fn rank(&self) -> u8 {
         match self {
@@ -70,6 +112,7 @@ impl ApplyError {
             | Self::Cancelled { place }
             | Self::ConnectionLost { place, .. }
             | Self::InDoubt { place: Some(place), .. } => done.clone_into(&mut place.done),
+            Self::Midway(midway) => done.clone_into(&mut midway.place.done),
             Self::Tombstones(error) => error.committed = done.len(),
             _ => {}
         }
@@ -77,6 +120,9 @@ impl ApplyError {
 
     /// Is it not known whether the batch is committed?
     fn leaves_doubt(&self) -> bool {
-        matches!(self, Self::InDoubt { .. } | Self::JournalUnwritable { .. } | Self::Server(_))
+        match self {
+            Self::Midway(midway) => midway.source.leaves_doubt(),
+            other => matches!(other, Self::InDoubt { .. } | Self::JournalUnwritable { .. } | Self::Server(_)),
+        }
     }
 }

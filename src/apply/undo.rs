@@ -65,22 +65,26 @@ fn applied(runner: &Runner<'_>) -> Vec<Batch> {
 
 async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
     for batch in batches {
-        if let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) {
-            let steps = runner.case.script(file, sha256)?;
-            let mut steps = narrowed(steps, batch, &runner.history_of(batch.number));
-            let behind =
-                steps.iter().rposition(|step| step.kind == StepKind::Settings).map_or(0, |at| at + 1);
-            steps.insert(behind, own_transactions(&runner.history()));
-            runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await?;
-        } else {
-            let note = "Sequences stay where they are: moving them back could hand out a number twice.";
-            runner.record(batch.number, Event::Undone)?;
-            runner.tell(batch.number, note.to_owned());
-        }
+        let done = run_one(runner, batch).await;
+        done.map_err(|error| error.at(runner.place(batch)))?;
         let rows = batch.parts.iter().map(|part| part.rows).sum();
         runner.around.progress.advance(progress::Step::Undo, rows);
     }
     Ok(())
+}
+
+async fn run_one(runner: &mut Runner<'_>, batch: &Batch) -> Result<(), ApplyError> {
+    let (Some(file), Some(sha256)) = (&batch.undo_file, &batch.undo_sha256) else {
+        let note = "Sequences stay where they are: moving them back could hand out a number twice.";
+        runner.record(batch.number, Event::Undone)?;
+        runner.tell(batch.number, note.to_owned());
+        return Ok(());
+    };
+    let steps = runner.case.script(file, sha256)?;
+    let mut steps = narrowed(steps, batch, &runner.history_of(batch.number));
+    let behind = steps.iter().rposition(|step| step.kind == StepKind::Settings).map_or(0, |at| at + 1);
+    steps.insert(behind, own_transactions(&runner.history()));
+    runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await
 }
 
 /// Adds, behind the last stage, what the journal knows: which of the staged rows are apply's, and what triggers made
