@@ -200,12 +200,7 @@ impl<'a> Watched<'a> {
 
     /// `only` narrows the rows that are looked at.
     async fn not_as_before(&self, only: Option<&Rows>) -> Result<Rows, PgError> {
-        let known: BTreeMap<&RowKey, &FormerRow> = self
-            .watcher
-            .book
-            .shifted_of(self.watcher.batch, &self.table)
-            .map(|row| (&row.key, row))
-            .collect();
+        let known = self.watcher.book.shifted_of(self.watcher.batch, &self.table);
         let named: BTreeSet<&String> = known.values().flat_map(|row| row.before.keys()).collect();
         let mut columns = self.differing_columns().await?;
         let more = self.columns.iter().filter(|name| named.contains(&name.as_str().to_owned()));
@@ -215,7 +210,7 @@ impl<'a> Watched<'a> {
         if columns.is_empty() {
             return Ok(found);
         }
-        let former: Vec<&FormerRow> = known.values().copied().collect();
+        let former: Vec<&FormerRow> = known.values().collect();
         let former = serde_json::to_string(&former).unwrap_or_default();
         for row in self.session.text_rows(WHAT, &self.rows_sql(&columns, &former)).await? {
             let [Some(key), _, version, Some(before), former, Some(now)] = row.as_slice() else { continue };

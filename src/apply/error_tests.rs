@@ -38,8 +38,6 @@ fn all() -> Vec<ApplyError> {
         ApplyError::JournalFormat { found: 2 },
         ApplyError::JournalOfAnotherPlan { batches: 2 },
         ApplyError::JournalUnwritable { cause: "No space left on device".into() },
-        ApplyError::FileEdited { file: "batches/0041-public.t-insert.sql".into() }.at(place(Task::Apply)),
-        ApplyError::JournalUnwritable { cause: "No space left on device".into() }.at(place(Task::Undo)),
         ApplyError::BatchBlocked {
             place: Box::new(place(Task::Apply)),
             object: "\"shop.orders\"".into(),
@@ -141,6 +139,27 @@ fn together() -> ApplyError {
 }
 
 #[test]
+fn what_stops_a_run_midway_says_what_is_through() {
+    let edited = ApplyError::FileEdited { file: "batches/0041-public.t-insert.sql".into() };
+    let full = ApplyError::JournalUnwritable { cause: "No space left on device".into() };
+    let nothing_yet = Place { done: Vec::new(), ..place(Task::Apply) };
+    let before = ApplyError::PlanStale { file: "diff/manifest.json".into() };
+    assert!(matches!(before.at(place(Task::Apply)), ApplyError::PlanStale { .. }));
+    let texts = words(&[edited.at(place(Task::Apply)), full.at(place(Task::Undo))]);
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    [batch-edited] Refused: stopped at batch 41 of 120; batches 1–40 are committed
+      cause: "batches/0041-public.t-insert.sql" was changed after the plan was made
+      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Batches that are committed stay so.
+    [journal-unwritable] Stopped: undo stopped at batch 41 of 120; batches 1–40 are taken back
+      cause: the journal cannot be written
+      cause: No space left on device
+      hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it. Batches that are taken back stay so.
+    "#);
+    let edited = ApplyError::FileEdited { file: "batches/0001-public.t-insert.sql".into() };
+    assert!(matches!(edited.at(nothing_yet), ApplyError::FileEdited { .. }));
+}
+
+#[test]
 fn every_error_has_its_words() {
     let mut errors = all();
     errors.push(together());
@@ -181,13 +200,6 @@ fn every_error_has_its_words() {
     [journal-unwritable] Stopped: the journal cannot be written
       cause: No space left on device
       hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it.
-    [batch-edited] Refused: stopped at batch 41 of 120; batches 1–40 are committed
-      cause: "batches/0041-public.t-insert.sql" was changed after the plan was made
-      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Batches that are committed stay so.
-    [journal-unwritable] Stopped: undo stopped at batch 41 of 120; batches 1–40 are taken back
-      cause: the journal cannot be written
-      cause: No space left on device
-      hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it. Batches that are taken back stay so.
     [batch-blocked] Stopped: stopped at batch 41 of 120; batches 1–40 are committed
       cause: no lock on "shop.orders" within 5 s, 3 attempts (SQLSTATE 55P03); held by pid 48211, application "nightly-report" (active)
       hint: Run the same command again when that session has ended, or with a longer lock timeout. Committed batches are not repeated; this one was rolled back.

@@ -1,6 +1,6 @@
 //! What apply and undo tell at their end. Plain data; keys are named, other values never.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -293,7 +293,7 @@ pub(super) fn of_others(history: &History) -> BTreeSet<RowName> {
 pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
     let mut found = Vec::new();
     for (batch, of_batch) in history.all() {
-        let mut left: BTreeMap<&RowName, &Vec<String>> = history.traces.left(batch).collect();
+        let mut left = history.traces.left(batch);
         for part in &of_batch.taken[of_batch.held_since..] {
             for row in &part.held {
                 let name = (part.table.clone(), row.key.clone());
@@ -307,8 +307,8 @@ pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
         }
         found.extend(left.into_iter().map(|((table, key), columns)| HeldRow {
             batch,
-            table: table.clone(),
-            key: key.clone(),
+            table,
+            key,
             reason: format!("taken back, but triggers changed {}", columns.join(", ")),
             columns: columns.clone(),
         }));

@@ -9,6 +9,7 @@ use super::RowKey;
 use super::companions::MadeRows;
 use super::row_key::RowName;
 use crate::ident::TableName;
+use crate::value::copy_text::{fields, push_field, text};
 
 /// Values by column, as text.
 pub(super) type Values = BTreeMap<String, Option<String>>;
@@ -19,7 +20,7 @@ pub(super) type Values = BTreeMap<String, Option<String>>;
 pub struct Traces {
     /// Rows that the batch updated, as they were before in the columns that only triggers changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub shifted: Vec<FormerRow>,
+    pub shifted: Vec<FormerRows>,
     /// Rows that are none of the batch's, as they were before in the columns that triggers changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<FormerRow>,
@@ -31,7 +32,7 @@ pub struct Traces {
     pub made: Vec<MadeRows>,
     /// Of undo: rows that were taken back, and the columns in which they are not as before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<LeftRow>,
+    pub left: Vec<LeftRows>,
 }
 
 impl Traces {
@@ -55,6 +56,84 @@ pub struct FormerRow {
     pub before: BTreeMap<String, Option<String>>,
 }
 
+impl FormerRow {
+    /// The row by which rows that are kept together are alike.
+    fn kin(&self) -> FormerRows {
+        FormerRows {
+            table: self.table.clone(),
+            version: self.version.clone(),
+            key: self.key.0.keys().cloned().collect(),
+            columns: self.before.keys().cloned().collect(),
+            rows: String::new(),
+        }
+    }
+}
+
+/// Such rows of one table and one version, in the same columns: a batch has thousands of them, and a million rows of a
+/// recovery must fit into memory and journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerRows {
+    /// The table.
+    pub table: TableName,
+    /// The number of a transaction, as for one row.
+    pub version: String,
+    /// The columns of the key.
+    pub key: Vec<String>,
+    /// The columns that changed.
+    pub columns: Vec<String>,
+    /// A line of COPY text for each row: its key, then its former values.
+    pub rows: String,
+}
+
+impl FormerRows {
+    /// Puts rows together that are alike.
+    pub(super) fn gather(rows: Vec<FormerRow>) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for row in rows {
+            let kin = row.kin();
+            let is_kin = |one: &Self| {
+                (&one.table, &one.version, &one.key, &one.columns)
+                    == (&kin.table, &kin.version, &kin.key, &kin.columns)
+            };
+            let at = found.iter().position(is_kin).unwrap_or_else(|| {
+                found.push(kin);
+                found.len() - 1
+            });
+            push_line(&mut found[at].rows, row.key.0.values().chain(row.before.values()));
+        }
+        found
+    }
+
+    /// The rows, one by one.
+    pub(super) fn each(&self) -> impl Iterator<Item = FormerRow> + '_ {
+        self.rows.lines().map(|line| {
+            let mut values = values_of(line);
+            let key = self.key.iter().cloned().zip(values.by_ref()).collect();
+            FormerRow {
+                table: self.table.clone(),
+                key: RowKey(key),
+                version: self.version.clone(),
+                before: self.columns.iter().cloned().zip(values).collect(),
+            }
+        })
+    }
+}
+
+/// Appends a line of COPY text.
+fn push_line<'v>(text: &mut String, values: impl Iterator<Item = &'v Option<String>>) {
+    let mut line = Vec::new();
+    for (at, value) in values.enumerate() {
+        push_field(&mut line, at == 0, value.as_deref().map(str::as_bytes));
+    }
+    // Of text, escapes make text.
+    text.push_str(&String::from_utf8_lossy(&line));
+    text.push('\n');
+}
+
+fn values_of(line: &str) -> impl Iterator<Item = Option<String>> + '_ {
+    fields(line.as_bytes()).map(text)
+}
+
 /// How many rows triggers inserted into a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
@@ -67,14 +146,52 @@ pub struct Elsewhere {
 }
 
 /// A row that undo took back, but not in these columns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftRow {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftRow {
     /// The table in which it is.
-    pub table: TableName,
+    pub(super) table: TableName,
     /// The row.
-    pub key: RowKey,
+    pub(super) key: RowKey,
+    /// Columns that triggers changed.
+    pub(super) columns: Vec<String>,
+}
+
+/// Such rows of one table, with the same columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftRows {
+    /// The table in which they are.
+    pub table: TableName,
+    /// The columns of the key.
+    pub key: Vec<String>,
     /// Columns that triggers changed.
     pub columns: Vec<String>,
+    /// A line of COPY text for the key of each row.
+    pub rows: String,
+}
+
+impl LeftRows {
+    /// Puts rows together that are alike.
+    pub(super) fn gather(rows: Vec<LeftRow>) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for LeftRow { table, key, columns } in rows {
+            let names: Vec<String> = key.0.keys().cloned().collect();
+            let is_kin = |one: &Self| (&one.table, &one.key, &one.columns) == (&table, &names, &columns);
+            let at = found.iter().position(is_kin).unwrap_or_else(|| {
+                found.push(Self { table, key: names, columns, rows: String::new() });
+                found.len() - 1
+            });
+            push_line(&mut found[at].rows, key.0.values());
+        }
+        found
+    }
+
+    /// The rows, one by one.
+    pub(super) fn each(&self) -> impl Iterator<Item = (RowName, &Vec<String>)> + '_ {
+        self.rows.lines().map(|line| {
+            let key = self.key.iter().cloned().zip(values_of(line)).collect();
+            ((self.table.clone(), RowKey(key)), &self.columns)
+        })
+    }
 }
 
 /// All of it, over the committed transactions of a case.
@@ -84,13 +201,14 @@ pub(super) struct TraceBook {
     own: BTreeSet<String>,
     /// Of transactions that are not known to be committed.
     pending: BTreeMap<u32, Traces>,
-    shifted: BTreeMap<u32, BTreeMap<RowName, FormerRow>>,
+    /// By batch, later ones behind.
+    shifted: BTreeMap<u32, Vec<FormerRows>>,
     /// Rows that were among these until their batch was taken back.
-    undone: BTreeSet<RowName>,
+    undone: Vec<FormerRows>,
     /// `None` once somebody else has written the row.
     kept: BTreeMap<RowName, Option<Values>>,
     elsewhere: BTreeMap<TableName, Vec<Elsewhere>>,
-    left: BTreeMap<u32, BTreeMap<RowName, Vec<String>>>,
+    left: BTreeMap<u32, Vec<LeftRows>>,
 }
 
 impl TraceBook {
@@ -111,7 +229,7 @@ impl TraceBook {
     /// It is; `undone` says whether it took the batch back.
     pub(super) fn keep(&mut self, batch: u32, undone: bool) {
         if undone {
-            self.undone.extend(self.shifted.remove(&batch).into_iter().flat_map(BTreeMap::into_keys));
+            self.undone.extend(self.shifted.remove(&batch).into_iter().flatten());
         } else {
             self.left.remove(&batch);
         }
@@ -122,8 +240,7 @@ impl TraceBook {
 
     fn absorb(&mut self, batch: u32, traces: Traces) {
         let name = |row: &FormerRow| (row.table.clone(), row.key.clone());
-        let shifted = self.shifted.entry(batch).or_default();
-        shifted.extend(traces.shifted.into_iter().map(|row| (name(&row), row)));
+        self.shifted.entry(batch).or_default().extend(traces.shifted);
         for row in traces.kept {
             let is_own = self.own.contains(&row.version);
             match self.kept.get_mut(&name(&row)) {
@@ -140,8 +257,7 @@ impl TraceBook {
         for made in traces.elsewhere {
             self.elsewhere.entry(made.table.clone()).or_default().push(made);
         }
-        let left = traces.left.into_iter().map(|row| ((row.table, row.key), row.columns));
-        self.left.entry(batch).or_default().extend(left);
+        self.left.entry(batch).or_default().extend(traces.left);
     }
 
     /// Did a transaction of ours write this version of a row?
@@ -149,27 +265,25 @@ impl TraceBook {
         self.own.contains(version)
     }
 
-    /// The rows of a batch's table that triggers changed beside what apply wrote.
-    pub(super) fn shifted_of<'a>(
-        &'a self,
-        batch: u32,
-        table: &'a TableName,
-    ) -> impl Iterator<Item = &'a FormerRow> {
-        let rows = self.shifted.get(&batch).into_iter().flatten();
-        rows.filter(move |((name, _), _)| name == table).map(|(_, row)| row)
+    /// The rows of a batch's table that triggers changed beside what apply wrote, each as the last attempt found it.
+    pub(super) fn shifted_of(&self, batch: u32, table: &TableName) -> BTreeMap<RowKey, FormerRow> {
+        let groups = self.shifted.get(&batch).into_iter().flatten().filter(|rows| rows.table == *table);
+        groups.flat_map(FormerRows::each).map(|row| (row.key.clone(), row)).collect()
     }
 
     /// Rows that undo took back, but not in all columns, batch by batch.
-    pub(super) fn left(&self, batch: u32) -> impl Iterator<Item = (&RowName, &Vec<String>)> {
-        self.left.get(&batch).into_iter().flatten()
+    pub(super) fn left(&self, batch: u32) -> BTreeMap<RowName, &Vec<String>> {
+        self.left.get(&batch).into_iter().flatten().flat_map(LeftRows::each).collect()
     }
 
     /// Rows of others, with the values that they had before apply.
     pub(super) fn kept(&self) -> BTreeMap<&TableName, Vec<(&RowKey, &Values)>> {
         // What became of a row of a batch was told when the batch was taken back.
-        let is_of_batch = |name: &RowName| {
-            self.undone.contains(name) || self.shifted.values().any(|rows| rows.contains_key(name))
-        };
+        let of_batches = self.undone.iter().chain(self.shifted.values().flatten());
+        let of_batches = of_batches.filter(|rows| self.kept.keys().any(|(table, _)| *table == rows.table));
+        let of_batches: BTreeSet<RowName> =
+            of_batches.flat_map(FormerRows::each).map(|row| (row.table, row.key)).collect();
+        let is_of_batch = |name: &RowName| of_batches.contains(name);
         let mut found: BTreeMap<&TableName, Vec<(&RowKey, &Values)>> = BTreeMap::new();
         for (name, values) in &self.kept {
             if let Some(values) = values.as_ref().filter(|_| !is_of_batch(name)) {
@@ -234,19 +348,40 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_alike_are_kept_together_and_come_back() {
+        let mut rows = vec![row("5", "1"), row("6", "2"), row("5", "a\tb\\N\n")];
+        rows[2].before.insert("m".to_owned(), None);
+        rows.push(FormerRow { key: RowKey::parse(r#"{"id":"it's"}"#).unwrap(), ..row("5", "") });
+        let together = FormerRows::gather(rows.clone());
+        assert_eq!(together.len(), 3, "{together:?}");
+        assert_eq!(together[0].rows, "7\t1\nit's\t\n");
+        let mut back: Vec<FormerRow> = together.iter().flat_map(FormerRows::each).collect();
+        back.sort_by_key(|row| rows.iter().position(|one| one == row));
+        assert_eq!(back, rows);
+        let left = |id: &str| LeftRow {
+            table: TableName::new("public", "t"),
+            key: RowKey::parse(id).unwrap(),
+            columns: vec!["n".to_owned()],
+        };
+        let left = LeftRows::gather(vec![left(r#"{"id":null}"#), left(r#"{"id":"8"}"#)]);
+        assert_eq!((left.len(), left[0].rows.as_str()), (1, "\\N\n8\n"));
+        assert_eq!(left[0].each().count(), 2);
+    }
+
+    #[test]
     fn what_did_not_commit_is_forgotten_and_what_nobody_knows_is_not() {
-        let traces = |n| Traces { shifted: vec![row("5", n)], ..Traces::default() };
+        let traces = |n| Traces { shifted: FormerRows::gather(vec![row("5", n)]), ..Traces::default() };
         let table = TableName::new("public", "t");
         let mut book = TraceBook::default();
         book.announce(1, "4294967301", &traces("1"));
         book.forget(1);
-        assert_eq!((book.shifted_of(1, &table).count(), book.is_own("5")), (0, true));
+        assert_eq!((book.shifted_of(1, &table).len(), book.is_own("5")), (0, true));
         book.announce(1, "6", &traces("2"));
         book.announce(1, "7", &Traces::default());
-        assert_eq!(book.shifted_of(1, &table).count(), 1, "the outcome of 6 is not known");
+        assert_eq!(book.shifted_of(1, &table).len(), 1, "the outcome of 6 is not known");
         book.keep(1, false);
         book.announce(1, "8", &Traces::default());
         book.keep(1, true);
-        assert_eq!(book.shifted_of(1, &table).count(), 0, "taken back");
+        assert_eq!(book.shifted_of(1, &table).len(), 0, "taken back");
     }
 }

@@ -14,7 +14,7 @@ use super::isolate_groups;
 use super::moved::Moves;
 use super::place::Task;
 use super::row_key::json_array;
-use super::traces::Traces;
+use super::traces::{FormerRows, LeftRows, Traces};
 use super::{Limits, RowKey};
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
@@ -205,9 +205,9 @@ impl<'a> Transaction<'a> {
             if undo {
                 let done = part.set_back().await?;
                 *performed.set_back.entry(done.table).or_default() += done.updated;
-                performed.traces.left.extend(done.left);
+                performed.traces.left.extend(LeftRows::gather(done.left));
             } else {
-                performed.traces.shifted.extend(part.shifted().await?);
+                performed.traces.shifted.extend(FormerRows::gather(part.shifted().await?));
             }
         }
         Ok(())

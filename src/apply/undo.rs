@@ -2,6 +2,7 @@
 //! values. Only rows that apply wrote (the journal knows) and that nobody has changed since; all others stay and are
 //! named. Journalled and resumed like apply. Sequences stay where they are.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::history::{BatchHistory, CHANGED, GONE, History, Ours, Pending};
@@ -122,7 +123,7 @@ fn own_transactions(history: &History) -> Step {
     Step::sql(StepKind::Settings, format!("set local {OWN_TRANSACTIONS} = '{}';", own.join(",")))
 }
 
-fn keys_of<'a>(rows: &'a std::collections::BTreeSet<RowName>, part: &Part) -> Vec<&'a RowKey> {
+fn keys_of<'a>(rows: &'a BTreeSet<RowName>, part: &Part) -> Vec<&'a RowKey> {
     let of_part = |(table, key): &&RowName| {
         *table == part.table && key.has_columns(part.key.iter().map(crate::ident::Ident::as_str))
     };
@@ -161,11 +162,13 @@ fn announce(
         }
     }
     let mut traces = performed.traces;
-    for row in &traces.left {
+    for rows in &traces.left {
         let mut parts = batch.parts.iter().zip(&mut taken);
-        if let Some((_, record)) = parts.find(|(part, _)| part.table == row.table) {
-            let overruled = record.held.iter().any(|held| held.key == row.key && held.reason == OVERRULED);
-            record.rows = record.rows.saturating_sub(u64::from(!overruled));
+        if let Some((_, record)) = parts.find(|(part, _)| part.table == rows.table) {
+            let overruled = record.held.iter().filter(|held| held.reason == OVERRULED);
+            let overruled: BTreeSet<&RowKey> = overruled.map(|held| &held.key).collect();
+            let left = rows.each().filter(|((_, key), _)| !overruled.contains(key)).count();
+            record.rows = record.rows.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX));
         }
     }
     traces.kept = performed.moves.kept;
