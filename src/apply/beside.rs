@@ -162,6 +162,7 @@ impl<'a> Watched<'a> {
         let left = |(key, row): (RowKey, Differing)| LeftRow {
             table: self.part.table.clone(),
             key,
+            stamped: row.keys().all(|name| tells_time(self.type_of(&Ident::new(name.as_str())))),
             columns: row.into_keys().collect(),
         };
         done.left = rows.into_iter().map(left).collect();
@@ -404,6 +405,11 @@ const YOUNG: &str = "pg_catalog.age(l.xmin) <= 0";
 
 fn answer(cause: impl std::fmt::Display) -> PgError {
     PgError::Answer { what: WHAT.to_owned(), cause: cause.to_string() }
+}
+
+/// A date or a time, by the name of its type.
+fn tells_time(type_name: &str) -> bool {
+    type_name == "date" || type_name.starts_with("timestamp") || type_name.starts_with("time ")
 }
 
 fn row_key(text: &str) -> Result<RowKey, PgError> {

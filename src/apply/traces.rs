@@ -154,6 +154,8 @@ pub(super) struct LeftRow {
     pub(super) key: RowKey,
     /// Columns that triggers changed.
     pub(super) columns: Vec<String>,
+    /// Do these columns only tell when the row was changed last?
+    pub(super) stamped: bool,
 }
 
 /// Such rows of one table, with the same columns.
@@ -165,6 +167,9 @@ pub struct LeftRows {
     pub key: Vec<String>,
     /// Columns that triggers changed.
     pub columns: Vec<String>,
+    /// Do these columns only tell when the row was changed last? That they tell of undo is as it should be.
+    #[serde(default)]
+    pub stamped: bool,
     /// A line of COPY text for the key of each row.
     pub rows: String,
 }
@@ -173,11 +178,11 @@ impl LeftRows {
     /// Puts rows together that are alike.
     pub(super) fn gather(rows: Vec<LeftRow>) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
-        for LeftRow { table, key, columns } in rows {
+        for LeftRow { table, key, columns, stamped } in rows {
             let names: Vec<String> = key.0.keys().cloned().collect();
             let is_kin = |one: &Self| (&one.table, &one.key, &one.columns) == (&table, &names, &columns);
             let at = found.iter().position(is_kin).unwrap_or_else(|| {
-                found.push(Self { table, key: names, columns, rows: String::new() });
+                found.push(Self { table, key: names, columns, stamped, rows: String::new() });
                 found.len() - 1
             });
             push_line(&mut found[at].rows, key.0.values());
@@ -273,7 +278,17 @@ impl TraceBook {
 
     /// Rows that undo took back, but not in all columns, batch by batch.
     pub(super) fn left(&self, batch: u32) -> BTreeMap<RowName, &Vec<String>> {
-        self.left.get(&batch).into_iter().flatten().flat_map(LeftRows::each).collect()
+        let left = self.left.get(&batch).into_iter().flatten().filter(|rows| !rows.stamped);
+        left.flat_map(LeftRows::each).collect()
+    }
+
+    /// How many rows undo took back but for columns that tell when a row was changed last, by table and columns.
+    pub(super) fn stamped(&self) -> BTreeMap<(&TableName, &Vec<String>), usize> {
+        let mut found = BTreeMap::new();
+        for rows in self.left.values().flatten().filter(|rows| rows.stamped) {
+            *found.entry((&rows.table, &rows.columns)).or_default() += rows.rows.lines().count();
+        }
+        found
     }
 
     /// Rows of others, with the values that they had before apply.
@@ -362,6 +377,7 @@ mod tests {
             table: TableName::new("public", "t"),
             key: RowKey::parse(id).unwrap(),
             columns: vec!["n".to_owned()],
+            stamped: false,
         };
         let left = LeftRows::gather(vec![left(r#"{"id":null}"#), left(r#"{"id":"8"}"#)]);
         assert_eq!((left.len(), left[0].rows.as_str()), (1, "\\N\n8\n"));

@@ -162,7 +162,7 @@ fn announce(
         }
     }
     let mut traces = performed.traces;
-    for rows in &traces.left {
+    for rows in traces.left.iter().filter(|rows| !rows.stamped) {
         let mut parts = batch.parts.iter().zip(&mut taken);
         if let Some((_, record)) = parts.find(|(part, _)| part.table == rows.table) {
             let overruled = record.held.iter().filter(|held| held.reason == OVERRULED);
@@ -196,7 +196,11 @@ fn summary(runner: &Runner<'_>, now: usize, before: usize, remains: Vec<Remains>
             count(&mut tables, part);
         }
     }
-    let notes = runner.notes();
+    let mut notes = runner.notes();
+    notes.extend(runner.traces().stamped().into_iter().map(|((table, columns), rows)| {
+        let columns = columns.join(", ");
+        format!("Of {rows} rows of {table} that have their former values again, {columns} tells of the undo: a trigger insists on it.")
+    }));
     UndoSummary {
         dbname: runner.dbname(),
         undone_now: number(now),

@@ -70,6 +70,29 @@ fn a_version_that_a_trigger_counts_is_listed() {
 }
 
 #[test]
+fn the_time_of_the_last_change_may_tell_of_the_undo() {
+    let stamped = "alter table t add changed timestamptz default '2026-01-01 00:00+00';";
+    let touch = trigger("new.changed := clock_timestamp();");
+    let (undone, same, rows) = repaired_and_undone("undo_stamp", &format!("{stamped}{touch}"), "");
+    assert!(!same);
+    insta::assert_snapshot!(last_lines(&undone), @r#"
+    exit code Some(0)
+    note: Of 2 rows of public.t that have their former values again, changed tells of the undo: a trigger insists on it.
+
+    Taken back in "[DB]": 0 rows removed, 2 rows as before; everything that apply wrote is taken back.
+    "#);
+    assert!(rows.iter().any(|row| row.starts_with("3\tBAD3\t1\t")), "{rows:?}");
+    // Beside anything else it is listed with it.
+    let both = trigger("new.changed := clock_timestamp(); new.version = old.version + 1;");
+    let (undone, _, _) = repaired_and_undone("undo_stamp_both", &format!("{stamped}{both}"), "");
+    assert!(
+        undone.stdout.contains("(id = 3): taken back, but triggers changed changed, version\n"),
+        "{undone:?}"
+    );
+    assert_eq!(undone.code, Some(1));
+}
+
+#[test]
 fn without_triggers_nothing_is_listed() {
     let (undone, same, _) = repaired_and_undone("undo_plain", "", "");
     assert!(same && undone.code == Some(0) && !undone.stdout.contains("Not as before"), "{undone:?}");
