@@ -196,6 +196,13 @@ impl Archive {
         sums.map(|sum| self.sums.get_or_init(|| vec![sum]).as_slice())
     }
 
+    /// How many blocks begin behind the end of the file, as far as its table of contents says where they are.
+    pub(super) fn blocks_behind_the_end(&self) -> usize {
+        let Container::Custom(custom) = &self.container else { return 0 };
+        let offsets = self.blocks.values().filter_map(|block| block.offset);
+        offsets.filter(|offset| *offset >= custom.bytes).count()
+    }
+
     fn block(&self, entry: i32) -> Result<&Block, BackupError> {
         self.blocks.get(&entry).ok_or_else(|| BackupError::BlockMissing {
             path: self.path.clone(),

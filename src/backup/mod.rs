@@ -88,7 +88,17 @@ impl Backup {
         cancel: &CancelToken,
     ) -> Result<Self, BackupError> {
         match format::recognise(path)? {
-            format::Found::Archive(format) => Archive::open_as(path, format).map(Self::Archive),
+            format::Found::Archive(format) => {
+                let archive = Archive::open_as(path, format)?;
+                let lacking = archive.blocks_behind_the_end();
+                if lacking > 0 {
+                    progress.note(&format!(
+                        "{} is not whole: it ends before the data of {lacking} of its entries; those before are used",
+                        path.display()
+                    ));
+                }
+                Ok(Self::Archive(archive))
+            }
             format::Found::Plain(codec) => Plain::open(path, codec, progress, cancel).map(Self::Plain),
         }
     }

@@ -135,6 +135,36 @@ fn colour_is_for_terminals_and_for_those_who_ask() {
 }
 
 #[test]
+fn a_backup_that_is_cut_behind_the_wanted_rows_is_told() {
+    let shop = TestDb::with(
+        "cut",
+        "create table a (id int primary key); insert into a select generate_series(1, 3); \
+        create table b (id int primary key, x text); insert into b select g, repeat(md5(g::text), 9) from generate_series(1, 2000) g; \
+        create table c (id int primary key); insert into c values (1);",
+    );
+    let whole = shop.dump(&["-Fc"]);
+    shop.psql("delete from a where id = 2");
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let bytes = std::fs::read(&whole).unwrap();
+    let cut = place.path().join("cut.dump");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let recover = |backup: &std::path::Path, table: &str, case: &str, code: i32| {
+        let (backup, url) = (backup.display().to_string(), shop.url());
+        let args = [
+            "recover", "--table", table, "--where", "true", "--backup", &backup, "--live", &url, "--case",
+            case,
+        ];
+        rowback.run(args).expect_code(code)
+    };
+    let told = recover(&cut, "a", "one", 0);
+    assert!(told.stderr.contains("is not whole: it ends before the data of 1 of its entries"), "{told:?}");
+    assert!(!recover(&whole, "a", "two", 0).stderr.contains("not whole"));
+    assert!(recover(&cut, "b", "three", 3).stderr.contains("error[backup-truncated]"));
+    assert!(recover(&cut, "c", "four", 3).stderr.contains("error[backup-truncated]"));
+}
+
+#[test]
 fn a_sound_backup_that_rowback_cannot_recover_from_is_not_called_fine() {
     let shop = TestDb::with(
         "inspected",
