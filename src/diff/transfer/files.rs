@@ -9,11 +9,12 @@ use super::gather::{Mover, Movers};
 use super::pairs::Pair;
 use super::{Moves, Station};
 use crate::catalog::graph::parents_first;
+use crate::diff::DiffError;
+use crate::diff::findings::sequences;
 use crate::diff::judge::Judgement;
 use crate::diff::lookup::{StagedRow, text};
 use crate::diff::rows::DiffWriter;
 use crate::diff::verdict::{Evidence, RowAction, Verdict};
-use crate::diff::{DiffError, sequences};
 use crate::ident::{Ident, TableName};
 use crate::staging::{StagedFile, make_directory};
 

@@ -1,0 +1,157 @@
+//! The tables of a recovery, judged one after the other; those whose rows need each other, as often as it takes.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use super::blocked::Parents;
+use super::convoy::Convoy;
+use super::judge::Court;
+use super::pass::{self, Bench, Output, Phase, Tally};
+use super::rows::DiffWriter;
+use super::transfer::Moves;
+use super::travel::Travel;
+use super::{ConvoyFiles, DiffError, DiffInput, FOUND, damage};
+use crate::catalog::graph::Component;
+use crate::ident::TableName;
+use crate::pg::ReadSession;
+use crate::progress::Step;
+use crate::staging::{StagedFile, make_directory};
+
+/// What judging every table needs.
+pub(super) struct Scene<'s, 'a> {
+    pub(super) input: &'s DiffInput<'a>,
+    pub(super) session: &'s ReadSession,
+    pub(super) courts: &'s BTreeMap<TableName, Court<'a>>,
+    pub(super) convoys: &'s BTreeMap<TableName, Convoy<'a>>,
+    pub(super) moves: Moves,
+}
+
+/// The files and counts of one table.
+pub(super) struct Judged {
+    pub(super) file: StagedFile,
+    pub(super) found: Option<StagedFile>,
+    pub(super) convoy: Option<ConvoyFiles>,
+    pub(super) tally: Tally,
+}
+
+impl Scene<'_, '_> {
+    fn bench(&self, court: &Court<'_>) -> Result<Bench<'_>, DiffError> {
+        let (input, name) = (self.input, &court.fit.live.name);
+        let file = input.extracted.files.iter().find(|file| &file.table.table == name);
+        let file = file.ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
+        let (progress, cancel) = (input.progress, input.cancel);
+        let keys = OnceLock::new();
+        let (session, staging, moves) = (self.session, input.staging, &self.moves);
+        let lookups = input.lookups;
+        Ok(Bench { session, staging, file, progress, cancel, lookups, keys, moves })
+    }
+
+    pub(super) async fn judge(
+        &self,
+        table: &TableName,
+        parents: &mut Parents,
+        phase: Phase,
+    ) -> Result<Judged, DiffError> {
+        let (input, court) = (self.input, &self.courts[table]);
+        let bench = self.bench(court)?;
+        input.progress.start(Step::Diff, &table.to_string(), Some(bench.file.rows));
+        let rows = DiffWriter::create(input.directory, court.fit, input.format)?;
+        let travel = match self.convoys.get(table) {
+            Some(convoy) => {
+                let number = self.convoys.keys().take_while(|name| *name != table).count() + 1;
+                Some(Travel::start(convoy, input.directory, number, input.format)?)
+            }
+            None => None,
+        };
+        let mut output = Output { rows, travel };
+        let mut tally = pass::run(court, &bench, parents, Some(&mut output), phase).await?;
+        let Output { rows, travel } = output;
+        let file = rows.finish().await?;
+        let (found, travel) = self.look_in_live(court, &bench, parents, travel, &mut tally).await?;
+        let convoy = match travel {
+            Some(travel) => Some(travel.finish().await?),
+            None => None,
+        };
+        input.progress.finish(Step::Diff);
+        Ok(Judged { file, found, convoy, tally })
+    }
+
+    /// Rows that only live has, where a charge knows their owner from live itself.
+    async fn look_in_live<'c, 'b>(
+        &self,
+        court: &Court<'_>,
+        bench: &Bench<'_>,
+        parents: &mut Parents,
+        travel: Option<Travel<'c, 'b>>,
+        tally: &mut Tally,
+    ) -> Result<(Option<StagedFile>, Option<Travel<'c, 'b>>), DiffError> {
+        let charges: Vec<_> = court.charges.iter().filter(|charge| charge.in_live).collect();
+        if charges.is_empty() {
+            return Ok((None, travel));
+        }
+        let directory = self.input.directory.join(FOUND);
+        make_directory(&directory)?;
+        let rows = DiffWriter::create(&directory, court.fit, self.input.format)?;
+        let mut output = Output { rows, travel };
+        let mut known = pass::staged_keys(court, bench)?;
+        for charge in charges {
+            let mut keys = damage::candidates(self.session, court.fit, charge).await?;
+            keys.retain(|key| known.insert(key.clone()));
+            let found = (charge.number, keys.as_slice());
+            tally.add(&pass::run_found(court, bench, parents, found, &mut output).await?);
+        }
+        Ok((Some(output.rows.finish().await?), output.travel))
+    }
+}
+
+/// Rows that refer to each other: passed over without writing until nothing new is learned.
+pub(super) async fn survey(
+    scene: &Scene<'_, '_>,
+    tables: &[TableName],
+    parents: &mut Parents,
+) -> Result<(), DiffError> {
+    while scene.learn(tables, parents, Phase::First).await? {}
+    while scene.learn(tables, parents, Phase::Known).await? {}
+    Ok(())
+}
+
+impl Scene<'_, '_> {
+    /// One pass without writing over tables whose rows refer to each other. Was anything new?
+    async fn learn(
+        &self,
+        tables: &[TableName],
+        parents: &mut Parents,
+        phase: Phase,
+    ) -> Result<bool, DiffError> {
+        let mut learned = false;
+        for table in tables {
+            let court = &self.courts[table];
+            learned |= pass::run(court, &self.bench(court)?, parents, None, phase).await?.learned;
+        }
+        Ok(learned)
+    }
+}
+
+/// Lost parents are only wanted where a recovered row refers to them: children first, so that the need of a parent's
+/// parent is known.
+pub(super) async fn settle(
+    scene: &Scene<'_, '_>,
+    order: &[Component],
+    parents: &mut Parents,
+    done: &mut BTreeMap<TableName, Judged>,
+) -> Result<(), DiffError> {
+    for component in order.iter().rev() {
+        let with_parents: Vec<&TableName> = component
+            .tables
+            .iter()
+            .filter(|table| done.get(*table).is_some_and(|judged| judged.tally.lost_parents > 0))
+            .collect();
+        if component.cyclic && !with_parents.is_empty() {
+            while scene.learn(&component.tables, parents, Phase::Settled).await? {}
+        }
+        for table in with_parents {
+            done.insert(table.clone(), scene.judge(table, parents, Phase::Settled).await?);
+        }
+    }
+    Ok(())
+}
