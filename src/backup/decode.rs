@@ -3,11 +3,8 @@
 
 use std::io::{self, BufRead, Read};
 
-use flate2::bufread::MultiGzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
 use lz4_flex::frame::FrameDecoder;
-
-use super::input::ends_early;
+use sirocco::{Format, inflate};
 
 /// How a block is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +24,8 @@ pub(super) enum Codec {
 /// The decompressed bytes of a block.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
-    Zlib(Box<Inflate<R>>),
-    Gzip(Box<MultiGzDecoder<R>>),
+    Zlib(Box<inflate::Reader<R>>),
+    Gzip(Box<Members<R>>),
     Lz4(Box<FrameDecoder<R>>),
     Zstd(Box<zstd::Decoder<'static, R>>),
 }
@@ -41,8 +38,8 @@ impl<R: BufRead> Decoder<R> {
         }
         Ok(match codec {
             Codec::Plain => Self::Plain(stored),
-            Codec::Zlib => Self::Zlib(Box::new(Inflate::new(stored))),
-            Codec::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(stored))),
+            Codec::Zlib => Self::Zlib(Box::new(inflate::Reader::new(Format::Zlib, stored))),
+            Codec::Gzip => Self::Gzip(Box::new(Members { current: Some(member(stored)) })),
             Codec::Lz4 => Self::Lz4(Box::new(FrameDecoder::new(stored))),
             Codec::Zstd => Self::Zstd(Box::new(zstd::Decoder::with_buffer(stored)?)),
         })
@@ -61,82 +58,114 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
-/// Inflates one zlib stream. `flate2`'s own reader takes the end of its input for the end of the stream, so that
-/// a block that was cut short would look complete.
-pub(super) struct Inflate<R> {
-    stored: R,
-    state: Decompress,
-    complete: bool,
+/// The members of a gzip file, one after the other: `cat` and parallel compressors make files of several.
+pub(super) struct Members<R> {
+    /// Only ever empty while one member takes the place of another.
+    current: Option<inflate::Reader<R>>,
 }
 
-impl<R> Inflate<R> {
-    fn new(stored: R) -> Self {
-        Self { stored, state: Decompress::new(true), complete: false }
-    }
+fn member<R: BufRead>(stored: R) -> inflate::Reader<R> {
+    inflate::Reader::new(Format::Gzip, stored)
 }
 
-impl<R: BufRead> Read for Inflate<R> {
+impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.complete || buffer.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            let input = self.stored.fill_buf()?;
-            let at_end = input.is_empty();
-            let (read_before, written_before) = (self.state.total_in(), self.state.total_out());
-            let status = self.state.decompress(input, buffer, FlushDecompress::None)?;
-            let read = usize::try_from(self.state.total_in() - read_before).unwrap_or(usize::MAX);
-            let written = usize::try_from(self.state.total_out() - written_before).unwrap_or(usize::MAX);
-            self.stored.consume(read);
-            self.complete = status == Status::StreamEnd;
-            if written > 0 || self.complete {
-                return Ok(written);
+        while let Some(current) = &mut self.current {
+            let count = current.read(buffer)?;
+            if count > 0 || buffer.is_empty() || current.get_mut().fill_buf()?.is_empty() {
+                return Ok(count);
             }
-            if at_end {
-                return Err(ends_early());
-            }
+            self.current = self.current.take().map(|ended| member(ended.into_inner()));
         }
+        Ok(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{BufReader, Write};
 
     use flate2::Compression;
-    use flate2::write::ZlibEncoder;
+    use flate2::write::{GzEncoder, ZlibEncoder};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::backup::input::is_early_end;
 
-    fn zlib(text: &[u8]) -> Vec<u8> {
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    fn zlib(text: &[u8], level: u32) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(level));
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     }
 
-    fn inflate(stored: &[u8]) -> io::Result<Vec<u8>> {
+    fn gzip(text: &[u8], level: u32) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Decompresses what comes in pieces of at most `piece` bytes.
+    fn inflate(codec: Codec, stored: &[u8], piece: usize) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        Decoder::new(Codec::Zlib, stored)?.read_to_end(&mut text)?;
+        let pieces = BufReader::with_capacity(piece, stored);
+        Decoder::new(codec, pieces)?.read_to_end(&mut text)?;
         Ok(text)
     }
 
     #[test]
     fn a_whole_stream_inflates_and_every_cut_one_is_an_error() {
         let text: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
-        let stored = zlib(&text);
-        assert_eq!(inflate(&stored).unwrap(), text);
-        for cut in [1, 2, stored.len() / 2, stored.len() - 4, stored.len() - 1] {
-            let error = inflate(&stored[..cut]).unwrap_err();
-            assert!(is_early_end(&error), "{cut}: {error}");
+        for (codec, stored) in [(Codec::Zlib, zlib(&text, 6)), (Codec::Gzip, gzip(&text, 6))] {
+            assert_eq!(inflate(codec, &stored, 4096).unwrap(), text);
+            for cut in [1, 2, stored.len() / 2, stored.len() - 4, stored.len() - 1] {
+                let error = inflate(codec, &stored[..cut], 4096).unwrap_err();
+                assert!(is_early_end(&error), "{codec:?} {cut}: {error}");
+            }
+            assert_eq!(inflate(codec, &[], 4096).unwrap(), b"");
         }
-        assert_eq!(inflate(&[]).unwrap(), b"");
     }
 
     #[test]
-    fn a_wrong_checksum_is_an_error() {
-        let mut stored = zlib(b"1\tone\n2\ttwo\n");
-        *stored.last_mut().unwrap() ^= 1;
-        assert!(inflate(&stored).is_err());
+    fn a_gzip_file_may_have_members_and_nothing_else() {
+        let (one, two) = (gzip(b"1\tone\n", 6), gzip(b"2\ttwo\n", 1));
+        let both = [&one[..], &gzip(b"", 9), &two].concat();
+        for piece in [1, 7, both.len()] {
+            assert_eq!(inflate(Codec::Gzip, &both, piece).unwrap(), b"1\tone\n2\ttwo\n");
+            let error = inflate(Codec::Gzip, &both[..both.len() - 1], piece).unwrap_err();
+            assert!(is_early_end(&error), "{error}");
+            assert!(inflate(Codec::Gzip, &[&one[..], b"rest"].concat(), piece).is_err());
+        }
+    }
+
+    /// Text as COPY writes it: repetitions near and far, digits, and stretches that do not compress.
+    fn any_text() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            (0..9_000_u32).prop_map(|row| format!("{row}\tname {}\t\\N\n", row % 7).into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..300),
+            (any::<u8>(), 1..70_000_usize).prop_map(|(byte, times)| vec![byte; times]),
+        ];
+        proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_another_library_compressed_comes_back(
+            text in any_text(), level in 0..10_u32, piece in 1..9_000_usize,
+        ) {
+            prop_assert_eq!(&inflate(Codec::Zlib, &zlib(&text, level), piece).unwrap(), &text);
+            prop_assert_eq!(&inflate(Codec::Gzip, &gzip(&text, level), piece).unwrap(), &text);
+        }
+
+        #[test]
+        fn a_flipped_bit_never_gives_another_text(
+            text in any_text(), level in 0..10_u32, place in any::<proptest::sample::Index>(), bit in 0..8_u32,
+        ) {
+            let mut stored = zlib(&text, level);
+            let at = place.index(stored.len());
+            stored[at] ^= 1 << bit;
+            if let Ok(found) = inflate(Codec::Zlib, &stored, 4096) {
+                prop_assert_eq!(found, text);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr_iter, memmem, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::input::ends_early;
@@ -157,14 +157,14 @@ pub(super) fn pass_rows<R: Read>(
         if cancel.is_cancelled() {
             return Err(RowFault::Cancelled);
         }
-        let read = count_lines(rows);
         if filter.keeps_all() {
+            let read = count_lines(rows);
             (kept.sink)(rows).map_err(RowFault::Sink)?;
             counts.rows_kept += read;
+            counts.rows_read += read;
         } else {
-            counts.rows_kept += kept.push(rows, filter).map_err(RowFault::Sink)?;
+            kept.push(rows, filter, counts).map_err(RowFault::Sink)?;
         }
-        counts.rows_read += read;
         counts.bytes_read += u64::try_from(rows.len()).unwrap_or(u64::MAX);
     }
     kept.flush().map_err(RowFault::Sink)
@@ -177,23 +177,23 @@ struct Kept<'a, 's> {
 }
 
 impl Kept<'_, '_> {
-    /// Returns how many rows were kept. Runs of kept rows are copied in one piece.
-    fn push(&mut self, rows: &[u8], filter: &dyn RowFilter) -> io::Result<u64> {
-        let mut kept = 0;
+    /// Counts the rows, and those that were kept. Runs of kept rows are copied in one piece.
+    fn push(&mut self, rows: &[u8], filter: &dyn RowFilter, counts: &mut ReadCounts) -> io::Result<()> {
         let mut run = 0;
         let mut line = 0;
-        while let Some(length) = memchr(b'\n', &rows[line..]) {
-            let next = line + length + 1;
-            if filter.keep(&rows[line..next - 1]) {
-                kept += 1;
+        for newline in memchr_iter(b'\n', rows) {
+            let next = newline + 1;
+            if filter.keep(&rows[line..newline]) {
+                counts.rows_kept += 1;
             } else {
                 self.chunk.extend_from_slice(&rows[run..line]);
                 run = next;
             }
+            counts.rows_read += 1;
             line = next;
         }
         self.chunk.extend_from_slice(&rows[run..]);
-        if self.chunk.len() >= CHUNK_BYTES { self.flush().map(|()| kept) } else { Ok(kept) }
+        if self.chunk.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -111,7 +111,7 @@ impl Known {
         let Some(telling) = telling else { return Ok(self) };
         let mut rows = sources::TableRows::open(layout, table)?;
         while let Some((staged, diff)) = rows.next_row()? {
-            let raw: Vec<&[u8]> = fields(&staged).collect();
+            let raw: Vec<&[u8]> = fields(staged).collect();
             let seen = Seen { raw: &raw, diff: &diff };
             if let (true, Some(key)) =
                 (self.vouches(&seen, &positions, &telling), seen.joined(&positions, false))

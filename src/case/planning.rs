@@ -37,6 +37,13 @@ struct Target<'a> {
     written: Vec<(usize, Ident)>,
 }
 
+impl Target<'_> {
+    /// Does anything become of a row that is done in this way?
+    fn has(&self, action: RowAction) -> bool {
+        self.diffed.actions.get(&action).is_some_and(|rows| *rows > 0)
+    }
+}
+
 /// Makes all batches and the plan. Clears what an earlier plan left.
 pub(super) fn make(
     layout: &Layout,
@@ -141,13 +148,16 @@ pub(super) struct Maker<'a> {
 impl<'a> Maker<'a> {
     /// Inserts of a table that refers to nothing in its own component.
     fn insert_one(&mut self, target: &Target<'a>) -> Result<(), Error> {
+        if !target.has(RowAction::Insert) {
+            return Ok(());
+        }
         let mut rows = sources::TableRows::open(self.layout, target.diffed)?;
         let (mut text, mut count) = (Vec::new(), 0);
         while let Some((staged, diff)) = rows.next_row()? {
             if diff.action != RowAction::Insert {
                 continue;
             }
-            push_insert(&mut text, target, &staged, &diff);
+            push_insert(&mut text, target, staged, &diff);
             count += 1;
             if count == self.most || text.len() >= BATCH_BYTES {
                 self.emit(vec![insert_part(target, std::mem::take(&mut text), count)])?;
@@ -171,7 +181,7 @@ impl<'a> Maker<'a> {
             while let Some((staged, diff)) = rows.next_row()? {
                 if diff.action == RowAction::Insert {
                     let mut text = Vec::new();
-                    push_insert(&mut text, target, &staged, &diff);
+                    push_insert(&mut text, target, staged, &diff);
                     kept.push((number, text));
                 }
             }
@@ -197,6 +207,9 @@ impl<'a> Maker<'a> {
 
     /// Updates of a table, one sort of batch for each list of columns.
     fn update(&mut self, target: &Target<'a>) -> Result<(), Error> {
+        if !target.has(RowAction::Update) {
+            return Ok(());
+        }
         let mut waiting = Waiting::new();
         let mut rows = sources::TableRows::open(self.layout, target.diffed)?;
         while let Some((_, diff)) = rows.next_row()? {

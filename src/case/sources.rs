@@ -3,11 +3,11 @@
 use super::layout::Layout;
 use super::{CaseError, Error};
 use crate::diff::{DiffReader, DiffRow, DiffedTable, FOUND};
-use crate::staging::{StagingReader, verify_sha256};
+use crate::staging::{ReadAhead, verify_sha256};
 
 /// Reads a table's staging and diff file in step.
 pub(super) struct TableRows {
-    staged: StagingReader,
+    staged: ReadAhead,
     diff: DiffReader,
 }
 
@@ -17,18 +17,16 @@ impl TableRows {
         verify_sha256(&layout.staging(), &table.staged)?;
         verify_sha256(&layout.diff(), &table.file)?;
         Ok(Self {
-            staged: StagingReader::open(&layout.staging(), &table.staged)?,
+            staged: ReadAhead::open(&layout.staging(), &table.staged)?,
             diff: DiffReader::open(&layout.diff(), &table.file)?,
         })
     }
 
     /// The next staged row (COPY text without newline) and what became of it.
-    pub(super) fn next_row(&mut self) -> Result<Option<(Vec<u8>, DiffRow)>, Error> {
-        let mut row = Vec::new();
-        let staged = self.staged.next_row(&mut row)?;
-        match (staged, self.diff.next_row()?) {
-            (true, Some(diff)) => Ok(Some((row, diff))),
-            (false, None) => Ok(None),
+    pub(super) fn next_row(&mut self) -> Result<Option<(&[u8], DiffRow)>, Error> {
+        match (self.staged.next_row()?, self.diff.next_row()?) {
+            (Some(staged), Some(diff)) => Ok(Some((staged, diff))),
+            (None, None) => Ok(None),
             _ => Err(CaseError::Stale.into()),
         }
     }

@@ -14,9 +14,9 @@ use super::sink::Sink;
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::Column;
 use crate::ident::{Ident, TableName};
-use crate::staging::{Finished, StagedColumn, StagedFile, StagedTable, StagingFormat, StagingReader};
+use crate::staging::{Finished, ReadAhead, StagedColumn, StagedFile, StagedTable, StagingFormat};
 use crate::value::BaseType;
-use crate::value::copy_text::{NULL, fields, push_field};
+use crate::value::copy_text::{NULL, fields, is_null, push_field};
 
 const OWN_COLUMNS: [&str; 8] = [
     "rowback_verdict",
@@ -217,20 +217,18 @@ pub struct DiffRow {
     pub after: Option<Map<String, Value>>,
 }
 
-/// Reads a diff file.
+/// Reads a diff file, on a thread of its own some rows ahead.
 pub struct DiffReader {
-    reader: StagingReader,
+    rows: ReadAhead,
     table: TableName,
     keys: usize,
-    row: Vec<u8>,
 }
 
 impl DiffReader {
     /// Opens a file of the diff directory.
     pub fn open(dir: &Path, file: &StagedFile) -> Result<Self, DiffError> {
         let keys = file.table.key.len();
-        let table = file.table.table.clone();
-        Ok(Self { reader: StagingReader::open(dir, file)?, table, keys, row: Vec::new() })
+        Ok(Self { rows: ReadAhead::open(dir, file)?, table: file.table.table.clone(), keys })
     }
 
     /// The next row; `None` at the end.
@@ -251,42 +249,46 @@ impl DiffReader {
         passes_over: impl Fn(Verdict, RowAction, &[u8]) -> bool,
     ) -> Result<Option<DiffRow>, DiffError> {
         let unreadable = |table: &TableName| DiffError::Unreadable { table: table.clone() };
-        while self.reader.next_row(&mut self.row)? {
-            let mut own = fields(&self.row).skip(self.keys);
+        while let Some(row) = self.rows.next_row()? {
+            let mut own = fields(row).skip(self.keys);
             let verdict = own.next().and_then(|word| Verdict::parse(std::str::from_utf8(word).ok()?));
             let action = own.next().and_then(|word| RowAction::parse(std::str::from_utf8(word).ok()?));
             let (Some(verdict), Some(action), Some(reason)) = (verdict, action, own.nth(1)) else {
                 return Err(unreadable(&self.table));
             };
             if !passes_over(verdict, action, reason) {
-                let values: Vec<Option<String>> = fields(&self.row).map(text).collect();
-                return self.parse(values).map(Some).ok_or_else(|| unreadable(&self.table));
+                let found = parse(row, self.keys, (verdict, action));
+                return found.map(Some).ok_or_else(|| unreadable(&self.table));
             }
         }
         Ok(None)
     }
+}
 
-    fn parse(&self, mut values: Vec<Option<String>>) -> Option<DiffRow> {
-        let own = values.split_off(self.keys);
-        let [verdict, action, evidence, reason, columns, backup, live, after] =
-            <[Option<String>; 8]>::try_from(own).ok()?;
-        let object = |text: String| serde_json::from_str::<Map<String, Value>>(&text).ok();
-        Some(DiffRow {
-            key: values.into_iter().map(Option::unwrap_or_default).collect(),
-            verdict: Verdict::parse(&verdict?)?,
-            action: RowAction::parse(&action?)?,
-            evidence: evidence?,
-            reason: reason.unwrap_or_default(),
-            columns: serde_json::from_str(&columns?).ok()?,
-            backup: object(backup?)?,
-            live: match live {
-                Some(text) => Some(object(text)?),
-                None => None,
-            },
-            after: match after {
-                Some(text) => Some(object(text)?),
-                None => None,
-            },
-        })
-    }
+/// A row of which verdict and action are known.
+fn parse(row: &[u8], keys: usize, (verdict, action): (Verdict, RowAction)) -> Option<DiffRow> {
+    let mut raw = fields(row);
+    let key = raw.by_ref().take(keys).map(|field| text(field).unwrap_or_default()).collect();
+    let own: Vec<&[u8]> = raw.collect();
+    let [_, _, evidence, reason, columns, backup, live, after] = <[&[u8]; 8]>::try_from(own).ok()?;
+    // Most rows tell of no columns.
+    let object = |field: &[u8]| match field {
+        b"{}" => Some(Map::new()),
+        _ => serde_json::from_str::<Map<String, Value>>(&text(field)?).ok(),
+    };
+    let perhaps = |field: &[u8]| if is_null(field) { Some(None) } else { object(field).map(Some) };
+    Some(DiffRow {
+        key,
+        verdict,
+        action,
+        evidence: text(evidence)?,
+        reason: text(reason).unwrap_or_default(),
+        columns: match columns {
+            b"[]" => Vec::new(),
+            _ => serde_json::from_str(&text(columns)?).ok()?,
+        },
+        backup: object(backup)?,
+        live: perhaps(live)?,
+        after: perhaps(after)?,
+    })
 }

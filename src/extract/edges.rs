@@ -1,12 +1,12 @@
 //! How many children the backup has for the chosen rows, foreign key by foreign key.
 
-use super::chosen::{CHARGED, Chosen, PARENTS, join_condition};
+use super::chosen::{CHARGED, Chosen, PARENTS, join_condition, side_name};
 use super::{EdgeCount, ExtractError, Following};
 
 /// For every foreign key that was followed: how many children the backup has for the parents from which it was followed,
 /// and how many of them are staged. `families` tell what each of them followed; of others not all children are loaded.
 pub(super) async fn count_edges(
-    chosen: &mut Chosen<'_>,
+    chosen: &Chosen<'_>,
     families: &[&Following],
 ) -> Result<Vec<EdgeCount>, ExtractError> {
     let catalog = chosen.catalog;
@@ -24,12 +24,22 @@ pub(super) async fn count_edges(
             continue;
         }
         let following = following.join(", ");
-        let (parent_side, child_side) =
-            (chosen.side_table(&fk.parent).await?, chosen.side_table(&fk.child).await?);
         let (parent, child) = (chosen.table(&fk.parent)?, chosen.table(&fk.child)?);
+        let (parent_side, child_side) = (side_name(parent), side_name(child));
+        // A declared reference may lead to several rows, and a row may be chosen in several families.
+        let each_once =
+            fk.is_enforced() && chosen.has_each_once(&fk.parent) && chosen.has_each_once(&fk.child);
+        let (children, staged) = if each_once {
+            ("count(*)", "count(s.tab)")
+        } else {
+            (
+                "count(distinct (c.rowback_tab, c.rowback_place))",
+                "count(distinct (s.tab, s.place)) filter (where s.tab is not null)",
+            )
+        };
         let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
         let sql = format!(
-            "select count(distinct (c.rowback_tab, c.rowback_place)), count(distinct (s.tab, s.place)) filter (where s.tab is not null) from \
+            "select {children}, {staged} from \
              (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c join {} as p on {} \
              join {parent_side} as h on h.tab = p.tableoid and h.place = p.ctid and h.family in ({following}) \
              left join {child_side} as s on s.tab = c.rowback_tab and s.place = c.rowback_place and s.family not in ({PARENTS}, {CHARGED})",

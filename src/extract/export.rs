@@ -183,9 +183,9 @@ impl Rising {
     }
 }
 
-/// Writes the staging file of a table's chosen rows.
+/// Writes the staging file of a table's chosen rows, which `session` reads.
 pub(super) async fn stage_table(
-    chosen: &Chosen<'_>,
+    (chosen, session): (&Chosen<'_>, &ScratchSession),
     table: &Table,
     key: &KeyColumns,
     staging: &Path,
@@ -205,7 +205,7 @@ pub(super) async fn stage_table(
     );
     let staged = staged_table(table, key, is_told);
     let file = StagingFile { table, staged, staging, format, is_told, even_empty: true };
-    file.write((chosen.session, &sql), progress, ExtractError::from).await
+    file.write((session, &sql), progress, ExtractError::from).await
 }
 
 /// What is told about each row: more to select, where from, and the order in which one row's lines come.

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use self::chosen::Chosen;
@@ -231,10 +232,12 @@ async fn follow_and_stage(
     }
     twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
     let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
-    let edges = edges::count_edges(&mut chosen, &families).await?;
     nowhere::tell(&chosen, notes).await?;
     let aliases = aliases::find(&mut chosen).await?;
-    let files = stage(&mut chosen, scratch, (recipe, entries), staging, options, progress).await?;
+    let (edges, files) = tokio::try_join!(
+        edges::count_edges(&chosen, &families),
+        stage(&chosen, scratch, (recipe, entries), staging, options, progress),
+    )?;
     Ok(Found { files, edges, aliases })
 }
 
@@ -377,35 +380,43 @@ async fn nothing_matches(scratch: &Scratch, entry: &Entry<'_>) -> Result<(), Ext
     Err(selection::why_nothing(scratch.session(), entry.table).await?)
 }
 
+/// Stages the tables, several at once.
 async fn stage(
-    chosen: &mut Chosen<'_>,
+    chosen: &Chosen<'_>,
     scratch: &Scratch,
     (recipe, entries): (&Recipe, &[Entry<'_>]),
     staging: &Path,
     options: &ExtractOptions,
     progress: &SharedProgress,
 ) -> Result<Vec<StagedFile>, ExtractError> {
-    let mut files = Vec::new();
-    for name in chosen.tables().clone() {
-        let table = chosen.table(&name)?;
+    let mut wanted = Vec::new();
+    for name in chosen.tables() {
+        let table = chosen.table(name)?;
         let rows = export::rows_chosen(chosen, table).await?;
-        let is_asked_for = entries.iter().any(|entry| entry.table.name == name && !entry.reads_backup());
-        if rows == 0 && !is_asked_for {
-            continue;
+        let is_asked_for = entries.iter().any(|entry| &entry.table.name == name && !entry.reads_backup());
+        if rows > 0 || is_asked_for {
+            wanted.push((table, rows));
         }
+    }
+    let names: Vec<String> = wanted.iter().map(|(table, _)| table.name.to_string()).collect();
+    progress.start(Step::Extract, &names.join(", "), Some(wanted.iter().map(|(_, rows)| rows).sum()));
+    let work = wanted.into_iter().map(|(table, _)| async move {
         let key = resolve::key_of(recipe, table)?;
-        selection::prove_key(scratch.session(), table, &key).await?;
-        progress.start(Step::Extract, &name.to_string(), Some(rows));
+        let session = scratch.spare_session().await?;
+        selection::prove_key(&session, table, &key).await?;
         let replays = entries.iter().any(|entry| matches!(entry.selected, Selected::Replay(_)));
-        let selecting = entries.iter().filter(|entry| replays || entry.recover.table == name).count();
+        let selecting = entries.iter().filter(|entry| replays || entry.recover.table == table.name).count();
         let selecting = export::Selecting::by(selecting + usize::from(replays));
         let twin = twins::origin_sql(chosen, entries, table, &key);
         let how = (selecting, twin.as_deref(), options.format);
-        let file = export::stage_table(chosen, table, &key, staging, how, progress).await?;
-        progress.finish(Step::Extract);
-        files.extend(file);
-    }
-    Ok(files)
+        let file = export::stage_table((chosen, &session), table, &key, staging, how, progress).await?;
+        scratch.give_back(session).await;
+        Ok::<_, ExtractError>(file)
+    });
+    let files: Vec<Option<StagedFile>> =
+        stream::iter(work).buffered(scratch.loading().jobs.max(1)).try_collect().await?;
+    progress.finish(Step::Extract);
+    Ok(files.into_iter().flatten().collect())
 }
 
 fn only_staged(catalog: &Catalog, files: &[StagedFile]) -> Catalog {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::filter::{Bound, Condition, Lines, SLOTS};
+use super::filter::{Bound, Condition, Lines, SLOTS, field_at};
 use super::keys::KeySet;
 use crate::backup::RowFilter;
 use crate::catalog::column_list;
@@ -153,13 +153,18 @@ impl ReadyPart {
     }
 
     fn keeps(&self, row: &[u8]) -> bool {
+        // A row that is too short is for PostgreSQL to refuse.
+        if let (ReadyTest::Keys(slots, keys), [position]) = (&self.test, self.positions.as_slice())
+            && slots.len() == 1
+        {
+            return field_at(row, *position).is_none_or(|field| keys.may_contain(&[field], &mut Vec::new()));
+        }
         let fields = Lines::new(row, &self.positions);
         match &self.test {
             ReadyTest::Condition(bound) => bound.may_be_true(&fields),
             ReadyTest::Keys(slots, keys) => {
                 let mut key: [&[u8]; SLOTS] = [&[]; SLOTS];
                 for (place, slot) in key.iter_mut().zip(slots) {
-                    // A row that is too short is for PostgreSQL to refuse.
                     let Some(field) = fields.field(*slot) else { return true };
                     *place = field;
                 }

@@ -3,6 +3,7 @@
 
 pub(super) mod directory;
 pub(super) mod launcher;
+mod memory;
 mod watchdog;
 
 use std::io;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 
 use self::directory::{ScratchDirectory, first_closed, random_hex};
-use self::launcher::{Launcher, SERVER_LOG, Server, last_lines};
+use self::launcher::{Launcher, ROWS, SERVER_LOG, Server, last_lines};
 use self::watchdog::Watchdog;
 use super::error::ScratchError;
 use super::locale::Locale;
@@ -27,13 +28,16 @@ use crate::sql::literal::literal;
 pub const SCRATCH_ROLE: &str = "rowback_scratch";
 const SUPERUSER: &str = "postgres";
 const PORT: u16 = 5432;
+/// Where databases are while the catalogs of the cluster are in memory.
+const TABLESPACE: &str = "rowback_rows";
 /// Longest path of a Unix socket, without the final zero byte, on the systems that have the least.
 const SOCKET_PATH_BYTES: usize = 103;
 
 /// How a private cluster is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterOptions {
-    /// Where its directory is made; `None` = in `temp_dir`, or in `/tmp` where the server's account cannot get there.
+    /// Where its directory is made, with everything in it; `None` = in `temp_dir`, or in `/tmp` where the server's account
+    /// cannot get there, and the catalogs in memory where there is room.
     pub root_dir: Option<PathBuf>,
     /// The directory for temporary files (`TMPDIR`).
     pub temp_dir: PathBuf,
@@ -72,7 +76,7 @@ impl ClusterOptions {
 
     /// Where leftovers of killed runs may be.
     fn parents(&self) -> Vec<PathBuf> {
-        let mut parents = vec![self.temp_dir.clone(), PathBuf::from("/tmp")];
+        let mut parents = vec![self.temp_dir.clone(), PathBuf::from("/tmp"), PathBuf::from(memory::MEMORY)];
         parents.extend(self.root_dir.clone());
         parents.sort();
         parents.dedup();
@@ -85,6 +89,7 @@ pub struct Cluster {
     // In this order: a server without its watchdog is better than a watchdog that finds a strange process.
     server: Server,
     socket: Option<ScratchDirectory>,
+    memory: Option<ScratchDirectory>,
     directory: ScratchDirectory,
     watchdog: Watchdog,
     superuser_password: String,
@@ -104,6 +109,12 @@ impl Cluster {
         })??;
         let session = cluster.wait_until_ready(options.start_limit).await?;
         session.execute("setting scratch up", &cluster.quarantine()).await?;
+        if cluster.memory.is_some() {
+            let place = cluster.directory().join(ROWS);
+            let text = place.to_string_lossy();
+            let make = format!("create tablespace {TABLESPACE} location {}", literal(&text));
+            session.execute("setting scratch up", &make).await?;
+        }
         Ok(cluster)
     }
 
@@ -151,7 +162,8 @@ impl Cluster {
         let what = "making the scratch database";
         let session = ScratchSession::connect(&self.superuser_settings(SUPERUSER), &options).await?;
         let (name_sql, role) = (Ident::new(name).quoted(), Ident::new(SCRATCH_ROLE).quoted());
-        let start = format!("create database {name_sql} owner {role} template template0");
+        let place = if self.memory.is_some() { format!(" tablespace {TABLESPACE}") } else { String::new() };
+        let start = format!("create database {name_sql} owner {role} template template0{place}");
         let locale = first_locale(&session, &start, encoding, locales).await?;
         session.execute(what, &format!("revoke all on database {name_sql} from public")).await?;
         // Before version 15 the schema "public" belongs to the superuser, and a dump that alters it would fail.
@@ -178,21 +190,40 @@ impl Cluster {
         sweep(&options.parents());
         let account = server_account()?;
         let parent = choose_parent(options, account.as_ref())?;
-        let directory = ScratchDirectory::create(&parent, account.as_ref())?;
+        let start = |in_memory| Self::launch_in(programs, options, &parent, account.as_ref(), in_memory);
+        if options.root_dir.is_none() && memory::has_place(account.as_ref()) {
+            // Whatever is wrong with the memory, the disk may do.
+            return start(true).or_else(|_| start(false));
+        }
+        start(false)
+    }
+
+    fn launch_in(
+        programs: &Programs,
+        options: &ClusterOptions,
+        parent: &Path,
+        account: Option<&Account>,
+        in_memory: bool,
+    ) -> Result<Self, ScratchError> {
+        let directory = ScratchDirectory::create(parent, account)?;
+        let memory = in_memory.then(|| directory.create_twin(Path::new(memory::MEMORY), account));
+        let memory = memory.transpose()?;
         let fits = directory.path().join(format!(".s.PGSQL.{PORT}")).as_os_str().len() <= SOCKET_PATH_BYTES;
         // The short path is for the socket alone: the room for the files may be elsewhere.
-        let elsewhere = (!fits).then(|| ScratchDirectory::create(Path::new("/tmp"), account.as_ref()));
+        let elsewhere = (!fits).then(|| ScratchDirectory::create(Path::new("/tmp"), account));
         let socket = elsewhere.transpose()?;
-        let directories: Vec<&Path> = socket.iter().chain([&directory]).map(ScratchDirectory::path).collect();
+        let directories: Vec<&Path> =
+            socket.iter().chain(&memory).chain([&directory]).map(ScratchDirectory::path).collect();
         let mut watchdog = Watchdog::start(&directories)?;
         let superuser_password = random_hex::<16>(directory.path())?;
         let role_password = random_hex::<16>(directory.path())?;
-        let launcher = Launcher { programs, options, account: account.as_ref(), directory: directory.path() };
+        let catalogs = memory.as_ref().unwrap_or(&directory).path();
+        let launcher = Launcher { programs, options, account, directory: directory.path(), catalogs };
         launcher.initdb(&superuser_password, &mut watchdog)?;
         let socket_path = socket.as_ref().unwrap_or(&directory).path();
         let server = launcher.postgres(socket_path, &mut watchdog)?;
         let major = programs.major;
-        Ok(Self { server, socket, directory, watchdog, superuser_password, role_password, major })
+        Ok(Self { server, socket, memory, directory, watchdog, superuser_password, role_password, major })
     }
 
     async fn wait_until_ready(&mut self, limit: Duration) -> Result<ScratchSession, ScratchError> {
@@ -237,10 +268,11 @@ impl Cluster {
 
     fn clean_up(&mut self) -> Result<(), ScratchError> {
         self.server.stop();
-        let socket = self.socket.as_mut().map_or(Ok(()), ScratchDirectory::remove);
+        let beside = self.socket.iter_mut().chain(&mut self.memory);
+        let beside = beside.map(ScratchDirectory::remove).fold(Ok(()), Result::and);
         let directory = self.directory.remove();
         self.watchdog.dismiss();
-        socket.and(directory)
+        beside.and(directory)
     }
 }
 

@@ -182,20 +182,25 @@ impl Scratch {
         choice: &Choice,
         earlier: &[Choice],
     ) -> Result<ReadCounts, RestoreError> {
-        let session = self.idle_session().await?;
+        let session = self.spare_session().await?;
         let backup = self.backup.clone();
         let counts =
             rows::copy_stream(backup, &session, stream, choice, earlier, &self.progress, &self.cancel)
                 .await?;
-        self.idle.lock().await.push(session);
+        self.give_back(session).await;
         Ok(counts)
     }
 
-    async fn idle_session(&self) -> Result<ScratchSession, RestoreError> {
+    /// A session beside [`Scratch::session`], for work side by side; to be given back when it can be used again.
+    pub async fn spare_session(&self) -> Result<ScratchSession, RestoreError> {
         let idle = self.idle.lock().await.pop();
         match idle {
             Some(session) => Ok(session),
             None => self.connect().await,
         }
+    }
+    /// Keeps a session that is done with for whoever needs one next.
+    pub async fn give_back(&self, session: ScratchSession) {
+        self.idle.lock().await.push(session);
     }
 }

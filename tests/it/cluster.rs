@@ -153,6 +153,34 @@ async fn a_long_path_gets_a_short_socket() {
 }
 
 #[tokio::test]
+async fn catalogs_are_in_memory_where_there_is_room_and_rows_never_are() {
+    let parent = TempDir::new("cluster");
+    let options = ClusterOptions { root_dir: None, temp_dir: parent.path().to_owned(), ..options(&parent) };
+    let cluster = Cluster::start(&programs(), &options).await.unwrap();
+    cluster.create_database("shop", "UTF8", &[]).await.unwrap();
+    let session =
+        ScratchSession::connect(&cluster.superuser_settings("shop"), &SessionOptions::named("test")).await;
+    let sql = "select current_setting('data_directory'), pg_tablespace_location(dattablespace)
+        from pg_database where datname = current_database()";
+    let places = session.unwrap().text_rows("asking", sql).await.unwrap();
+    let [catalogs, rows] = [0, 1].map(|at| PathBuf::from(places[0][at].clone().unwrap()));
+    let (directory, memory) = (cluster.directory().to_owned(), Path::new("/dev/shm"));
+    assert!(directory.starts_with(parent.path()));
+    let free = rustix::fs::statvfs(memory).map_or(0, |found| found.f_frsize * found.f_bavail);
+    if free > 600 << 20 {
+        assert!(catalogs.starts_with(memory), "{}", catalogs.display());
+        assert_eq!(rows, directory.join("rows"));
+        let log = std::fs::read_link(catalogs.join("pg_wal")).unwrap();
+        assert_eq!(log, directory.join("log"));
+    } else {
+        assert!(catalogs.starts_with(&directory), "{}", catalogs.display());
+    }
+    drop(cluster);
+    assert!(!catalogs.exists() && !catalogs.parent().unwrap().exists() && !directory.exists());
+    assert_eq!(entries(parent.path()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_start_tells_why_and_leaves_nothing() {
     let parent = TempDir::new("cluster");
     let settings = vec![("no_such_setting".to_owned(), "1".to_owned())];

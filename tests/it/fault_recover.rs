@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const SLOW: &str =
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A shop after its accident, and its backup.
-fn accident() -> (TestDb<'static>, std::path::PathBuf) {
+fn accident() -> (TestDb<'static>, PathBuf) {
     let live = TestDb::with("fault", SHOP);
     let backup = live.dump(&["-Fc"]);
     live.psql("delete from customers where id > 4");
@@ -39,11 +39,15 @@ fn scratches(rescue: &Rescue) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// Where parts of a scratch of this name may be: its catalogs are in memory if there is room.
+fn places(rescue: &Rescue, name: &str) -> [PathBuf; 2] {
+    [rescue.directory().join("tmp").join(name), Path::new("/dev/shm").join(name)]
+}
+
 /// Does a scratch server take connections? Its pid file says so in its eighth line.
 fn scratch_is_up(rescue: &Rescue) -> bool {
-    scratches(rescue).iter().any(|name| {
-        let pid_file = rescue.directory().join("tmp").join(name).join("cluster/postmaster.pid");
-        fs::read_to_string(pid_file)
+    scratches(rescue).iter().flat_map(|name| places(rescue, name)).any(|place| {
+        fs::read_to_string(place.join("cluster/postmaster.pid"))
             .is_ok_and(|text| text.lines().nth(7).is_some_and(|line| line.trim() == "ready"))
     })
 }
@@ -127,10 +131,13 @@ fn ctrl_c_ends_it_clean_at_any_moment() {
         for signal in ["INT", "TERM"] {
             let job = Job::start(&mut rescue.rowback().command(rescue.recover_args(SLOW, &["--json"])));
             wait_until(what, LIMIT, || reached(&rescue));
+            let made = scratches(&rescue);
             job.signal(signal);
             let output = job.wait();
             let output = output.expect_code(5);
             assert_eq!(scratches(&rescue), Vec::<String>::new(), "{what}: scratch is gone");
+            let left = made.iter().flat_map(|name| places(&rescue, name)).find(|place| place.exists());
+            assert_eq!(left, None, "{what}: scratch is gone");
             let hint = output.json()["error"]["hint"].as_str().unwrap().to_owned();
             assert!(hint.contains("Run the same command again"), "{what}: {}", output.stderr);
             assert!(
@@ -229,6 +236,7 @@ fn after_kill_9_the_next_run_sweeps_and_goes_through() {
     fs::remove_file(rescue.case().join("plan.json")).unwrap();
     let job = Job::start(&mut rescue.rowback().command(rescue.recover_args(SLOW, &["--quiet"])));
     wait_until("scratch runs", LIMIT, || scratch_is_up(&rescue));
+    let made = scratches(&rescue);
     job.signal("KILL");
     assert_eq!(job.wait().code, None);
     assert!(!rescue.case().join("staging/manifest.json").exists(), "staging does not look whole");
@@ -238,6 +246,7 @@ fn after_kill_9_the_next_run_sweeps_and_goes_through() {
     }
     before.assert_same(&live.digest(), "live is as it was");
     goes_through(&rescue, &live, &whole);
+    assert_eq!(made.iter().flat_map(|name| places(&rescue, name)).find(|place| place.exists()), None);
 }
 
 #[test]

@@ -31,7 +31,19 @@ impl ScratchDirectory {
     /// Makes one in `parent`; `account` becomes its owner, if the server is to run as somebody else.
     pub(in crate::scratch) fn create(parent: &Path, account: Option<&Account>) -> Result<Self, ScratchError> {
         let name = format!("{PREFIX}{}-{}", std::process::id(), random_hex::<4>(parent)?);
-        let path = parent.join(name);
+        Self::create_at(parent.join(name), account)
+    }
+
+    /// Makes one of the same name in another place.
+    pub(in crate::scratch) fn create_twin(
+        &self,
+        parent: &Path,
+        account: Option<&Account>,
+    ) -> Result<Self, ScratchError> {
+        Self::create_at(parent.join(self.path.file_name().unwrap_or_default()), account)
+    }
+
+    fn create_at(path: PathBuf, account: Option<&Account>) -> Result<Self, ScratchError> {
         let fail = |action, source| ScratchError::Directory { action, path: path.clone(), source };
         DirBuilder::new().mode(0o700).create(&path).map_err(|source| fail("make", source))?;
         let furnished = furnish(&path, account);

@@ -1,8 +1,8 @@
 //! Runs `initdb` and `postgres` for a private cluster: with the right account, environment and settings.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -52,12 +52,18 @@ const PASSWORD_FILE: &str = "password";
 /// The data directory inside ours; `sweep` looks for it by this name.
 pub(in crate::scratch) const DATA: &str = "cluster";
 
+/// Inside our directory, where the catalogs are elsewhere: the directories of the rows and of the log.
+pub(super) const ROWS: &str = "rows";
+const LOG: &str = "log";
+
 /// Runs the programs with the right account, directory and environment.
 pub(super) struct Launcher<'a> {
     pub(super) programs: &'a Programs,
     pub(super) options: &'a ClusterOptions,
     pub(super) account: Option<&'a Account>,
     pub(super) directory: &'a Path,
+    /// The directory that holds the cluster's own: `directory`, or one in memory.
+    pub(super) catalogs: &'a Path,
 }
 
 impl Launcher<'_> {
@@ -96,7 +102,11 @@ impl Launcher<'_> {
         let fail = |source| ScratchError::Directory { action: "write", path: file.clone(), source };
         self.write_password(&file, password).map_err(fail)?;
         let mut command = self.command("initdb", INITDB_LOG)?;
-        command.arg("-D").arg(self.directory.join(DATA)).arg("--pwfile").arg(&file);
+        command.arg("-D").arg(self.catalogs.join(DATA)).arg("--pwfile").arg(&file);
+        if self.catalogs != self.directory {
+            self.make_directory(&self.directory.join(ROWS))?;
+            command.arg("--waldir").arg(self.directory.join(LOG));
+        }
         command.args([
             "--username",
             SUPERUSER,
@@ -117,12 +127,19 @@ impl Launcher<'_> {
             return Err(ScratchError::Initdb { directory: self.directory.to_owned(), lines });
         }
         // The only way in. Written over the file that initdb made, so that its owner stays.
-        let rules = self.directory.join(DATA).join("pg_hba.conf");
+        let rules = self.catalogs.join(DATA).join("pg_hba.conf");
         std::fs::write(&rules, "local all all scram-sha-256\n").map_err(|source| ScratchError::Directory {
             action: "write",
             path: rules,
             source,
         })
+    }
+
+    /// Makes a directory that the server's account owns.
+    fn make_directory(&self, path: &Path) -> Result<(), ScratchError> {
+        let fail = |source| ScratchError::Directory { action: "make", path: path.to_owned(), source };
+        DirBuilder::new().mode(0o700).create(path).map_err(fail)?;
+        self.account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid))).map_err(fail)
     }
 
     fn write_password(&self, path: &Path, password: &str) -> io::Result<()> {
@@ -133,7 +150,7 @@ impl Launcher<'_> {
 
     pub(super) fn postgres(&self, socket: &Path, watchdog: &mut Watchdog) -> Result<Server, ScratchError> {
         let mut command = self.command("postgres", SERVER_LOG)?;
-        command.arg("-D").arg(self.directory.join(DATA)).arg("-p").arg(PORT.to_string());
+        command.arg("-D").arg(self.catalogs.join(DATA)).arg("-p").arg(PORT.to_string());
         for (name, value) in self.server_settings(socket) {
             command.arg("-c").arg(format!("{name}={value}"));
         }

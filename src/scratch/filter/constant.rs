@@ -280,6 +280,9 @@ fn by_bytes(field: &[u8], constant: &[u8]) -> Option<Ordering> {
     push_unescaped(&mut value, field).then(|| value.as_slice().cmp(constant))
 }
 
+/// Every number of so many digits is an `i64`.
+const DIGITS_THAT_FIT: usize = 18;
+
 /// An integer as a server prints it.
 pub fn whole_number(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
@@ -292,6 +295,17 @@ pub fn whole_number(text: &[u8]) -> Option<i64> {
         return None;
     }
     let negative = digits.len() != text.len();
+    if digits.len() <= DIGITS_THAT_FIT {
+        let mut magnitude = 0_i64;
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            magnitude = magnitude * 10 + i64::from(digit);
+        }
+        return Some(if negative { -magnitude } else { magnitude });
+    }
     let magnitude = digits.iter().try_fold(0_i64, |number, digit| {
         let value = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
         // Counted downwards, since there is one more negative number.

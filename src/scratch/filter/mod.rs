@@ -17,7 +17,7 @@ use self::outcomes::Outcomes;
 pub use constant::packed_key;
 pub(super) use constant::{is_canonical, whole_number};
 pub use orders::Orders;
-pub(super) use row::{Lines, SLOTS};
+pub(super) use row::{Lines, SLOTS, field_at};
 
 use self::constant::Test;
 use crate::catalog::Table;

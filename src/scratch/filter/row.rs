@@ -43,10 +43,7 @@ impl<'a> Lines<'a> {
         let wanted = *self.wanted.get(self.filled.get())?;
         loop {
             let line = self.rest.get()?;
-            let (field, rest) = match memchr(b'\t', line) {
-                Some(at) => (&line[..at], Some(&line[at + 1..])),
-                None => (line, None),
-            };
+            let (field, rest) = cut_field(line);
             let position = self.next.replace(self.next.get() + 1);
             self.rest.set(rest);
             if position == wanted {
@@ -55,6 +52,29 @@ impl<'a> Lines<'a> {
                 return Some(());
             }
         }
+    }
+}
+
+/// The raw field at a position; `None` when the row is too short.
+pub fn field_at(row: &[u8], position: usize) -> Option<&[u8]> {
+    let mut rest = Some(row);
+    for _ in 0..position {
+        rest = cut_field(rest?).1;
+    }
+    rest.map(|line| cut_field(line).0)
+}
+
+/// The first field, and what follows its tab.
+fn cut_field(line: &[u8]) -> (&[u8], Option<&[u8]>) {
+    // Keys are short and stand in front: to look at a few bytes takes less time than to call who looks at many at once.
+    let near = line.len().min(16);
+    let tab = match line[..near].iter().position(|byte| *byte == b'\t') {
+        None => memchr(b'\t', &line[near..]).map(|at| near + at),
+        found => found,
+    };
+    match tab {
+        Some(at) => (&line[..at], Some(&line[at + 1..])),
+        None => (line, None),
     }
 }
 
@@ -71,5 +91,15 @@ mod tests {
         let short = Lines::new(b"a\tb\tc", &wanted);
         assert_eq!((short.field(1), short.field(0)), (None, Some(&b"b"[..])));
         assert_eq!(Lines::new(b"", &[0]).field(0), Some(&b""[..]));
+    }
+    #[test]
+    fn a_field_is_found_by_its_position_however_long_it_is() {
+        for length in [0, 1, 15, 16, 17, 40] {
+            let field = "x".repeat(length);
+            let row = format!("{field}\t{field}y\t{field}");
+            let found: Vec<_> = (0..4).map(|position| field_at(row.as_bytes(), position)).collect();
+            let last = format!("{field}y");
+            assert_eq!(found, [Some(field.as_bytes()), Some(last.as_bytes()), Some(field.as_bytes()), None]);
+        }
     }
 }
