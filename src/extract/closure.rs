@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bracket::{self, Extent};
 use super::chosen::{CHARGED, Chosen, join_condition, number};
+use super::loads::Loads;
 use super::{ExtractError, Following, cyclic, keys};
 use crate::catalog::graph::{Component, parents_first};
 use crate::catalog::{ForeignKey, quoted_list};
@@ -13,7 +14,41 @@ use crate::recipe::Recipe;
 use crate::scratch::choice::{Choice, KeyMatch, Wish};
 use crate::scratch::{Request, Scratch};
 
-/// Follows foreign keys from the chosen rows of `family` down to all children.
+/// The way down from some tables: groups of tables that need each other, parents first.
+struct Descent<'c> {
+    components: Vec<Component>,
+    /// The references that lead into each, within it as well.
+    incoming: Vec<Vec<(u16, &'c ForeignKey)>>,
+    /// The components that the references into each come from.
+    parents: Vec<BTreeSet<usize>>,
+}
+
+impl<'c> Descent<'c> {
+    fn new(roots: &BTreeSet<TableName>, followed: &[(u16, &'c ForeignKey)]) -> Self {
+        let reachable = reachable_down(roots, followed);
+        let plain: Vec<ForeignKey> = followed.iter().map(|(_, fk)| (*fk).clone()).collect();
+        let components = parents_first(&reachable, &plain);
+        let mut place = BTreeMap::new();
+        for (number, component) in components.iter().enumerate() {
+            place.extend(component.tables.iter().map(|table| (table, number)));
+        }
+        let mut incoming = vec![Vec::new(); components.len()];
+        let mut parents = vec![BTreeSet::new(); components.len()];
+        for (at, fk) in followed {
+            let (Some(&child), Some(&parent)) = (place.get(&fk.child), place.get(&fk.parent)) else {
+                continue;
+            };
+            incoming[child].push((*at, *fk));
+            if parent != child {
+                parents[child].insert(parent);
+            }
+        }
+        Self { components, incoming, parents }
+    }
+}
+
+/// Follows foreign keys from the chosen rows of `family` down to all children. A table is loaded as soon as all its parents
+/// are there, beside others.
 pub(super) async fn descend(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
@@ -25,29 +60,42 @@ pub(super) async fn descend(
     let catalog = chosen.catalog;
     let followed: Vec<(u16, &ForeignKey)> =
         (0u16..).zip(&catalog.foreign_keys).filter(|(_, fk)| following.follows(fk)).collect();
-    let reachable = reachable_down(roots, &followed);
-    let plain: Vec<ForeignKey> = followed.iter().map(|(_, fk)| (*fk).clone()).collect();
+    let Descent { components, incoming, parents } = Descent::new(roots, &followed);
+    // A backup that is read in order serves several tables in one pass, and a later backup is asked table by table.
+    let one_by_one = chosen.bracketed || scratch.backup().is_read_in_order();
+    let passes_before = scratch.passes().await.len();
+    let mut loads = Loads::into_scratch(scratch);
     let mut done: BTreeMap<u16, i64> = BTreeMap::new();
-    for side_by_side in independent(parents_first(&reachable, &plain), &plain) {
-        let incoming = |component: &Component| -> Vec<(u16, &ForeignKey)> {
-            let into =
-                |fk: &ForeignKey| component.tables.contains(&fk.child) && reachable.contains(&fk.parent);
-            followed.iter().filter(|(_, fk)| into(fk)).copied().collect()
-        };
-        let mut requests = Vec::new();
-        let mut memory = 0;
-        for component in &side_by_side {
-            let into = incoming(component);
-            let found = children_wanted(chosen, scratch, component, &into, family, &mut memory).await?;
-            requests.extend(found);
+    let mut open: BTreeSet<usize> = (0..components.len()).collect();
+    let mut waiting = open.clone();
+    loop {
+        let mut ready = Vec::new();
+        if loads.are_none() || !one_by_one {
+            ready.extend(waiting.iter().copied().filter(|number| parents[*number].is_disjoint(&open)));
         }
-        scratch.load_all(requests).await?;
-        for component in &side_by_side {
-            let incoming = incoming(component);
-            let tell = Teller { scratch, recipe, cyclic: component.cyclic };
-            add_all_children(chosen, &incoming, family, &mut done, (&tell, &mut *notes)).await?;
+        let (mut requests, mut key_bytes) = (Vec::new(), loads.key_bytes());
+        for &number in &ready {
+            waiting.remove(&number);
+            let (component, into) = (&components[number], &incoming[number]);
+            let work = children_wanted(chosen, scratch, component, into, family, &mut key_bytes);
+            requests.extend(loads.beside(work).await?);
+            if !one_by_one {
+                loads.start(vec![number], std::mem::take(&mut requests), key_bytes);
+            }
+        }
+        if one_by_one && !ready.is_empty() {
+            loads.start(ready, requests, key_bytes);
+        }
+        let Some(loaded) = loads.next().await else { break };
+        for number in loaded? {
+            let tell = Teller { scratch, recipe, cyclic: components[number].cyclic };
+            let work = add_all_children(chosen, &incoming[number], family, &mut done, (&tell, &mut *notes));
+            loads.beside(work).await?;
+            open.remove(&number);
         }
     }
+    let place = |table: &TableName| components.iter().position(|component| component.tables.contains(table));
+    scratch.order_passes(passes_before, place).await;
     Ok(())
 }
 

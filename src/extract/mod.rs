@@ -14,6 +14,7 @@ mod export;
 mod heirs;
 mod keys;
 mod loading;
+mod loads;
 mod members;
 mod nowhere;
 mod reach;

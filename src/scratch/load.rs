@@ -1,9 +1,11 @@
 //! Loads rows of the backup into scratch, several streams at once, each row once. Remembers what was loaded, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
 
 use super::choice::Choice;
 use super::{RestoreError, Scratch, rows};
@@ -90,17 +92,24 @@ impl Scratch {
         self.load_all(vec![Request::new(table, choice, why)]).await
     }
 
-    /// Loads rows of several tables, each named once; what an earlier call loaded is never loaded twice.
+    /// Loads rows of several tables, each named once; what an earlier call loaded is never loaded twice. Calls may go on
+    /// side by side: one that names a table of another waits for it.
     pub async fn load_all(&self, requests: Vec<Request>) -> Result<(), RestoreError> {
-        let mut loaded = self.loaded.lock().await;
         let whole = |choices: &[Choice]| choices.iter().any(|choice| matches!(choice, Choice::All));
+        // In the order of their names, so that no two calls wait for each other.
+        let tables: BTreeSet<&TableName> = requests.iter().map(|request| &request.table).collect();
+        let mut loaded = BTreeMap::new();
+        for table in tables {
+            let choices = self.loaded.lock().await.entry(table.clone()).or_default().clone();
+            loaded.insert(table.clone(), choices.lock_owned().await);
+        }
         let mut wanted = Vec::new();
         for mut request in requests {
             if self.loading.pushdown == Pushdown::Off && !matches!(request.choice, Choice::All) {
                 request.choice = Choice::All;
                 request.why.push_str("; filters are switched off");
             }
-            if !loaded.get(&request.table).is_some_and(|choices| whole(choices)) {
+            if !whole(&loaded[&request.table]) {
                 wanted.push(request);
             }
         }
@@ -112,20 +121,17 @@ impl Scratch {
         for (at, request) in wanted.iter().enumerate() {
             streams.extend(self.streams_of(&request.table)?.into_iter().map(|stream| (at, stream)));
         }
-        let mut jobs = self.loading.jobs.max(1);
         if self.backup.is_read_in_order() {
             // One pass serves all of them when each goes on where the one before ended.
             streams.sort_by_key(|(_, stream)| stream.entry);
-            jobs = 1;
         }
-        self.progress.start(Step::Load, &names.join(", "), None);
-        let none = Vec::new();
+        self.begin(&names);
         let work = streams.into_iter().map(|(at, stream)| {
             let request = &wanted[at];
-            let earlier = loaded.get(&request.table).unwrap_or(&none);
+            let earlier = &loaded[&request.table];
             async move { self.copy(stream, &request.choice, earlier).await.map(|counts| (at, counts)) }
         });
-        let mut running = stream::iter(work).buffer_unordered(jobs);
+        let mut running = stream::iter(work).buffer_unordered(self.streams_at_once());
         let mut counts = vec![ReadCounts::default(); wanted.len()];
         while let Some(done) = running.next().await {
             let (at, read) = done?;
@@ -134,8 +140,35 @@ impl Scratch {
         }
         drop(running);
         self.remember(wanted, &counts, &mut loaded).await?;
-        self.progress.finish(Step::Load);
+        self.end(&names);
         Ok(())
+    }
+
+    /// Streams that may be open at the same time.
+    pub(super) fn streams_at_once(&self) -> usize {
+        if self.backup.is_read_in_order() { 1 } else { self.loading.jobs.max(1) }
+    }
+
+    fn begin(&self, names: &[String]) {
+        let mut tables = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.extend_from_slice(names);
+        self.progress.start(Step::Load, &tables.join(", "), None);
+    }
+
+    fn end(&self, names: &[String]) {
+        let mut tables = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|table| !names.contains(table));
+        if tables.is_empty() {
+            self.progress.finish(Step::Load);
+        }
+    }
+
+    /// Puts the passes behind the first `from` into the order of their tables' places; those of one table stay as they came.
+    pub async fn order_passes(&self, from: usize, place: impl Fn(&TableName) -> Option<usize>) {
+        let mut passes = self.passes.lock().await;
+        if let Some(later) = passes.get_mut(from..) {
+            later.sort_by_key(|pass| place(&pass.table));
+        }
     }
 
     /// Every pass so far, in order.
@@ -152,21 +185,22 @@ impl Scratch {
         &self,
         requests: Vec<Request>,
         counts: &[ReadCounts],
-        loaded: &mut BTreeMap<TableName, Vec<Choice>>,
+        loaded: &mut BTreeMap<TableName, OwnedMutexGuard<Vec<Choice>>>,
     ) -> Result<(), RestoreError> {
-        let mut passes = self.passes.lock().await;
+        let session = self.spare_session().await?;
         for (request, counts) in requests.into_iter().zip(counts) {
             let analyze = format!("analyze {}", request.table.quoted());
-            self.session.execute("analyzing scratch", &analyze).await?;
-            passes.push(Pass {
+            session.execute("analyzing scratch", &analyze).await?;
+            self.passes.lock().await.push(Pass {
                 table: request.table.clone(),
                 filter: request.choice.words(),
                 why: request.why,
                 rows_read: counts.rows_read,
                 rows_kept: counts.rows_kept,
             });
-            loaded.entry(request.table).or_default().push(request.choice);
+            loaded.entry(request.table).and_modify(|choices| choices.push(request.choice));
         }
+        self.give_back(session).await;
         Ok(())
     }
 
@@ -182,6 +216,8 @@ impl Scratch {
         choice: &Choice,
         earlier: &[Choice],
     ) -> Result<ReadCounts, RestoreError> {
+        // Closed by nobody.
+        let _turn = self.streams.acquire().await;
         let session = self.spare_session().await?;
         let backup = self.backup.clone();
         let counts =

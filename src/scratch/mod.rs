@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use error::ScratchError;
 pub use load::{Loading, Pass, Pushdown, Request};
@@ -56,7 +56,12 @@ pub struct Scratch {
     catalog: Catalog,
     failures: Vec<RestoreFailure>,
     loading: Loading,
-    loaded: Mutex<BTreeMap<TableName, Vec<Choice>>>,
+    /// What was loaded of each table; locked while more of it comes.
+    loaded: Mutex<BTreeMap<TableName, Arc<Mutex<Vec<Choice>>>>>,
+    /// Tables that are being loaded, by name.
+    under_way: std::sync::Mutex<Vec<String>>,
+    /// Turns for streams of rows.
+    streams: Semaphore,
     passes: Mutex<Vec<Pass>>,
     /// Sessions for streams of rows, kept for the next ones.
     idle: Mutex<Vec<ScratchSession>>,
@@ -94,7 +99,9 @@ impl Scratch {
                 failures.len()
             ));
         }
-        Ok(Self {
+        let found = Self {
+            streams: Semaphore::new(0),
+            under_way: std::sync::Mutex::default(),
             backup,
             place,
             session,
@@ -107,7 +114,9 @@ impl Scratch {
             later: None,
             progress,
             cancel,
-        })
+        };
+        found.streams.add_permits(found.streams_at_once());
+        Ok(found)
     }
 
     /// The backup's structure.
