@@ -1,11 +1,11 @@
 //! SHA-256 of a backup: of the file, or for a directory of all its files and of the list of their checksums.
 
 use std::fs::{self, File};
-use std::io::BufRead;
-use std::path::Path;
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use super::BackupError;
 use super::input::Input;
@@ -20,6 +20,67 @@ pub(super) struct FileSum {
     /// In lower-case hex.
     pub(super) sha256: String,
     pub(super) bytes: u64,
+}
+
+/// What tells one backup from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Digest {
+    /// SHA-256 of the file, or for a directory of what `sha256sum *` prints in it; lower-case hex.
+    Whole(String),
+    /// Of a backup so large that reading all of it takes longer than recovering from it: SHA-256 over the names and sizes of
+    /// its files, and the first and the last mebibyte of each.
+    Ends(String),
+}
+
+/// Backups with more bytes are not read whole only to be named.
+const WHOLE_BYTES: u64 = 4 << 30;
+const END_BYTES: u64 = 1 << 20;
+
+/// Is the backup small enough to be read whole?
+pub(super) fn is_read_whole(path: &Path) -> Result<bool, BackupError> {
+    let sizes = files_of(path)?.iter().map(|path| size_of(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(sizes.into_iter().fold(0, u64::saturating_add) <= WHOLE_BYTES)
+}
+
+/// See [`Digest::Ends`].
+pub(super) fn of_ends(path: &Path) -> Result<String, BackupError> {
+    let mut hash = Sha256::new();
+    for path in files_of(path)? {
+        let unreadable = |source| BackupError::Unreadable { path: path.clone(), source };
+        let (file, bytes) = (Arc::new(File::open(&path).map_err(unreadable)?), size_of(&path)?);
+        hash.update(format!("{bytes}  {}\n", name_of(&path)));
+        let head = bytes.min(END_BYTES);
+        for (start, end) in [(0, head), (bytes.saturating_sub(END_BYTES).max(head), bytes)] {
+            let mut end_of_file = Vec::new();
+            Input::new(Arc::clone(&file), start, end).read_to_end(&mut end_of_file).map_err(unreadable)?;
+            hash.update(&end_of_file);
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// The file, or those of the directory in the order of their names.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let unreadable = |source| BackupError::Unreadable { path: path.to_path_buf(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn size_of(path: &Path) -> Result<u64, BackupError> {
+    let about = fs::metadata(path);
+    about
+        .map(|about| about.len())
+        .map_err(|source| BackupError::Unreadable { path: path.to_path_buf(), source })
 }
 
 /// Reads one file from beginning to end.
@@ -55,16 +116,7 @@ pub(super) fn of_directory(
     progress: &dyn Progress,
     cancel: &CancelToken,
 ) -> Result<Vec<FileSum>, BackupError> {
-    let unreadable = |source| BackupError::Unreadable { path: directory.to_path_buf(), source };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths
+    files_of(directory)?
         .iter()
         .map(|path| {
             let file =

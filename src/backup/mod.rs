@@ -26,6 +26,7 @@ use std::path::Path;
 pub use archive::Archive;
 pub use contents::{Compression, Contents, Entry, Format, Section, TableData};
 pub use error::BackupError;
+pub use fingerprint::Digest;
 pub use inspection::{Inspection, LargeObjects, TableInspection};
 pub use plain::Plain;
 pub use rows::ReadCounts;
@@ -149,6 +150,19 @@ impl Backup {
         match self {
             Self::Archive(archive) => archive.sha256(progress, cancel),
             Self::Plain(plain) => plain.sha256(progress, cancel),
+        }
+    }
+
+    /// What tells this backup from another, without reading more of it than a recovery may take.
+    pub fn digest(&self, progress: &dyn Progress, cancel: &CancelToken) -> Result<Digest, BackupError> {
+        let path = match self {
+            Self::Archive(archive) => archive.path(),
+            Self::Plain(plain) => plain.path(),
+        };
+        if fingerprint::is_read_whole(path)? {
+            self.sha256(progress, cancel).map(Digest::Whole)
+        } else {
+            fingerprint::of_ends(path).map(Digest::Ends)
         }
     }
 }

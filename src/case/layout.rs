@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CaseError, Error};
 use crate::apply::{CaseLock, LOCK_FILE};
+use crate::backup::{Contents, Digest};
 use crate::staging::{is_partial, sweep_partial_files, write_atomic};
 
 /// Version of `backup.json`.
@@ -28,7 +29,11 @@ pub struct BackupIdentity {
     /// Where the backup was.
     pub path: PathBuf,
     /// SHA-256 of the file, or over the listing of a directory.
-    pub sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// In its place where the backup is too large to be read whole, see [`Digest::Ends`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_sha256: Option<String>,
     /// Custom, directory, tar or plain.
     pub archive: String,
     /// Version of the archive format; a plain dump has none.
@@ -48,11 +53,16 @@ pub struct BackupIdentity {
 
 impl BackupIdentity {
     /// Describes a backup whose digest is known.
-    pub fn of(path: &Path, contents: &crate::backup::Contents, sha256: String) -> Self {
+    pub fn of(path: &Path, contents: &Contents, digest: Digest) -> Self {
+        let (sha256, ends_sha256) = match digest {
+            Digest::Whole(sha256) => (Some(sha256), None),
+            Digest::Ends(sha256) => (None, Some(sha256)),
+        };
         Self {
             format: FORMAT,
             path: path.to_owned(),
             sha256,
+            ends_sha256,
             archive: format!("{:?}", contents.format).to_lowercase(),
             archive_version: contents.archive_version.clone(),
             server_version: contents.server_version.clone(),

@@ -76,7 +76,9 @@ fn gather(layout: &Layout, show_values: bool) -> Result<Report, Error> {
 fn reported_backup(backup: BackupIdentity) -> ReportedBackup {
     ReportedBackup {
         path: backup.path.display().to_string(),
-        sha256: backup.sha256,
+        sha256: backup.sha256.unwrap_or_else(|| {
+            format!("{} (of its ends: too large to be read whole)", backup.ends_sha256.unwrap_or_default())
+        }),
         archive: format!("{} {}", backup.archive, backup.archive_version.unwrap_or_default())
             .trim_end()
             .to_owned(),

@@ -75,7 +75,7 @@ pub(super) async fn extract(
         let (backup, after) = (backup.clone(), after.clone());
         let (progress, cancel) = (context.progress.clone(), stop.0.clone());
         tokio::task::spawn_blocking(move || {
-            let digest = |backup: &Backup| backup.sha256(&*progress, &cancel);
+            let digest = |backup: &Backup| backup.digest(&*progress, &cancel);
             Ok::<_, BackupError>((digest(&backup)?, after.as_deref().map(digest).transpose()?))
         })
     };
@@ -105,14 +105,14 @@ pub(super) async fn extract(
     let mut extracted = extracted?;
     removed?;
     extracted.notes.extend(opened.notes.iter().cloned());
-    let (sha256, after_sha256) = tokio::select! {
-        sha256 = digest => sha256.map_err(CaseError::Thread)??,
+    let (digest, after_digest) = tokio::select! {
+        found = digest => found.map_err(CaseError::Thread)??,
         () = context.cancel.cancelled() => return Err(BackupError::Cancelled.into()),
     };
-    let identity = BackupIdentity::of(&options.backup, backup.contents(), sha256);
-    let later = after.as_ref().zip(after_sha256).zip(options.recipe.backup.after.as_ref());
-    let identity = identity.with_after(later.map(|((after, sha256), from)| {
-        BackupIdentity::of(Path::new(&from.to_string()), after.contents(), sha256)
+    let identity = BackupIdentity::of(&options.backup, backup.contents(), digest);
+    let later = after.as_ref().zip(after_digest).zip(options.recipe.backup.after.as_ref());
+    let identity = identity.with_after(later.map(|((after, digest), from)| {
+        BackupIdentity::of(Path::new(&from.to_string()), after.contents(), digest)
     }));
     layout.write_json(&layout.backup(), &identity)?;
     store(layout, &extracted)?;

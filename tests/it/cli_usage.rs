@@ -165,6 +165,44 @@ fn a_backup_that_is_cut_behind_the_wanted_rows_is_told() {
 }
 
 #[test]
+fn a_backup_too_large_to_be_read_whole_is_known_by_its_ends() {
+    let shop = TestDb::with(
+        "large",
+        "create table a (id int primary key); insert into a select generate_series(1, 3);",
+    );
+    let backup = shop.dump(&["-Fc"]);
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let identity = |backup: &std::path::Path, case: &str| -> serde_json::Value {
+        let (backup, url) = (backup.display().to_string(), shop.url());
+        let args = [
+            "recover", "--table", "a", "--where", "id = 2", "--backup", &backup, "--live", &url, "--case",
+            case,
+        ];
+        let _planned = rowback.run(args).expect_code(0);
+        let text = std::fs::read(place.path().join(case).join("backup.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let whole = identity(&backup, "whole");
+    assert_eq!(whole["sha256"], super::backup::sha256_of(&backup));
+    assert!(whole.get("ends_sha256").is_none());
+
+    // A hole takes no room on the disk; what follows the last block is nobody's.
+    let large = place.path().join("large.dump");
+    std::fs::copy(&backup, &large).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&large).unwrap().set_len((4 << 30) + 1).unwrap();
+    let ends = identity(&large, "ends");
+    assert!(ends.get("sha256").is_none());
+    let first = ends["ends_sha256"].as_str().unwrap().to_owned();
+    assert_eq!(first.len(), 64);
+    assert_eq!(identity(&large, "again")["ends_sha256"], first);
+    std::fs::OpenOptions::new().write(true).open(&large).unwrap().set_len((4 << 30) + 2).unwrap();
+    assert_ne!(identity(&large, "longer")["ends_sha256"], first);
+    let report = rowback.run(["report", "ends"]).expect_code(0).stdout;
+    assert!(report.contains(&format!("{first} (of its ends")), "{report}");
+}
+
+#[test]
 fn a_sound_backup_that_rowback_cannot_recover_from_is_not_called_fine() {
     let shop = TestDb::with(
         "inspected",

@@ -240,12 +240,12 @@ async fn tables_that_are_loaded_side_by_side_give_what_they_give_one_after_the_o
         create table wide (id int primary key, root int references root, text text);
         create table link (id int primary key, root int not null references root);
         create table leaf (id int primary key, link int not null references link);
-        create table both (id int primary key, leaf int references leaf, wide int references wide, self int references both);
+        create table mixed (id int primary key, leaf int references leaf, wide int references wide, self int references mixed);
         insert into root select generate_series(1, 50);
         insert into wide select g, 1 + g % 50, repeat(md5(g::text), 8) from generate_series(1, 40000) g;
         insert into link select g, 1 + g % 50 from generate_series(1, 200) g;
         insert into leaf select g, 1 + g % 200 from generate_series(1, 400) g;
-        insert into both select g, 1 + g % 400, 1 + g, nullif(g / 3, 0) from generate_series(1, 600) g;",
+        insert into mixed select g, 1 + g % 400, 1 + g, nullif(g / 3, 0) from generate_series(1, 600) g;",
     );
     let recipe = "[[recover]]\ntable = \"root\"\nwhere = \"id in (7, 8)\"";
     let custom = db.dump(&["-Fc"]);

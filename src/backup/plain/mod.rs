@@ -162,6 +162,11 @@ impl Plain {
         checked.map(|()| found)
     }
 
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// SHA-256 of the file in lower-case hex. Read once, then remembered.
     pub fn sha256(&self, progress: &dyn Progress, cancel: &CancelToken) -> Result<String, BackupError> {
         let sums = self.sums(progress, cancel)?;
