@@ -42,6 +42,7 @@ for scale in "${scales[@]}"; do
     echo "scale $scale, run $run of $runs …" >&2
     createdb -T damaged live
     psql -Xqd live -c checkpoint
+    sync
     url=$(cluster_url live)
     rm -rf "$work/case"
     measured "$scale" recover recover "$here/recipe.toml" --backup "$work/shop.dump" --live "$url" --case "$work/case" --json

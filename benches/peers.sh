@@ -26,7 +26,7 @@ psql -Xqd shop -v ON_ERROR_STOP=1 -v scale="$scale" -f "$here/shop.sql"
 pg_dump -Fc -f "$work/shop.dump" shop
 share=$(awk -v s="$scale" 'BEGIN { printf "%d", 1000000 * s }') # a million rows at scale 1
 
-fresh_live() { dropdb --if-exists -f live; createdb -T shop live; psql -Xqd live -v ON_ERROR_STOP=1 -c "$1" -c checkpoint; }
+fresh_live() { dropdb --if-exists -f live; createdb -T shop live; psql -Xqd live -v ON_ERROR_STOP=1 -c "$1" -c checkpoint; sync; }
 url() { cluster_url "$1"; }
 # timed WORK WHO COMMAND…: seconds and the process's own peak memory
 timed() {

@@ -27,7 +27,7 @@ printf 'scale %s: dump of %s MB, %s rows lost and %s links cut\n' "$scale" "$(($
   "$(psql -XqAtd shop -c "select count(distinct s.id) + count(distinct p.id) * 5 from shoppers s left join purchases p on p.shopper_id = s.id where s.store_id = 7")" \
   "$(psql -XqAtd shop -c "select count(*) from visits v join shoppers s on s.id = v.shopper_id where s.store_id = 7")"
 
-fresh_live() { dropdb --if-exists -f live; createdb -T damaged live; psql -Xqd live -c 'checkpoint'; }
+fresh_live() { dropdb --if-exists -f live; createdb -T damaged live; psql -Xqd live -c 'checkpoint'; sync; }
 check() { [[ "$(database_digest live | md5sum)" == "$(cat "$work/wanted")" ]] || { echo "$1 did not recover the database" >&2; exit 1; }; }
 since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f", b - a }'; }
 
