@@ -12,7 +12,7 @@ use super::timing::StepClock;
 use super::{CaseError, Context, Error, RecoverOptions};
 use crate::apply::CaseLock;
 use crate::backup::{Backup, BackupError};
-use crate::cancel::CancelToken;
+use crate::cancel::{CancelToken, StopOnDrop};
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
@@ -47,15 +47,6 @@ pub(super) fn open(options: &RecoverOptions, context: &Context) -> Result<Opened
     let lock = layout.open_for(&options.recipe.to_toml()?)?;
     let recipe = options.recipe.clone();
     Ok(Opened { backup, after, layout, recipe, notes: Vec::new(), _lock: lock })
-}
-
-/// Ends a thread that is told so by a token when whoever waits for it goes away.
-struct StopOnDrop(CancelToken);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
 }
 
 /// From the backup to staging.

@@ -10,6 +10,7 @@ use super::filter::{Lines, SLOTS, packed_key};
 use super::load::Pass;
 use super::{RestoreError, Scratch};
 use crate::backup::RowFilter;
+use crate::cancel::StopOnDrop;
 use crate::ident::{Ident, TableName};
 use crate::progress::Step;
 
@@ -54,12 +55,12 @@ impl Scratch {
         let web = Arc::new(Mutex::new(Web { starts, ..Web::default() }));
         let most = self.loading.keys_bytes() / (2 * size_of::<(Node, Node)>());
         let tables: Vec<String> = seeds.keys().map(ToString::to_string).collect();
-        self.progress.start(Step::Load, &tables.join(", "), None);
+        self.begin(&tables);
         let mut readable = true;
         for (table, seed) in seeds {
             readable = readable && self.scan(table, links, seed, most, &web).await?;
         }
-        self.progress.finish(Step::Load);
+        self.end(&tables);
         let mut web = web.lock().unwrap_or_else(PoisonError::into_inner);
         if web.gave_up || !readable {
             return Ok(None);
@@ -82,8 +83,8 @@ impl Scratch {
             let Some(scan) = Scan::new(table, links, seed, &stream.columns, most, web.clone()) else {
                 return Ok(false);
             };
-            let (backup, cancel, progress) =
-                (self.backup.clone(), self.cancel.clone(), self.progress.clone());
+            let stop = StopOnDrop(self.cancel.child());
+            let (backup, cancel, progress) = (self.backup.clone(), stop.0.clone(), self.progress.clone());
             let read = tokio::task::spawn_blocking(move || {
                 let counts = backup.read_rows(&stream.stored_as, &scan, &cancel, &mut |_| Ok(()))?;
                 progress.advance(Step::Load, counts.rows_read);

@@ -149,13 +149,14 @@ impl Scratch {
         if self.backup.is_read_in_order() { 1 } else { self.loading.jobs.max(1) }
     }
 
-    fn begin(&self, names: &[String]) {
+    /// Tells that these tables are being read; [`Scratch::end`] tells that they were.
+    pub(super) fn begin(&self, names: &[String]) {
         let mut tables = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         tables.extend_from_slice(names);
         self.progress.start(Step::Load, &tables.join(", "), None);
     }
 
-    fn end(&self, names: &[String]) {
+    pub(super) fn end(&self, names: &[String]) {
         let mut tables = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         tables.retain(|table| !names.contains(table));
         if tables.is_empty() {
@@ -235,6 +236,7 @@ impl Scratch {
             None => self.connect().await,
         }
     }
+
     /// Keeps a session that is done with for whoever needs one next.
     pub async fn give_back(&self, session: ScratchSession) {
         self.idle.lock().await.push(session);

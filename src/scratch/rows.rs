@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::RestoreError;
 use super::choice::{Choice, ChoiceFilter};
 use crate::backup::{Backup, ReadCounts, TableData};
-use crate::cancel::CancelToken;
+use crate::cancel::{CancelToken, StopOnDrop};
 use crate::catalog::quoted_list;
 use crate::ident::{Ident, TableName};
 use crate::pg::ScratchSession;
@@ -84,7 +84,8 @@ pub(super) async fn copy_stream(
     );
     let mut copy = session.copy_in("loading rows into scratch", &into).await?;
     let (sender, mut chunks) = mpsc::channel::<Bytes>(CHUNKS_UNDER_WAY);
-    let cancel = cancel.clone();
+    let stop = StopOnDrop(cancel.child());
+    let cancel = stop.0.clone();
     let shown = progress.clone();
     let reader = tokio::task::spawn_blocking(move || {
         let mut sink =
