@@ -154,7 +154,7 @@ async fn describe(session: &WriteSession, table: TableName) -> Result<Option<Tou
 
 impl Scene<'_> {
     async fn look_at(&self, touched: &Touched, moves: &mut Moves) -> Result<(), PgError> {
-        let now = rows_of(&self.session.text_rows(WHAT, &touched.now_sql(self.parts)).await?);
+        let now = rows_of(&self.rows_in_utc(&touched.now_sql(self.parts)).await?);
         if now.is_empty() {
             return Ok(());
         }
@@ -190,6 +190,15 @@ impl Scene<'_> {
         let ours: Vec<&RowKey> =
             now.keys().filter(|key| self.recovered.find(&touched.table, key).is_some()).collect();
         self.remember(touched, &ours, &before, moves).await
+    }
+
+    /// What the open transaction sees, as the other session would print it: that one has its time zone fixed, this one the
+    /// application's, for the triggers.
+    async fn rows_in_utc(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, PgError> {
+        self.session.execute(WHAT, "set local timezone to 'UTC'").await?;
+        let rows = self.session.text_rows(WHAT, sql).await?;
+        self.session.execute(WHAT, "set local timezone to default").await?;
+        Ok(rows)
     }
 
     /// Did the table only serve to give recovered rows new numbers, which they did not keep?
@@ -236,7 +245,7 @@ impl Scene<'_> {
             return Ok(());
         }
         let keys = json_array(ours.iter().copied());
-        let left = rows_of(&self.session.text_rows(WHAT, &touched.by_key_sql(&keys)).await?);
+        let left = rows_of(&self.rows_in_utc(&touched.by_key_sql(&keys)).await?);
         let mut differing = 0u64;
         for (key, _) in left.iter().filter(|(key, values)| before.get(key) != Some(values)) {
             let Some((batch, part, columns)) = self.recovered.find(&touched.table, key) else { continue };

@@ -209,3 +209,45 @@ fn a_counter_that_is_set_right_is_not_counted_up_as_well() {
         damaged.assert_same(&live.digest(), "undo gives back what was there");
     }
 }
+
+#[test]
+fn what_triggers_moved_does_not_depend_on_the_time_zone_of_live() {
+    let shop = TestDb::with(
+        "zone",
+        "create table shops (id int primary key, opened timestamptz not null, orders int not null default 0);
+         create table orders (id int primary key, shop int not null references shops);
+         create function counted() returns trigger language plpgsql as $$
+         begin
+           if tg_op = 'DELETE' then update shops set orders = orders - 1 where id = old.shop; return old; end if;
+           update shops set orders = orders + 1 where id = new.shop; return new;
+         end $$;
+         create trigger counted after insert or delete on orders for each row execute function counted();
+         insert into shops select g, timestamptz '2026-01-01 00:00+00' + g * interval '1 hour' from generate_series(1, 3) g;
+         insert into orders select g, 1 + g % 3 from generate_series(1, 9) g;",
+    );
+    let dump = shop.dump(&["-Fc"]);
+    let told = |zone: &str| {
+        let live = shop.copy("live");
+        live.psql(&format!("alter database \"{}\" set timezone = '{zone}'", live.name()));
+        live.psql("alter table orders disable trigger counted; delete from orders where id > 4; alter table orders enable trigger counted");
+        let rescue = Rescue::new(&live, &dump);
+        let _planned =
+            rescue.recover_text("[[recover]]\ntable = \"orders\"\nwhere = \"id > 4\"\n").expect_code(0);
+        let applied = rescue.apply();
+        let notes: Vec<&str> = applied
+            .stdout
+            .lines()
+            .chain(applied.stderr.lines())
+            .filter(|line| line.contains("triggers moved"))
+            .collect();
+        let undone = rescue.undo();
+        (
+            notes.join("\n"),
+            undone.code,
+            live.value("select string_agg(orders::text, ' ' order by id) from shops"),
+        )
+    };
+    let utc = told("UTC");
+    assert!(utc.0.contains("triggers moved orders of 3 rows in public.shops"), "{utc:?}");
+    assert_eq!(told("Asia/Kolkata"), utc);
+}
