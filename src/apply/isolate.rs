@@ -9,6 +9,7 @@ use crate::plan::recall::staged_columns;
 use crate::plan::{Part, row_key_json};
 
 use super::RowKey;
+use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use crate::ident::TableName;
 
 const WHAT: &str = "finding the rows that live refuses";
@@ -187,6 +188,7 @@ async fn name(
     refused: &[(u64, DbFacts)],
 ) -> Result<Vec<Refused>, PgError> {
     let mut named = Vec::new();
+    session.execute(WHAT, ZONE_OF_KEYS).await?;
     for (row, db) in refused {
         let sql = format!(
             "select {}::text from pg_temp.rowback_rows as r where r.rowback_n = {row}",
@@ -198,6 +200,7 @@ async fn name(
         let key = RowKey::parse(&text).unwrap_or_default();
         named.push(Refused { table: part.table.clone(), key, message: db.message.clone() });
     }
+    session.execute(WHAT, ZONE_OF_TRIGGERS).await?;
     Ok(named)
 }
 

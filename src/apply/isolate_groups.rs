@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::RowKey;
 use super::companions::{self, Ground};
 use super::isolate::{Refused, Writing, is_about_rows, refuses_everything};
+use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use crate::pg::{DbFacts, PgError, WriteSession};
 use crate::plan::recall::{Way, staged_columns};
 use crate::plan::{Action, Part, row_key_json};
@@ -192,6 +193,7 @@ impl Trial<'_> {
 
     async fn name(&self, refused: &Refusals) -> Result<Vec<Refused>, PgError> {
         let mut named = Vec::new();
+        self.session.execute(WHAT, ZONE_OF_KEYS).await?;
         for (at, db) in refused {
             for (number, part) in self.parts.iter().enumerate() {
                 let sql = format!(
@@ -207,6 +209,7 @@ impl Trial<'_> {
                 }
             }
         }
+        self.session.execute(WHAT, ZONE_OF_TRIGGERS).await?;
         Ok(named)
     }
 }

@@ -28,6 +28,12 @@ impl Default for Limits {
     }
 }
 
+/// The time zone that the application has by default, while triggers may fire.
+pub(super) const ZONE_OF_TRIGGERS: &str = "set local timezone to default";
+
+/// The session's own, in which keys and values are told and compared everywhere else.
+pub(super) const ZONE_OF_KEYS: &str = "set local timezone to 'UTC'";
+
 impl Limits {
     pub(super) fn session_options(&self) -> SessionOptions {
         SessionOptions {
@@ -37,14 +43,13 @@ impl Limits {
         }
     }
 
-    /// Settings of each transaction. Time zone and search path become those that the application has by default:
-    /// triggers may depend on them, our own SQL does not. The limits are set here as well, because a pooler may hand
+    /// Settings of each transaction. The search path becomes the one that the application has by default: triggers may depend
+    /// on it, our own SQL does not. The limits are set here as well, because a pooler may hand
     /// each transaction to another connection. A commit that is acknowledged before it is on disk would make the journal
     /// promise too much.
     pub(super) fn transaction_settings(&self) -> String {
         format!(
             "set local lock_timeout = {}; set local statement_timeout = {}; set local search_path to default; \
-             set local timezone to default; \
              select pg_catalog.set_config('synchronous_commit', 'on', true) \
              where pg_catalog.current_setting('synchronous_commit') = 'off'",
             self.lock_timeout.as_millis(),

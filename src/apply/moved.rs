@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::RowKey;
+use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use super::ours::Recovered;
 use super::row_key::json_array;
 use super::traces::{FormerRow, Values};
@@ -154,7 +155,7 @@ async fn describe(session: &WriteSession, table: TableName) -> Result<Option<Tou
 
 impl Scene<'_> {
     async fn look_at(&self, touched: &Touched, moves: &mut Moves) -> Result<(), PgError> {
-        let now = rows_of(&self.rows_in_utc(&touched.now_sql(self.parts)).await?);
+        let now = rows_of(&self.session.text_rows(WHAT, &touched.now_sql(self.parts)).await?);
         if now.is_empty() {
             return Ok(());
         }
@@ -179,8 +180,12 @@ impl Scene<'_> {
                 back.entry(wanted).or_default().push((key, values, old));
             }
         }
-        for (columns, rows) in &back {
-            self.session.execute(WHAT, &touched.back_sql(columns, rows)).await?;
+        if !back.is_empty() {
+            self.session.execute(WHAT, ZONE_OF_TRIGGERS).await?;
+            for (columns, rows) in &back {
+                self.session.execute(WHAT, &touched.back_sql(columns, rows)).await?;
+            }
+            self.session.execute(WHAT, ZONE_OF_KEYS).await?;
         }
         if !kept.is_empty() {
             let kept: Vec<String> =
@@ -190,15 +195,6 @@ impl Scene<'_> {
         let ours: Vec<&RowKey> =
             now.keys().filter(|key| self.recovered.find(&touched.table, key).is_some()).collect();
         self.remember(touched, &ours, &before, moves).await
-    }
-
-    /// What the open transaction sees, as the other session would print it: that one has its time zone fixed, this one the
-    /// application's, for the triggers.
-    async fn rows_in_utc(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, PgError> {
-        self.session.execute(WHAT, "set local timezone to 'UTC'").await?;
-        let rows = self.session.text_rows(WHAT, sql).await?;
-        self.session.execute(WHAT, "set local timezone to default").await?;
-        Ok(rows)
     }
 
     /// Did the table only serve to give recovered rows new numbers, which they did not keep?
@@ -245,7 +241,7 @@ impl Scene<'_> {
             return Ok(());
         }
         let keys = json_array(ours.iter().copied());
-        let left = rows_of(&self.rows_in_utc(&touched.by_key_sql(&keys)).await?);
+        let left = rows_of(&self.session.text_rows(WHAT, &touched.by_key_sql(&keys)).await?);
         let mut differing = 0u64;
         for (key, _) in left.iter().filter(|(key, values)| before.get(key) != Some(values)) {
             let Some((batch, part, columns)) = self.recovered.find(&touched.table, key) else { continue };

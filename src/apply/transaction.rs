@@ -11,6 +11,7 @@ use super::beside::{self, Watcher};
 use super::companions::{self, Ground, MadeRows, Taken};
 use super::isolate::{self, Refused, Writing};
 use super::isolate_groups;
+use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use super::moved::Moves;
 use super::place::Task;
 use super::row_key::json_array;
@@ -118,6 +119,7 @@ impl<'a> Transaction<'a> {
             if self.cancel.is_cancelled() {
                 return Err(PgError::Cancelled { what: what.to_owned() });
             }
+            self.set_zone(step.kind, ZONE_OF_TRIGGERS).await?;
             if step.kind == StepKind::Write {
                 (taken, watched) = self.before_write(parts, ground).await?;
             }
@@ -170,12 +172,21 @@ impl<'a> Transaction<'a> {
             if step.kind == StepKind::Write {
                 self.watched(Box::pin(self.look_beside(&watched, &mut performed))).await?;
             }
+            self.set_zone(step.kind, ZONE_OF_KEYS).await?;
         }
         performed.counts.iter_mut().zip(&taken.rows).for_each(|(count, rows)| *count += rows);
         performed.taken = taken.rows;
         performed.refused.extend(taken.refused);
         performed.stored = self.stored(what, &performed.reported, parts).await?;
         Ok(performed)
+    }
+
+    /// Changes the time zone around steps that may fire triggers.
+    async fn set_zone(&self, kind: StepKind, sql: &str) -> Result<(), PgError> {
+        match kind {
+            StepKind::Write | StepKind::Settle => self.execute("setting the time zone", sql).await,
+            _ => Ok(()),
+        }
     }
 
     /// Makes way for the rows of the batch, and notes how its rows are.

@@ -283,3 +283,57 @@ fn one_refused_row_does_not_make_counters_of_the_others_run_away() {
     let _undone = rescue.undo().expect_code(0);
     before.assert_same(&live.digest(), "after undo");
 }
+
+#[test]
+fn keys_that_are_moments_mean_the_same_in_every_time_zone() {
+    let shop = TestDb::with(
+        "zone",
+        "create table sensors (id int primary key, seen timestamptz, zone text);
+         create table readings (sensor int references sensors on delete cascade, at timestamptz, value int, primary key (sensor, at));
+         create table remarks (id int primary key, sensor int, at timestamptz, text text, foreign key (sensor, at) references readings on delete cascade);
+         create function log() returns trigger language plpgsql as $$ begin update sensors set seen = now(), zone = current_setting('TimeZone') where id = new.sensor; return new; end $$;
+         insert into sensors select g from generate_series(1, 3) g;
+         insert into readings select 1 + g % 3, timestamptz '2026-01-01 00:00+00' + g * interval '1 hour', g from generate_series(1, 30) g;
+         insert into remarks select g, 1 + g % 3, timestamptz '2026-01-01 00:00+00' + g * interval '1 hour', 'remark ' || g from generate_series(1, 30) g;
+         create trigger log after insert on readings for each row execute function log();",
+    );
+    let dump = shop.dump(&["-Fc"]);
+    let told = |zone: &str| {
+        let live = shop.copy("live");
+        live.psql(&format!("alter database \"{}\" set timezone = '{zone}'", live.name()));
+        live.psql("delete from readings where sensor = 2");
+        let rescue = Rescue::new(&live, &dump);
+        let recipe = "[[recover]]\ntable = \"readings\"\nwhere = \"sensor = 2\"\n";
+        let _planned = rescue.recover_text(recipe).expect_code(0);
+        // A colleague is quicker with one row, and removes another after the apply.
+        live.psql("insert into readings select sensor, at, -1 from (values (2, timestamptz '2026-01-01 04:00+00')) as v(sensor, at)");
+        live.psql("update sensors set zone = null");
+        let run = |args: &[&str]| {
+            let (url, name) = (live.url(), live.name());
+            let mut all = args.to_vec();
+            all.extend(["case", "--live", &url, "--json"]);
+            if args[0] != "verify" {
+                all.extend(["--confirm", name]);
+            }
+            let output = rescue.rowback().run(all);
+            let mut json = output.json();
+            for volatile in ["live", "seconds", "timings", "verified_at", "applied_at"] {
+                json.as_object_mut().unwrap().remove(volatile);
+            }
+            (output.code, json.to_string().replace(name, "live"))
+        };
+        let mut found = vec![run(&["apply"]), run(&["apply"]), run(&["verify"])];
+        assert_eq!(
+            live.value("select zone from sensors where id = 2"),
+            zone,
+            "triggers see the application's zone"
+        );
+        live.psql("update readings set value = -2 where sensor = 2 and at = '2026-01-01 07:00+00'");
+        found.push(run(&["undo"]));
+        found.push((None, live.value("select count(*) || ' ' || sum(value) from readings")));
+        found
+    };
+    let (utc, other) = (told("UTC"), told("Asia/Kolkata"));
+    assert_eq!(utc[0].0, Some(1), "{utc:#?}");
+    assert_eq!(other, utc);
+}

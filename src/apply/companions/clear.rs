@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use super::declared::{self, Who};
 use super::sql::Referrer;
 use super::{Made, ROWS_AT_ONCE, RowVersion, Shape, WHAT, answer, row_key, shape, shape_of};
@@ -62,12 +63,13 @@ pub(in crate::apply) async fn remove(
     made: &Made,
     rows: &BTreeMap<TableName, Vec<RowVersion>>,
 ) -> Result<(), PgError> {
+    session.execute(WHAT, ZONE_OF_TRIGGERS).await?;
     for (table, rows) in rows {
         for chunk in rows.chunks(ROWS_AT_ONCE) {
             clear(session, made, table, chunk, Going::Back).await?;
         }
     }
-    Ok(())
+    session.execute(WHAT, ZONE_OF_KEYS).await
 }
 
 /// May this role delete rows of the table?
