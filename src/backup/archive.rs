@@ -119,12 +119,13 @@ impl Archive {
         let entry = self.contents.rows_entry(table)?;
         let block = self.block(entry)?;
         let mut open = self.open_block(entry, block)?;
+        let columns = if open.codec.has_checksum() { None } else { self.contents.columns_of(table) };
         let mut counts = ReadCounts::default();
         let passed = Decoder::new(open.codec, &mut open.stored)
             .map_err(RowFault::Read)
             .and_then(|text| match open.codec {
-                Codec::Plain => pass_rows(text, filter, cancel, sink, &mut counts),
-                _ => read_ahead(text, |text| pass_rows(text, filter, cancel, sink, &mut counts))?,
+                Codec::Plain => pass_rows((text, columns), filter, cancel, sink, &mut counts),
+                _ => read_ahead(text, |text| pass_rows((text, columns), filter, cancel, sink, &mut counts))?,
             })
             .and_then(|()| check_used_up(&mut open.stored).map_err(RowFault::Read));
         match passed {

@@ -158,6 +158,14 @@ impl Contents {
         !self.tables.is_empty() && !self.entries.iter().any(makes_tables)
     }
 
+    /// How many columns the stored rows of a table have.
+    pub(super) fn columns_of(&self, table: &TableName) -> Option<usize> {
+        match self.tables.get(table) {
+            Some(TableData::Rows { columns, .. }) => Some(columns.len()),
+            _ => None,
+        }
+    }
+
     /// The id of the entry with the table's rows; otherwise why there is none.
     pub(super) fn rows_entry(&self, table: &TableName) -> Result<i32, BackupError> {
         match self.tables.get(table) {

@@ -21,6 +21,13 @@ pub(super) enum Codec {
     Zstd,
 }
 
+impl Codec {
+    /// Does a stream of it end with a checksum of its text? `pg_dump` asks neither lz4 nor zstd for one.
+    pub(super) fn has_checksum(self) -> bool {
+        matches!(self, Self::Zlib | Self::Gzip)
+    }
+}
+
 /// The decompressed bytes of a block.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),

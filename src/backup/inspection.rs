@@ -12,7 +12,7 @@ use super::contents::{Contents, TableData};
 use super::custom::Custom;
 use super::decode::{Codec, Decoder};
 use super::input::{Stored, damaged};
-use super::rows::{RowFault, RowReader, count_bytes, count_lines};
+use super::rows::{RowFault, RowReader, check_shape, count_lines};
 use super::{BackupError, toc};
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
@@ -239,25 +239,14 @@ pub(super) fn count_rows(
 ) -> Result<Counted, RowFault> {
     let mut reader = RowReader::new(text);
     let mut counted = Counted::default();
-    let separators = u64::try_from(columns.saturating_sub(1)).unwrap_or(u64::MAX);
     while let Some(rows) = reader.next_rows()? {
         if cancel.is_cancelled() {
             return Err(RowFault::Cancelled);
         }
         let lines = count_lines(rows);
-        let tabs = count_bytes(b'\t', rows);
-        let after = format!("after {} rows", counted.rows);
-        if tabs != lines.saturating_mul(separators) {
-            return Err(damaged(format!(
-                "{after}, {lines} rows of {columns} columns have {tabs} separators"
-            ))
-            .into());
-        }
-        if memchr::memchr(0, rows).is_some() {
-            return Err(damaged(format!("{after}, a row holds a byte 0")).into());
-        }
+        check_shape(rows, lines, columns, counted.rows)?;
         if utf8 && std::str::from_utf8(rows).is_err() {
-            return Err(damaged(format!("{after}, a row is not valid UTF-8")).into());
+            return Err(damaged(format!("after {} rows, a row is not valid UTF-8", counted.rows)).into());
         }
         counted.rows += lines;
         counted.bytes += u64::try_from(rows.len()).unwrap_or(u64::MAX);

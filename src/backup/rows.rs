@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use memchr::{memchr_iter, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 use serde::{Deserialize, Serialize};
 
 use super::input::ends_early;
@@ -143,9 +143,26 @@ pub(super) fn count_bytes(byte: u8, bytes: &[u8]) -> u64 {
     u64::try_from(memchr_iter(byte, bytes).count()).unwrap_or(u64::MAX)
 }
 
-/// Sends the rows that `filter` keeps to `sink`. `counts` is right also when this fails.
+/// Have these lines, which follow `before` rows, as many fields as there are columns, and no byte that COPY never writes?
+/// A damaged row may hide its neighbours, also from a filter that wants those and not it.
+pub(super) fn check_shape(rows: &[u8], lines: u64, columns: usize, before: u64) -> io::Result<()> {
+    let separators = u64::try_from(columns.saturating_sub(1)).unwrap_or(u64::MAX);
+    let tabs = count_bytes(b'\t', rows);
+    if tabs != lines.saturating_mul(separators) {
+        return Err(input::damaged(format!(
+            "after {before} rows, {lines} rows of {columns} columns have {tabs} separators"
+        )));
+    }
+    if memchr(0, rows).is_some() {
+        return Err(input::damaged(format!("after {before} rows, a row holds a byte 0")));
+    }
+    Ok(())
+}
+
+/// Sends the rows that `filter` keeps to `sink`. `counts` is right also when this fails. `columns` is how many the rows have,
+/// where no checksum tells whether they are as they were written.
 pub(super) fn pass_rows<R: Read>(
-    text: R,
+    (text, columns): (R, Option<usize>),
     filter: &dyn RowFilter,
     cancel: &CancelToken,
     sink: &mut RowSink<'_>,
@@ -156,6 +173,9 @@ pub(super) fn pass_rows<R: Read>(
     while let Some(rows) = reader.next_rows()? {
         if cancel.is_cancelled() {
             return Err(RowFault::Cancelled);
+        }
+        if let Some(columns) = columns {
+            check_shape(rows, count_lines(rows), columns, counts.rows_read)?;
         }
         if filter.keeps_all() {
             let read = count_lines(rows);
@@ -241,7 +261,7 @@ mod tests {
             out.extend_from_slice(rows);
             Ok(())
         };
-        pass_rows(Dribble { text, step }, filter, &CancelToken::default(), &mut sink, &mut counts)?;
+        pass_rows((Dribble { text, step }, None), filter, &CancelToken::default(), &mut sink, &mut counts)?;
         Ok((out, counts))
     }
 
@@ -295,13 +315,32 @@ mod tests {
         let cancel = CancelToken::default();
         cancel.cancel();
         let mut none = ReadCounts::default();
-        let stopped = pass_rows(&b"1\n\\.\n"[..], &KeepAll, &cancel, &mut |_| Ok(()), &mut none);
+        let stopped = pass_rows((&b"1\n\\.\n"[..], None), &KeepAll, &cancel, &mut |_| Ok(()), &mut none);
         assert!(matches!(stopped, Err(RowFault::Cancelled)));
         let cancel = CancelToken::default();
         let mut full = |_: &[u8]| Err(io::Error::other("full"));
-        let stopped = pass_rows(&b"1\n\\.\n"[..], &Even, &cancel, &mut full, &mut none);
+        let stopped = pass_rows((&b"1\n\\.\n"[..], None), &Even, &cancel, &mut full, &mut none);
         assert!(matches!(stopped, Ok(())), "no row was kept: {stopped:?}");
-        let stopped = pass_rows(&b"12\n\\.\n"[..], &Even, &cancel, &mut full, &mut none);
+        let stopped = pass_rows((&b"12\n\\.\n"[..], None), &Even, &cancel, &mut full, &mut none);
         assert!(matches!(stopped, Err(RowFault::Sink(_))));
+    }
+    #[test]
+    fn rows_of_another_shape_are_damage_whoever_wants_them() {
+        struct Nothing;
+        impl RowFilter for Nothing {
+            fn keep(&self, _: &[u8]) -> bool {
+                false
+            }
+        }
+        let read = |text: &[u8], columns| {
+            let mut counts = ReadCounts::default();
+            pass_rows((text, columns), &Nothing, &CancelToken::default(), &mut |_| Ok(()), &mut counts)
+        };
+        let sound = b"1\ta\n2\tb\n\\.\n";
+        assert!(read(sound, Some(2)).is_ok());
+        for damaged in [&b"1\ta\t2\tb\n\\.\n"[..], b"1\ta\n2\n\\.\n", b"1\ta\n2\t\0\n\\.\n"] {
+            assert!(matches!(read(damaged, Some(2)), Err(RowFault::Read(_))), "{damaged:?}");
+            assert!(read(damaged, None).is_ok(), "a checksum has told");
+        }
     }
 }

@@ -191,7 +191,7 @@ impl Cluster {
         let account = server_account()?;
         let parent = choose_parent(options, account.as_ref())?;
         let start = |in_memory| Self::launch_in(programs, options, &parent, account.as_ref(), in_memory);
-        if options.root_dir.is_none() && memory::has_place(account.as_ref()) {
+        if options.root_dir.is_none() && memory::has_place(account.as_ref(), &parent) {
             // Whatever is wrong with the memory, the disk may do.
             return start(true).or_else(|_| start(false));
         }

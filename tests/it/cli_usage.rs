@@ -165,6 +165,78 @@ fn a_backup_that_is_cut_behind_the_wanted_rows_is_told() {
 }
 
 #[test]
+fn a_damaged_row_that_nobody_wants_does_not_hide_its_neighbour() {
+    let shop = TestDb::with(
+        "swallow",
+        "create table a (id int primary key, x text); insert into a select g, 'row ' || g from generate_series(1, 9) g;",
+    );
+    let dumps = [shop.dump(&["-Fp"]), shop.dump(&["-Fc", "-Z0"]), shop.dump(&["-Ft"])];
+    shop.psql("delete from a where id in (5, 6)");
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let url = shop.url();
+    for (number, dump) in dumps.iter().enumerate() {
+        // The line break between a row that nobody wants and one that somebody does.
+        let mut bytes = std::fs::read(dump).unwrap();
+        let at = memchr::memmem::find(&bytes, b"row 4\n5\trow 5\n").unwrap() + 5;
+        let sound = dump.display().to_string();
+        bytes[at] = b'\t';
+        let damaged = place.path().join(format!("{number}.dump"));
+        std::fs::write(&damaged, &bytes).unwrap();
+        let damaged = damaged.display().to_string();
+        let case = format!("case-{number}");
+        let recover = |backup: &str| {
+            let args = [
+                "recover",
+                "--table",
+                "a",
+                "--where",
+                "id in (5, 6)",
+                "--backup",
+                backup,
+                "--live",
+                &url,
+                "--case",
+                &case,
+            ];
+            rowback.run(args)
+        };
+        let compare =
+            |backup: &str| rowback.run(["compare", "--backup", backup, "--live", &url, "--table", "a"]);
+        let refused = recover(&damaged).expect_code(3);
+        assert!(refused.stderr.contains("separators"), "{refused:?}");
+        let refused = compare(&damaged).expect_code(3);
+        assert!(refused.stderr.contains("separators"), "{refused:?}");
+        assert!(recover(&sound).expect_code(0).stdout.contains("2 to insert"));
+        let differs = compare(&sound).expect_code(0);
+        assert!(differs.stdout.contains("missing: 5, 6"), "{differs:?}");
+    }
+}
+
+#[test]
+fn scratch_may_be_below_a_directory_of_an_odd_name() {
+    let shop = TestDb::with(
+        "odd",
+        "create table a (id int primary key); insert into a select generate_series(1, 3);",
+    );
+    let backup = shop.dump(&["-Fc"]).display().to_string();
+    let place = TempDir::new("cli");
+    for (number, name) in ["it's", "a b\"c", &"x".repeat(200)].into_iter().enumerate() {
+        let directory = place.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+        let (url, case) = (shop.url(), format!("case-{number}"));
+        let args = [
+            "recover", "--table", "a", "--where", "true", "--backup", &backup, "--live", &url, "--case",
+            &case,
+        ];
+        let output = Rowback::new(place.path()).env("TMPDIR", &directory).run(args);
+        let _planned = output.expect_code(0);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "{name}");
+    }
+}
+
+#[test]
 fn a_backup_too_large_to_be_read_whole_is_known_by_its_ends() {
     let shop = TestDb::with(
         "large",

@@ -132,7 +132,8 @@ impl Plain {
     ) -> Result<ReadCounts, BackupError> {
         let span = self.span(self.contents.rows_entry(table)?)?;
         let mut counts = ReadCounts::default();
-        let mut read = |text: &mut dyn Read| pass_rows(text, filter, cancel, sink, &mut counts);
+        let columns = if self.source.codec.has_checksum() { None } else { self.contents.columns_of(table) };
+        let mut read = |text: &mut dyn Read| pass_rows((text, columns), filter, cancel, sink, &mut counts);
         self.read_block(table, span, cancel, &mut read)?;
         Ok(counts)
     }

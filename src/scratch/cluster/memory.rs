@@ -11,10 +11,14 @@ pub(super) const MEMORY: &str = "/dev/shm";
 /// Free room below which it is left alone: containers often give 64 MB, and others use it, too.
 const NEEDED_BYTES: u64 = 512 << 20;
 
-/// Is it worth while, and can the server's account get there?
-pub(super) fn has_place(account: Option<&Account>) -> bool {
+/// A tablespace's path may not be longer, with what the server adds to it.
+const MOST_BYTES_OF_PATH: usize = 800;
+
+/// Is it worth while, can the server's account get there, and can the rows be in a tablespace below `disk`?
+pub(super) fn has_place(account: Option<&Account>, disk: &Path) -> bool {
     let place = Path::new(MEMORY);
-    has_room(place) && account.is_none_or(|account| first_closed(place, account).is_none())
+    let fits = disk.to_str().is_some_and(|path| path.len() <= MOST_BYTES_OF_PATH && !path.contains('\''));
+    fits && has_room(place) && account.is_none_or(|account| first_closed(place, account).is_none())
 }
 
 #[cfg(target_os = "linux")]
