@@ -252,6 +252,8 @@ async fn tables_that_are_loaded_side_by_side_give_what_they_give_one_after_the_o
     let (first, found) = extract(&custom, recipe, Loading { jobs: 1, ..Loading::default() }).await.unwrap();
     assert_eq!(found.0.len(), 5);
     assert!(found.0.iter().all(|(_, rows)| !rows.is_empty()));
+    let downwards: Vec<&str> = first.passes[..6].iter().map(|pass| pass.table.name.as_str()).collect();
+    assert_eq!(downwards, ["root", "link", "wide", "leaf", "mixed", "mixed"], "whatever is there first");
     for (dump, jobs) in [(&custom, 2), (&custom, 8), (&db.dump(&["-Fp"]), 2)] {
         let loading = Loading { jobs, ..Loading::default() };
         let (again, same) = extract(dump, recipe, loading).await.unwrap();
