@@ -87,18 +87,31 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     let live = connect_live(&options.live, context).await?.identity().await?;
     let mut opened = stages::open(options, context)?;
     (opened.recipe, opened.notes) = discover::narrow(options, &opened.backup, context).await?;
-    let extracted = stages::extract(&opened, options, Some(&live), context).await?;
+    let (extracted, removal) = stages::extract(&opened, options, Some(&live), context).await?;
+    let planned = diff_and_plan(opened.layout.clone(), options, context).await;
+    let removed = removal.finish().await;
+    let mut plan = planned?;
+    removed?;
+    plan.timings.extend(extracted.timings);
+    plan.passes = extracted.passes;
+    Ok(plan)
+}
+
+async fn diff_and_plan(
+    layout: Layout,
+    options: &RecoverOptions,
+    context: &Context,
+) -> Result<PlanSummary, Error> {
     let session = connect_live(&options.live, context).await?;
-    let layout = opened.layout.clone();
     let start = Instant::now();
     let reach = stages::Reach { settings: &options.live, jobs: options.live_jobs };
     stages::diff(&layout, &options.recipe, session, reach, context).await?;
     let diffed = start.elapsed();
     let mut plan = stages::plan(layout, options.recipe.clone(), options.batch_rows).await?;
-    plan.timings = extracted.timings;
-    plan.passes = extracted.passes;
-    plan.timings.insert("diff".to_owned(), diffed.as_secs_f64());
-    plan.timings.insert("plan".to_owned(), start.elapsed().saturating_sub(diffed).as_secs_f64());
+    let planned = start.elapsed().saturating_sub(diffed);
+    plan.timings = [("diff", diffed), ("plan", planned)]
+        .map(|(step, spent)| (step.to_owned(), spent.as_secs_f64()))
+        .into();
     Ok(plan)
 }
 
@@ -108,7 +121,10 @@ pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<Extr
         Some(_) => Some(connect_live(&options.live, context).await?.identity().await?),
         None => None,
     };
-    stages::extract(&stages::open(options, context)?, options, live.as_ref(), context).await
+    let opened = stages::open(options, context)?;
+    let (extracted, removal) = stages::extract(&opened, options, live.as_ref(), context).await?;
+    removal.finish().await?;
+    Ok(extracted)
 }
 
 /// From staging to verdicts. `live` wins over what the recipe of the case says; rows are looked up over `jobs`

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::bracket;
 use super::layout::{BackupIdentity, Layout};
 use super::planning::{self, Checks};
@@ -19,7 +21,7 @@ use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
 use crate::plan::sha256_hex;
 use crate::progress::{SharedProgress, Step};
 use crate::recipe::{BackupLocation, Recipe};
-use crate::scratch::Scratch;
+use crate::scratch::{RestoreError, Scratch};
 use crate::staging::{Manifest, StagingFormat};
 
 const MANIFEST: &str = "manifest.json";
@@ -49,13 +51,23 @@ pub(super) fn open(options: &RecoverOptions, context: &Context) -> Result<Opened
     Ok(Opened { backup, after, layout, recipe, notes: Vec::new(), _lock: lock })
 }
 
-/// From the backup to staging.
+/// Scratch is being removed while other work goes on.
+pub(super) struct Removal(JoinHandle<Result<(), RestoreError>>);
+
+impl Removal {
+    /// Waits until it is gone.
+    pub(super) async fn finish(self) -> Result<(), Error> {
+        Ok(self.0.await.map_err(CaseError::Thread)??)
+    }
+}
+
+/// From the backup to staging. Scratch may be there a moment longer.
 pub(super) async fn extract(
     opened: &Opened,
     options: &RecoverOptions,
     live: Option<&ServerIdentity>,
     context: &Context,
-) -> Result<ExtractSummary, Error> {
+) -> Result<(ExtractSummary, Removal), Error> {
     let Opened { backup, after, layout, .. } = opened;
     // The manifest first: should this run end here, staging must not look whole.
     layout.forget(&[layout.staging().join(MANIFEST), layout.backup()])?;
@@ -88,13 +100,19 @@ pub(super) async fn extract(
     let staging = layout.staging();
     let extracted = tokio::select! {
         done = extract::run(&scratch, &opened.recipe, &staging, &how, &progress) => done,
-        () = context.cancel.cancelled() => Err(crate::scratch::RestoreError::Cancelled.into()),
+        () = context.cancel.cancelled() => Err(RestoreError::Cancelled.into()),
     };
     let loaded = clock.spent();
     let chosen = start.elapsed().saturating_sub(prepared + loaded);
-    let removed = scratch.remove().await;
-    let mut extracted = extracted?;
-    removed?;
+    let removal = Removal(tokio::spawn(scratch.remove()));
+    let mut extracted = match extracted {
+        Ok(extracted) => extracted,
+        Err(error) => {
+            // The first error is the one to tell; what could not be removed is swept by the next run.
+            removal.finish().await.ok();
+            return Err(error.into());
+        }
+    };
     extracted.notes.extend(opened.notes.iter().cloned());
     let (digest, after_digest) = tokio::select! {
         found = digest => found.map_err(CaseError::Thread)??,
@@ -107,14 +125,15 @@ pub(super) async fn extract(
     }));
     layout.write_json(&layout.backup(), &identity)?;
     store(layout, &extracted)?;
-    Ok(ExtractSummary {
+    let summary = ExtractSummary {
         tables: extracted.files.iter().map(|file| (file.table.table.clone(), file.rows)).collect(),
         notes: extracted.notes,
         passes: extracted.passes,
         timings: [("scratch", prepared), ("load", loaded), ("extract", chosen)]
             .map(|(step, spent)| (step.to_owned(), spent.as_secs_f64()))
             .into(),
-    })
+    };
+    Ok((summary, removal))
 }
 
 /// What the recipe may say and this version does not do.

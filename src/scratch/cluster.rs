@@ -4,6 +4,7 @@
 pub(super) mod directory;
 pub(super) mod launcher;
 mod memory;
+mod template;
 mod watchdog;
 
 use std::io;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 
 use self::directory::{ScratchDirectory, first_closed, random_hex};
-use self::launcher::{Launcher, ROWS, SERVER_LOG, Server, last_lines};
+use self::launcher::{Launcher, ROWS, SERVER_LOG, Server, initdb_arguments, last_lines};
+use self::template::{Template, cache_dir};
 use self::watchdog::Watchdog;
 use super::error::ScratchError;
 use super::locale::Locale;
@@ -28,7 +30,7 @@ use crate::sql::literal::literal;
 pub const SCRATCH_ROLE: &str = "rowback_scratch";
 const SUPERUSER: &str = "postgres";
 const PORT: u16 = 5432;
-/// Where databases are while the catalogs of the cluster are in memory.
+/// Where tables and temporary files are while the catalogs are in memory.
 const TABLESPACE: &str = "rowback_rows";
 /// Longest path of a Unix socket, without the final zero byte, on the systems that have the least.
 const SOCKET_PATH_BYTES: usize = 103;
@@ -41,6 +43,8 @@ pub struct ClusterOptions {
     pub root_dir: Option<PathBuf>,
     /// The directory for temporary files (`TMPDIR`).
     pub temp_dir: PathBuf,
+    /// Where the result of `initdb` may be kept for the next time; `None` = nowhere.
+    pub cache_dir: Option<PathBuf>,
     /// Passed on to the programs: some packages find their libraries by it.
     pub library_path: Option<String>,
     /// Memory that all sessions share, in MB.
@@ -64,6 +68,7 @@ impl ClusterOptions {
         Self {
             root_dir: None,
             temp_dir: PathBuf::from(temp_dir),
+            cache_dir: cache_dir(env),
             library_path: env.var("LD_LIBRARY_PATH").map(str::to_owned),
             shared_buffers_mb: 128,
             maintenance_work_mem_mb: 64,
@@ -95,6 +100,8 @@ pub struct Cluster {
     superuser_password: String,
     role_password: String,
     major: u32,
+    /// What it was made from, instead of by `initdb`.
+    template: Option<Template>,
 }
 
 impl Cluster {
@@ -107,7 +114,18 @@ impl Cluster {
             program: programs.path("initdb"),
             source: io::Error::other(error),
         })??;
-        let session = cluster.wait_until_ready(options.start_limit).await?;
+        let session = match cluster.wait_until_ready(options.start_limit).await {
+            Ok(session) => session,
+            Err(error) => {
+                // What was kept may be to blame; without it, the error is the one to tell.
+                let Some(template) = cluster.template.take() else { return Err(error) };
+                drop(cluster);
+                template.discard();
+                let options = ClusterOptions { cache_dir: None, ..options.clone() };
+                return Box::pin(Self::start(programs, &options)).await;
+            }
+        };
+        cluster.superuser_password = random_hex::<16>(cluster.directory())?;
         session.execute("setting scratch up", &cluster.quarantine()).await?;
         if cluster.memory.is_some() {
             let place = cluster.directory().join(ROWS);
@@ -162,14 +180,37 @@ impl Cluster {
         let what = "making the scratch database";
         let session = ScratchSession::connect(&self.superuser_settings(SUPERUSER), &options).await?;
         let (name_sql, role) = (Ident::new(name).quoted(), Ident::new(SCRATCH_ROLE).quoted());
-        let place = if self.memory.is_some() { format!(" tablespace {TABLESPACE}") } else { String::new() };
-        let start = format!("create database {name_sql} owner {role} template template0{place}");
+        let start = format!("create database {name_sql} owner {role} template template0");
         let locale = first_locale(&session, &start, encoding, locales).await?;
         session.execute(what, &format!("revoke all on database {name_sql} from public")).await?;
+        if self.memory.is_some() {
+            let rows_on_disk = format!(
+                "grant create on tablespace {TABLESPACE} to {role};
+                 alter database {name_sql} set default_tablespace = {TABLESPACE};
+                 alter database {name_sql} set temp_tablespaces = {TABLESPACE}"
+            );
+            session.execute(what, &rows_on_disk).await?;
+        }
         // Before version 15 the schema "public" belongs to the superuser, and a dump that alters it would fail.
         let inside = ScratchSession::connect(&self.superuser_settings(name), &options).await?;
         inside.execute(what, &format!("alter schema public owner to {role}")).await?;
         Ok(locale)
+    }
+
+    /// Moves tables and indexes of the connected database to the disk that a backup's own statements put elsewhere: only
+    /// catalogs may be in memory.
+    pub async fn keep_rows_on_disk(&self, session: &ScratchSession) -> Result<(), ScratchError> {
+        if self.memory.is_none() {
+            return Ok(());
+        }
+        for kind in ["table", "index", "materialized view"] {
+            let role = Ident::new(SCRATCH_ROLE).quoted();
+            let alter = format!(
+                "alter {kind} all in tablespace pg_default owned by {role} set tablespace {TABLESPACE}"
+            );
+            session.execute("keeping rows on the disk", &alter).await?;
+        }
+        Ok(())
     }
 
     /// Stops the server and removes everything; like dropping it, but says what went wrong.
@@ -215,15 +256,26 @@ impl Cluster {
         let directories: Vec<&Path> =
             socket.iter().chain(&memory).chain([&directory]).map(ScratchDirectory::path).collect();
         let mut watchdog = Watchdog::start(&directories)?;
-        let superuser_password = random_hex::<16>(directory.path())?;
         let role_password = random_hex::<16>(directory.path())?;
         let catalogs = memory.as_ref().unwrap_or(&directory).path();
         let launcher = Launcher { programs, options, account, directory: directory.path(), catalogs };
-        launcher.initdb(&superuser_password, &mut watchdog)?;
+        let template = Template::of(programs, options, &initdb_arguments(programs));
+        let (superuser_password, is_copy) = launcher.make_data(template.as_ref(), &mut watchdog)?;
+        let template = template.filter(|_| is_copy);
         let socket_path = socket.as_ref().unwrap_or(&directory).path();
         let server = launcher.postgres(socket_path, &mut watchdog)?;
         let major = programs.major;
-        Ok(Self { server, socket, memory, directory, watchdog, superuser_password, role_password, major })
+        Ok(Self {
+            server,
+            socket,
+            memory,
+            directory,
+            watchdog,
+            superuser_password,
+            role_password,
+            major,
+            template,
+        })
     }
 
     async fn wait_until_ready(&mut self, limit: Duration) -> Result<ScratchSession, ScratchError> {
@@ -254,15 +306,18 @@ impl Cluster {
         }
     }
 
-    /// The role, and no way out of its databases. It may bypass row security: with `row_security = off`, the owner
+    /// A password of this run's own, the role, and no way out of its databases. It may bypass row security: with `row_security = off`, the owner
     /// of a table under FORCE ROW LEVEL SECURITY could not read it otherwise.
     fn quarantine(&self) -> String {
         format!(
-            "create role {role} login nosuperuser nocreatedb nocreaterole noreplication bypassrls password {password};
+            "alter role {superuser} password {new};
+             create role {role} login nosuperuser nocreatedb nocreaterole noreplication bypassrls password {password};
              revoke all on database postgres from public;
              revoke all on database template1 from public",
             role = Ident::new(SCRATCH_ROLE).quoted(),
-            password = literal(&self.role_password)
+            password = literal(&self.role_password),
+            superuser = Ident::new(SUPERUSER).quoted(),
+            new = literal(&self.superuser_password)
         )
     }
 

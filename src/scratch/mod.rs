@@ -93,6 +93,7 @@ impl Scratch {
         let superuser = place.superuser_session().await?;
         let (catalog, failures) =
             restore::restore_structure(&backup, &session, superuser.as_ref(), &cancel).await?;
+        place.keep_rows_on_disk(&session).await?;
         if !failures.is_empty() {
             progress.note(&format!(
                 "{} objects of the backup were left out of scratch; they matter only where a wanted table needs them",

@@ -18,7 +18,7 @@ const DATABASE: &str = "rowback_scratch";
 /// A place for one scratch database; the database, or the whole cluster, goes with it.
 pub(super) enum Place {
     /// A private cluster, removed when dropped.
-    Private(Cluster),
+    Private(Box<Cluster>),
     /// A database on somebody's server.
     Server(Box<ServerPlace>),
 }
@@ -48,7 +48,7 @@ impl Place {
                 let locales = locale::candidates(backup.contents());
                 let made = cluster.create_database(DATABASE, encoding, &locales).await?;
                 note_locale(backup, &made, progress);
-                Ok(Self::Private(cluster))
+                Ok(Self::Private(Box::new(cluster)))
             }
             Some(url) => ServerPlace::make(backup, url, live, progress)
                 .await
@@ -72,6 +72,14 @@ impl Place {
                 Ok(Some(ScratchSession::connect(&cluster.superuser_settings(DATABASE), &options).await?))
             }
             Self::Server(_) => Ok(None),
+        }
+    }
+
+    /// Makes sure that no row gets to where only catalogs may be.
+    pub(super) async fn keep_rows_on_disk(&self, session: &ScratchSession) -> Result<(), RestoreError> {
+        match self {
+            Self::Private(cluster) => Ok(cluster.keep_rows_on_disk(session).await?),
+            Self::Server(_) => Ok(()),
         }
     }
 

@@ -52,13 +52,15 @@ impl Programs {
 
     fn newest(places: &[PathBuf], at_least: u32) -> Result<Self, ScratchError> {
         let mut seen = BTreeSet::new();
-        let mut found: Vec<Self> = places
+        let pairs = places
             .iter()
             // A wrapper such as /usr/local/bin/initdb may stand alone: only a pair counts.
             .filter(|place| ["initdb", "postgres"].iter().all(|program| place.join(program).is_file()))
-            .filter(|place| seen.insert(place.canonicalize().unwrap_or_else(|_| (*place).clone())))
-            .filter_map(|place| Self::look(place).ok())
-            .collect();
+            .filter(|place| seen.insert(place.canonicalize().unwrap_or_else(|_| (*place).clone())));
+        let mut found: Vec<Self> = std::thread::scope(|scope| {
+            let asked: Vec<_> = pairs.map(|place| scope.spawn(|| Self::look(place).ok())).collect();
+            asked.into_iter().filter_map(|answer| answer.join().ok().flatten()).collect()
+        });
         // A stable sort: of two of the same version, the one that was named earlier stays first.
         found.sort_by_key(|programs| std::cmp::Reverse(programs.major));
         match found.first() {

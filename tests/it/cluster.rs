@@ -158,18 +158,37 @@ async fn catalogs_are_in_memory_where_there_is_room_and_rows_never_are() {
     let options = ClusterOptions { root_dir: None, temp_dir: parent.path().to_owned(), ..options(&parent) };
     let cluster = Cluster::start(&programs(), &options).await.unwrap();
     cluster.create_database("shop", "UTF8", &[]).await.unwrap();
-    let session =
-        ScratchSession::connect(&cluster.superuser_settings("shop"), &SessionOptions::named("test")).await;
-    let sql = "select current_setting('data_directory'), pg_tablespace_location(dattablespace)
-        from pg_database where datname = current_database()";
-    let places = session.unwrap().text_rows("asking", sql).await.unwrap();
-    let [catalogs, rows] = [0, 1].map(|at| PathBuf::from(places[0][at].clone().unwrap()));
+    let session = scratch(&cluster, "shop").await;
+    // A hostile backup may say where its tables are to be.
+    let sql = "create table public.plain (n int primary key, t text);
+        create table public.elsewhere (n int primary key, t text) tablespace pg_default;
+        create materialized view public.seen tablespace pg_default as select * from public.plain";
+    session.execute("making tables", sql).await.unwrap();
+    cluster.keep_rows_on_disk(&session).await.unwrap();
+    let sql =
+        "create temporary table short as select 1 as n; create unlogged table public.later (n int, t text)";
+    session.execute("making tables", sql).await.unwrap();
+    let sql = "select current_setting('data_directory'), pg_tablespace_location(t.oid), count(*)::text
+        from pg_class as c
+        left join pg_tablespace as t on t.oid = c.reltablespace
+        where c.oid >= 16384 and pg_relation_filenode(c.oid) is not null
+        group by t.oid";
+    let settings = cluster.superuser_settings("shop");
+    let asking = ScratchSession::connect(&settings, &SessionOptions::named("test")).await.unwrap();
+    let places = asking.text_rows("asking", sql).await.unwrap();
+    drop((session, asking));
+    let catalogs = PathBuf::from(places[0][0].clone().unwrap());
     let (directory, memory) = (cluster.directory().to_owned(), Path::new("/dev/shm"));
     assert!(directory.starts_with(parent.path()));
     let free = rustix::fs::statvfs(memory).map_or(0, |found| found.f_frsize * found.f_bavail);
     if free > 600 << 20 {
         assert!(catalogs.starts_with(memory), "{}", catalogs.display());
-        assert_eq!(rows, directory.join("rows"));
+        // Tables, their primary keys, what holds their large values and its index; `short` has no key, nor a large value.
+        let rows = directory.join("rows").display().to_string();
+        assert_eq!(
+            places.iter().map(|row| row[1..].to_vec()).collect::<Vec<_>>(),
+            [[Some(rows), Some("15".into())]]
+        );
         let log = std::fs::read_link(catalogs.join("pg_wal")).unwrap();
         assert_eq!(log, directory.join("log"));
     } else {
@@ -178,6 +197,103 @@ async fn catalogs_are_in_memory_where_there_is_room_and_rows_never_are() {
     drop(cluster);
     assert!(!catalogs.exists() && !catalogs.parent().unwrap().exists() && !directory.exists());
     assert_eq!(entries(parent.path()), Vec::<PathBuf>::new());
+}
+
+/// The identifier that `initdb` drew for a cluster, and the hash of its superuser's password.
+async fn drawn(cluster: &Cluster) -> (String, String) {
+    let settings = cluster.superuser_settings("postgres");
+    let session = ScratchSession::connect(&settings, &SessionOptions::named("test")).await.unwrap();
+    let sql = "select (select system_identifier::text from pg_control_system()),
+        (select rolpassword from pg_authid where rolname = 'postgres')";
+    let row = session.text_rows("asking", sql).await.unwrap().remove(0);
+    (row[0].clone().unwrap(), row[1].clone().unwrap())
+}
+
+#[tokio::test]
+async fn what_initdb_made_is_kept_and_used_again() {
+    let (parent, home) = (TempDir::new("cluster"), TempDir::new("cluster"));
+    let cache = home.join("rowback");
+    // Both ways to lay a cluster out: in one directory, and split between memory and disk.
+    for root_dir in [Some(parent.path().to_owned()), None] {
+        let options = ClusterOptions {
+            root_dir,
+            temp_dir: parent.path().to_owned(),
+            cache_dir: Some(cache.clone()),
+            ..options(&parent)
+        };
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let cluster = Cluster::start(&programs(), &options).await.unwrap();
+            cluster.create_database("shop", "UTF8", &[]).await.unwrap();
+            scratch(&cluster, "shop").await.execute("making", "create table public.t (n int)").await.unwrap();
+            seen.push(drawn(&cluster).await);
+        }
+        assert_eq!(seen[0].0, seen[1].0, "it was made anew");
+        assert_ne!(seen[0].1, seen[1].1, "every run has a password of its own");
+    }
+    let kept = entries(&cache);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(std::fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(entries(parent.path()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_kept_cluster_that_is_of_no_use_is_made_again() {
+    let (parent, home) = (TempDir::new("cluster"), TempDir::new("cluster"));
+    let cache = home.join("rowback");
+    let options = ClusterOptions { cache_dir: Some(cache.clone()), ..options(&parent) };
+    let start = async || drawn(&Cluster::start(&programs(), &options).await.unwrap()).await.0;
+    let mut last = start().await;
+    let path = entries(&cache).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        bytes
+    };
+    // A file that can be read, and out of which no server starts.
+    let mut lame = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1).unwrap());
+    let mut archive = tar::Archive::new(zstd::Decoder::new(whole.as_slice()).unwrap());
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (mut header, name) = (entry.header().clone(), entry.path().unwrap().into_owned());
+        if !name.ends_with("PG_VERSION") {
+            lame.append_data(&mut header, name, &mut entry).unwrap();
+        }
+    }
+    let lame = lame.into_inner().unwrap().finish().unwrap();
+    let damages = [
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        ("empty", Vec::new()),
+        ("flipped in the middle", flipped(whole.len() / 2)),
+        ("flipped at its end", flipped(whole.len() - 1)),
+        ("without its version", lame),
+    ];
+    for (what, bytes) in damages {
+        std::fs::write(&path, bytes).unwrap();
+        let next = start().await;
+        assert_ne!(next, last, "{what}");
+        // A server that did not start takes the file along; the next run makes it.
+        last = start().await;
+        assert_eq!(start().await, last, "{what}");
+    }
+    let old = std::time::SystemTime::now() - Duration::from_secs(8 * 24 * 60 * 60);
+    let set_age = |path: &Path| {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    };
+    let (left, strange) = (cache.join(".initdb-x.partial"), cache.join("mine"));
+    for other in [&left, &strange] {
+        std::fs::write(other, "x").unwrap();
+        set_age(other);
+    }
+    set_age(&path);
+    let next = start().await;
+    assert_ne!(next, last, "too old");
+    assert_eq!((left.exists(), strange.exists()), (false, true));
+    // A directory that others may write to is left alone.
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert_ne!(start().await, next);
 }
 
 #[tokio::test]

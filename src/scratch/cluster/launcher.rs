@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::directory::random_hex;
+use super::template::{Site, Template};
 use super::watchdog::Watchdog;
 use super::{ClusterOptions, PORT, SUPERUSER};
 use crate::ident::Ident;
@@ -97,28 +99,45 @@ impl Launcher<'_> {
         Ok(child)
     }
 
-    pub(super) fn initdb(&self, password: &str, watchdog: &mut Watchdog) -> Result<(), ScratchError> {
+    /// Makes the data directory, out of the template where there is one; the superuser's password in it, and whether
+    /// the template was used.
+    pub(super) fn make_data(
+        &self,
+        template: Option<&Template>,
+        watchdog: &mut Watchdog,
+    ) -> Result<(String, bool), ScratchError> {
+        let (data, rows, wal) =
+            (self.catalogs.join(DATA), self.directory.join(ROWS), self.directory.join(LOG));
+        let is_split = self.catalogs != self.directory;
+        if is_split {
+            self.make_directory(&rows)?;
+        }
+        if let Some(template) = template {
+            let site = Site { data: &data, wal: is_split.then_some(wal.as_path()), account: self.account };
+            if let Ok(password) = template.unpack(&site) {
+                return Ok((password, true));
+            }
+            for path in [&data, &wal] {
+                remove_if_there(path)?;
+            }
+        }
+        let password = random_hex::<16>(self.directory)?;
+        self.initdb(&password, watchdog)?;
+        // What cannot be kept is made again the next time.
+        template.map(|template| template.keep(&data, &password).ok());
+        Ok((password, false))
+    }
+
+    fn initdb(&self, password: &str, watchdog: &mut Watchdog) -> Result<(), ScratchError> {
         let file = self.directory.join(PASSWORD_FILE);
         let fail = |source| ScratchError::Directory { action: "write", path: file.clone(), source };
         self.write_password(&file, password).map_err(fail)?;
         let mut command = self.command("initdb", INITDB_LOG)?;
         command.arg("-D").arg(self.catalogs.join(DATA)).arg("--pwfile").arg(&file);
         if self.catalogs != self.directory {
-            self.make_directory(&self.directory.join(ROWS))?;
             command.arg("--waldir").arg(self.directory.join(LOG));
         }
-        command.args([
-            "--username",
-            SUPERUSER,
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]);
-        if self.programs.major >= 18 {
-            // On by default from 18; they cost time and guard nothing that lives for an hour.
-            command.arg("--no-data-checksums");
-        }
+        command.args(initdb_arguments(self.programs));
         let mut child = self.spawn("initdb", &mut command, watchdog)?;
         let ended = child.wait();
         std::fs::remove_file(&file).map_err(fail)?;
@@ -172,6 +191,26 @@ impl Launcher<'_> {
         let owned = |(name, value): (&str, String)| (name.to_owned(), value);
         let spoken = SERVER_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         fixed.into_iter().map(owned).chain(spoken).chain(options.settings.iter().cloned()).collect()
+    }
+}
+
+/// What `initdb` is told, whatever place it is for.
+pub(super) fn initdb_arguments(programs: &Programs) -> Vec<&'static str> {
+    let mut arguments =
+        vec!["--username", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"];
+    if programs.major >= 18 {
+        // On by default from 18; they cost time and guard nothing that lives for an hour.
+        arguments.push("--no-data-checksums");
+    }
+    arguments
+}
+
+fn remove_if_there(path: &Path) -> Result<(), ScratchError> {
+    match std::fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(ScratchError::Directory { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 
