@@ -152,7 +152,10 @@ fn independent(order: Vec<Component>, foreign_keys: &[ForeignKey]) -> Vec<Vec<Co
 }
 
 /// The tables that foreign keys lead down to, `roots` included.
-fn reachable_down(roots: &BTreeSet<TableName>, followed: &[(u16, &ForeignKey)]) -> BTreeSet<TableName> {
+pub(super) fn reachable_down(
+    roots: &BTreeSet<TableName>,
+    followed: &[(u16, &ForeignKey)],
+) -> BTreeSet<TableName> {
     let mut found = roots.clone();
     let mut open: Vec<TableName> = roots.iter().cloned().collect();
     while let Some(parent) = open.pop() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::members::{self, Member};
 use super::selection::Reads;
-use super::{Entry, ExtractError, Selected, resolve, selection};
+use super::{Entry, ExtractError, Selected, ahead, resolve, selection};
 use crate::catalog::{Catalog, Table};
 use crate::ident::{Ident, TableName};
 use crate::pg::column;
@@ -57,6 +57,7 @@ pub(super) async fn load_selected(
 ) -> Result<(), ExtractError> {
     let mut wanted: BTreeMap<TableName, Wanted> = BTreeMap::new();
     let mut read_beside = BTreeSet::new();
+    let mut children = Vec::new();
     let with_predicate =
         |entry: &&Entry<'_>| entry.reads_backup() && !matches!(entry.selected, Selected::Replay(_));
     for entry in entries.iter().filter(with_predicate) {
@@ -78,6 +79,10 @@ pub(super) async fn load_selected(
         } else {
             own_rows(scratch, entry, &reads).await?
         };
+        let condition = found.as_ref().ok().and_then(|test: &Test| test.condition.as_ref());
+        children.extend(
+            condition.into_iter().flat_map(|known| ahead::children(scratch, catalog, recipe, entry, known)),
+        );
         want(&mut wanted, own, "predicate", found);
         for table in beside {
             if table == *own && reads.clause.is_none() {
@@ -90,11 +95,12 @@ pub(super) async fn load_selected(
             }
         }
     }
+    children.retain(|request: &Request| !wanted.contains_key(&request.table));
     // What a sub-select reads comes first; then it can be asked which rows of its own table matter.
     let (later, first): (BTreeMap<_, _>, BTreeMap<_, _>) =
         wanted.into_iter().partition(|(table, wanted)| wanted.waits() && !read_beside.contains(table));
     let requests = first.into_iter().map(|(table, wanted)| request(&table, wanted, Vec::new()));
-    scratch.load_all(requests.collect()).await?;
+    scratch.load_all(requests.chain(children).collect()).await?;
     let mut memory = 0;
     let mut requests = Vec::new();
     for (table, wanted) in later {

@@ -2,6 +2,7 @@
 //! it needs. Reads the backup only; live is not asked.
 
 mod aftermath;
+mod ahead;
 mod aliases;
 mod alone;
 mod bracket;

@@ -30,6 +30,12 @@ pub enum Wish {
 }
 
 impl Wish {
+    /// Does it want every row that `other` wants? `false` where that is not plain to see.
+    fn covers(&self, other: &Self) -> bool {
+        let (Self::Keys(own), Self::Keys(other)) = (self, other) else { return false };
+        own.columns == other.columns && other.keys.is_subset(&own.keys)
+    }
+
     fn words(&self) -> String {
         let by_key =
             |keys: &KeyMatch| format!("({}) in {} keys", column_list(&keys.columns), keys.keys.len());
@@ -51,6 +57,17 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// Does it want every row that `other` wants? `false` where that is not plain to see.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (Self::AnyOf(_), Self::All) => false,
+            (Self::AnyOf(own), Self::AnyOf(others)) => {
+                others.iter().all(|other| own.iter().any(|wish| wish.covers(other)))
+            }
+        }
+    }
+
     /// In words, for people.
     pub fn words(&self) -> String {
         let Self::AnyOf(wishes) = self else { return "every row".to_owned() };
@@ -225,5 +242,28 @@ mod tests {
         let undecidable = ChoiceFilter::new(&choice, &[], &idents(&["a", "b"]));
         assert_eq!(kept(&undecidable), [true; 5]);
         assert_eq!(choice.words(), "(a) in 1 keys or (c, a) in 1 keys");
+    }
+
+    #[test]
+    fn a_choice_covers_what_it_plainly_wants() {
+        let by = |column: &str, rows: &[&str]| {
+            Wish::Keys(KeyMatch { columns: idents(&[column]), keys: keys(KeySort::Whole, rows) })
+        };
+        let any = |wishes: &[&Wish]| Choice::AnyOf(wishes.iter().copied().cloned().collect());
+        let (few, many, other) = (by("a", &["1", "2"]), by("a", &["1", "2", "3"]), by("b", &["1"]));
+        let texts = Wish::Keys(KeyMatch { columns: idents(&["a"]), keys: keys(KeySort::Text, &["1", "2"]) });
+        for (one, another, covers) in [
+            (Choice::All, Choice::All, true),
+            (Choice::All, any(&[&few]), true),
+            (any(&[&few]), Choice::All, false),
+            (any(&[&many]), any(&[&few]), true),
+            (any(&[&few]), any(&[&many]), false),
+            (any(&[&many]), any(&[&few, &other]), false),
+            (any(&[&other, &many]), any(&[&few, &other]), true),
+            (any(&[&texts]), any(&[&few]), false),
+            (any(&[&few]), any(&[]), true),
+        ] {
+            assert_eq!(one.covers(&another), covers, "{} of {}", one.words(), another.words());
+        }
     }
 }

@@ -99,6 +99,15 @@ impl KeySet {
         }
     }
 
+    /// Are all its keys in `other` as well?
+    pub fn is_subset(&self, other: &Self) -> bool {
+        match (&self.keys, &other.keys) {
+            (Keys::Whole(own), Keys::Whole(other)) => own.is_subset(other),
+            (Keys::Text(own), Keys::Text(other)) => own.is_subset(other),
+            _ => false,
+        }
+    }
+
     /// Number of keys.
     pub fn len(&self) -> usize {
         match &self.keys {

@@ -95,7 +95,6 @@ impl Scratch {
     /// Loads rows of several tables, each named once; what an earlier call loaded is never loaded twice. Calls may go on
     /// side by side: one that names a table of another waits for it.
     pub async fn load_all(&self, requests: Vec<Request>) -> Result<(), RestoreError> {
-        let whole = |choices: &[Choice]| choices.iter().any(|choice| matches!(choice, Choice::All));
         // In the order of their names, so that no two calls wait for each other.
         let tables: BTreeSet<&TableName> = requests.iter().map(|request| &request.table).collect();
         let mut loaded = BTreeMap::new();
@@ -109,7 +108,7 @@ impl Scratch {
                 request.choice = Choice::All;
                 request.why.push_str("; filters are switched off");
             }
-            if !whole(&loaded[&request.table]) {
+            if !loaded[&request.table].iter().any(|earlier| earlier.covers(&request.choice)) {
                 wanted.push(request);
             }
         }
@@ -203,6 +202,11 @@ impl Scratch {
         }
         self.give_back(session).await;
         Ok(())
+    }
+
+    /// Does the backup hold the rows of this table?
+    pub fn has_rows_of(&self, table: &TableName) -> bool {
+        self.streams_of(table).is_ok()
     }
 
     pub(super) fn streams_of(&self, table: &TableName) -> Result<Vec<rows::Stream>, RestoreError> {

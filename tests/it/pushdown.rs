@@ -104,6 +104,10 @@ async fn the_same_rows_with_and_without() {
         "[[recover]]\ntable = \"note\"\nwhere = \"job in (select id from public.event where on_day = '2025-01-01')\"\n[[recover]]\ntable = \"note\"\nwhere = \"id < 5\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"id = 17 or hours = (select max(hours) from public.job)\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"public.job.id = 17\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"id in (17, 18, 19, 40) and state = 'open'\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"id = 17 or id in (21, 22) and hours > 2.7\"",
+        "[[recover]]\ntable = \"job\"\nwhere = \"id in (17, 9001) or md5(state) = 'x'\"",
+        "[[recover]]\ntable = \"person\"\nwhere = \"id in (3, 41)\"",
         "[[recover]]\ntable = \"job\"\nwhere = \"id < 9 and public.rich(id)\"",
         "[[recover]]\ntable = \"old_job\"\nkey = [\"id\"]\nwhere = \"id = 9001 and exists (select 1 from public.job where id = 9001)\"",
         "[[recover]]\ntable = \"person\"\nwhere = \"seen < '2026-01-01 05:30'\"\nchildren = \"none\"",
@@ -172,6 +176,14 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     public.person: "id" = 4 1/400 (predicate)
     public.person: only its references 0/400 (it refers to itself, directly or through others; nothing is loaded by this pass)
     public.person: (boss) in 12 keys 11/400 (children by person_boss_fkey, followed to their end)
+    "#);
+    // The children are read beside the table of the predicate, which names more keys than it chooses rows; once is enough.
+    let ahead = "[[recover]]\ntable = \"job\"\nwhere = \"id in (17, 18, 19) and state = 'open'\"\n[policy]\nparents = \"none\"";
+    insta::assert_snapshot!(told(ahead, Loading::default()).await, @r#"
+    public.job: "id" in (3 constants) and "state" = a text 1/2000 (predicate)
+    public.event: (job) in 3 keys 6/3000 (children by event_job_fkey, for the keys that the predicate names)
+    public.note: (job) in 3 keys 6/3000 (children by note_job_fkey, for the keys that the predicate names)
+    public.old_job: every row 1/1 (it inherits from public.job)
     "#);
     let poor = Loading { memory_bytes: 64, ..Loading::default() };
     insta::assert_snapshot!(told(plain, poor).await, @r#"

@@ -182,6 +182,15 @@ impl Test {
         }
     }
 
+    /// The values for which the answer is yes, as a dump writes them; `None` where they cannot be listed.
+    pub(super) fn values(&self) -> Option<BTreeSet<Vec<u8>>> {
+        match self {
+            Self::Compare(Comparison::Equal, constant) => Some(BTreeSet::from([constant.written()?])),
+            Self::Among(constants) => constants.iter().map(Constant::written).collect(),
+            _ => None,
+        }
+    }
+
     /// In words, for people.
     pub(super) fn words(&self) -> String {
         match self {
@@ -231,6 +240,16 @@ fn among(constants: &BTreeSet<Constant>, field: &[u8]) -> Outcomes {
 }
 
 impl Constant {
+    /// As a dump writes it, where it writes it in one way only.
+    fn written(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Whole(number) => Some(number.to_string().into_bytes()),
+            Self::Text(field) | Self::Uuid(field) => Some(field.clone()),
+            Self::Bytes(text) => Some(escaped(text)),
+            Self::Truth(_) | Self::Label(..) | Self::Moment(..) | Self::Numeric(_) => None,
+        }
+    }
+
     /// Is the order of fields and constants known, not only their equality?
     fn has_order(&self) -> bool {
         !matches!(self, Self::Text(_))

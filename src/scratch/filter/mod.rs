@@ -80,6 +80,12 @@ impl Condition {
         &self.undecided
     }
 
+    /// The only values of `column` that a row can have for which the condition is true, as a dump writes them; `None`
+    /// where it does not list them.
+    pub fn values_of(&self, column: &Ident) -> Option<BTreeSet<Vec<u8>>> {
+        values(&self.root, column)
+    }
+
     /// The columns that are looked at.
     pub(super) fn columns(&self) -> BTreeSet<&Ident> {
         let mut found = BTreeSet::new();
@@ -182,6 +188,18 @@ fn gather<'a>(node: &'a Node<Ident>, found: &mut BTreeSet<&'a Ident>) {
         Node::Test(column, _) => {
             found.insert(column);
         }
+    }
+}
+
+fn values(node: &Node<Ident>, column: &Ident) -> Option<BTreeSet<Vec<u8>>> {
+    match node {
+        Node::Test(name, test) if name == column => test.values(),
+        Node::And(parts) => parts.iter().filter_map(|part| values(part, column)).min_by_key(BTreeSet::len),
+        Node::Or(parts) => {
+            let all: Option<Vec<_>> = parts.iter().map(|part| values(part, column)).collect();
+            Some(all?.into_iter().flatten().collect())
+        }
+        Node::Test(..) | Node::Not(_) | Node::Unknown => None,
     }
 }
 

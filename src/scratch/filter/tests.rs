@@ -178,3 +178,26 @@ fn orders_of_texts_and_labels_are_known_where_they_are_told() {
     let among = "(mood = ANY (ARRAY['ok'::public.mood, 'sad'::public.mood]))";
     assert_eq!(kept(among, &moods), [true, true, false, false, true]);
 }
+
+#[test]
+fn the_values_of_a_column_are_listed_where_the_condition_names_them() {
+    let values = |text: &str, column: &str| {
+        let found = condition(text, Encoding::Utf8)?.values_of(&Ident::new(column))?;
+        Some(found.into_iter().map(|value| String::from_utf8(value).unwrap()).collect::<Vec<_>>())
+    };
+    for (text, column, wanted) in [
+        ("(id = 7)", "id", Some(vec!["7"])),
+        ("(id = ANY (ARRAY[(7)::bigint, ('-8'::integer)::bigint]))", "id", Some(vec!["-8", "7"])),
+        ("((id = 7) AND flag)", "id", Some(vec!["7"])),
+        ("((id = 7) AND flag)", "flag", None),
+        ("((id = 7) OR (id = 9))", "id", Some(vec!["7", "9"])),
+        ("((id = 7) OR flag)", "id", None),
+        ("((id = 7) OR (md5((name)::text) = 'x'::text))", "id", None),
+        ("(NOT (id = 7))", "id", None),
+        ("(id > 7)", "id", None),
+        ("((name)::text = 'it''s'::text)", "name", Some(vec!["it's"])),
+    ] {
+        let wanted = wanted.map(|values| values.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(values(text, column), wanted, "{text}");
+    }
+}
