@@ -60,6 +60,7 @@ async fn rescue(
         recipe,
         backup: PathBuf::from(backup),
         live,
+        live_is_named: true,
         case_dir: PathBuf::from(case_dir),
         scratch: ScratchOptions::default(),
         staging: StagingFormat::Parquet,

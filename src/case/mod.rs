@@ -63,6 +63,8 @@ pub struct RecoverOptions {
     pub backup: PathBuf,
     /// The database to be repaired.
     pub live: ConnectSettings,
+    /// Did somebody say which database is live? Only then does `extract` alone ask it.
+    pub live_is_named: bool,
     /// Where the case goes.
     pub case_dir: PathBuf,
     /// Where scratch goes.
@@ -84,10 +86,10 @@ pub const LIVE_JOBS: usize = 2;
 pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<PlanSummary, Error> {
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
-    let live = connect_live(&options.live, context).await?.identity().await?;
+    let live = stages::LiveFacts::of(&connect_live(&options.live, context).await?).await?;
     let mut opened = stages::open(options, context)?;
     (opened.recipe, opened.notes) = discover::narrow(options, &opened.backup, context).await?;
-    let (extracted, removal) = stages::extract(&opened, options, Some(&live), context).await?;
+    let (extracted, removal) = stages::extract(&opened, options, live, context).await?;
     let planned = diff_and_plan(opened.layout.clone(), options, context).await;
     let removed = removal.finish().await;
     let mut plan = planned?;
@@ -115,14 +117,21 @@ async fn diff_and_plan(
     Ok(plan)
 }
 
-/// From the backup to staging; live is not asked, beyond making sure that scratch is another database.
+/// From the backup to staging. Live is asked, where it is named, for the references that the backup lacks, and to make sure
+/// that scratch is another database.
 pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<ExtractSummary, Error> {
+    let asked = async { stages::LiveFacts::of(&connect_live(&options.live, context).await?).await };
     let live = match &options.scratch.url {
-        Some(_) => Some(connect_live(&options.live, context).await?.identity().await?),
-        None => None,
+        Some(_) => asked.await?,
+        None if options.live_is_named => asked.await.unwrap_or_else(|error| {
+            let lost = "live could not be asked for foreign keys that the backup lacks";
+            context.progress.note(&format!("{lost}: {error}"));
+            stages::LiveFacts::default()
+        }),
+        None => stages::LiveFacts::default(),
     };
     let opened = stages::open(options, context)?;
-    let (extracted, removal) = stages::extract(&opened, options, live.as_ref(), context).await?;
+    let (extracted, removal) = stages::extract(&opened, options, live, context).await?;
     removal.finish().await?;
     Ok(extracted)
 }

@@ -15,6 +15,7 @@ use super::{CaseError, Context, Error, RecoverOptions};
 use crate::apply::CaseLock;
 use crate::backup::{Backup, BackupError};
 use crate::cancel::{CancelToken, StopOnDrop};
+use crate::catalog::{self, ForeignKey};
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
@@ -61,13 +62,31 @@ impl Removal {
     }
 }
 
+/// What extraction knows of live.
+#[derive(Default)]
+pub(super) struct LiveFacts {
+    /// Which database it is; scratch must be another one.
+    pub(super) identity: Option<ServerIdentity>,
+    /// Its references.
+    pub(super) keys: Option<Vec<ForeignKey>>,
+}
+
+impl LiveFacts {
+    pub(super) async fn of(session: &ReadSession) -> Result<Self, Error> {
+        let identity = session.identity().await?;
+        let catalog = catalog::load::load(catalog::load::Place::Live(session)).await?;
+        Ok(Self { identity: Some(identity), keys: Some(catalog.foreign_keys) })
+    }
+}
+
 /// From the backup to staging. Scratch may be there a moment longer.
 pub(super) async fn extract(
     opened: &Opened,
     options: &RecoverOptions,
-    live: Option<&ServerIdentity>,
+    live: LiveFacts,
     context: &Context,
 ) -> Result<(ExtractSummary, Removal), Error> {
+    let LiveFacts { identity: live, keys: live_keys } = live;
     let Opened { backup, after, layout, .. } = opened;
     // The manifest first: should this run end here, staging must not look whole.
     layout.forget(&[layout.staging().join(MANIFEST), layout.backup()])?;
@@ -88,7 +107,7 @@ pub(super) async fn extract(
     let scratch = Scratch::prepare(
         backup.clone(),
         &options.scratch,
-        live,
+        live.as_ref(),
         &context.env,
         progress.clone(),
         context.cancel.clone(),
@@ -96,7 +115,7 @@ pub(super) async fn extract(
     .await?
     .with_later(after.clone());
     let prepared = start.elapsed();
-    let how = ExtractOptions { format: options.staging, time_limit: options.time_limit };
+    let how = ExtractOptions { format: options.staging, time_limit: options.time_limit, live_keys };
     let staging = layout.staging();
     let extracted = tokio::select! {
         done = extract::run(&scratch, &opened.recipe, &staging, &how, &progress) => done,
@@ -160,6 +179,7 @@ fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
     manifest.extra.insert("aliases".into(), serde_json::to_value(&extracted.aliases).map_err(json)?);
     manifest.extra.insert("left_out".into(), serde_json::to_value(&extracted.left_out).map_err(json)?);
     manifest.extra.insert("catalog".into(), serde_json::to_value(&extracted.catalog).map_err(json)?);
+    manifest.extra.insert("references".into(), serde_json::to_value(&extracted.references).map_err(json)?);
     manifest.extra.insert("notes".into(), serde_json::to_value(&extracted.notes).map_err(json)?);
     Ok(manifest.store(&layout.staging())?)
 }
@@ -176,6 +196,7 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
         aliases: serde_json::from_value::<Option<_>>(take("aliases")).map_err(json)?.unwrap_or_default(),
         left_out: serde_json::from_value::<Option<_>>(take("left_out")).map_err(json)?.unwrap_or_default(),
         catalog: serde_json::from_value(take("catalog")).map_err(json)?,
+        references: serde_json::from_value(take("references")).map_err(json)?,
         notes: serde_json::from_value(take("notes")).map_err(json)?,
         files: manifest.tables,
         passes: Vec::new(),

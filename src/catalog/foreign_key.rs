@@ -121,11 +121,18 @@ impl ForeignKey {
     pub fn when(&self) -> Option<&str> {
         match &self.origin {
             Origin::Declared { when } => when.as_deref(),
-            Origin::Catalog => None,
+            Origin::Catalog | Origin::Live => None,
         }
     }
 
-    /// Does the server enforce it?
+    /// Is it the same reference, whatever its name and what becomes of it?
+    pub fn is_like(&self, other: &Self) -> bool {
+        let mut pairs = [&self.columns, &other.columns].map(|columns| columns.iter().collect::<Vec<_>>());
+        pairs.iter_mut().for_each(|pairs| pairs.sort());
+        self.child == other.child && self.parent == other.parent && pairs[0] == pairs[1]
+    }
+
+    /// Does the server enforce it, the backup's on the backup's rows, live's on live's?
     pub fn is_enforced(&self) -> bool {
         self.origin == Origin::Catalog
     }
@@ -137,6 +144,8 @@ impl ForeignKey {
 pub enum Origin {
     /// A constraint that the server enforces.
     Catalog,
+    /// Live has the constraint and the backup has not: it was added since, and the accident went along it.
+    Live,
     /// The recipe says so; nobody enforces it.
     Declared {
         /// Condition over the child's row, for polymorphic references.

@@ -44,6 +44,7 @@ fn options(
     output: &Output,
 ) -> Result<RecoverOptions, Failure> {
     let backup = backup(source.backup.as_deref(), &mut recipe)?;
+    let live_is_named = live.live.is_some() || recipe.live.url.is_some();
     let live = recipe_live(live, &mut recipe, env, output)?;
     let scratch =
         source.scratch.as_deref().map(|text| ConnectSettings::resolve(Some(text), env)).transpose()?;
@@ -51,6 +52,7 @@ fn options(
         recipe,
         backup,
         live,
+        live_is_named,
         case_dir: case.to_owned(),
         scratch: ScratchOptions {
             url: scratch,

@@ -59,7 +59,7 @@ use self::scene::{Judged, Scene, settle, survey};
 use self::transfer::{Moves, Station};
 use crate::cancel::CancelToken;
 use crate::catalog::graph::{last_below, parents_first};
-use crate::catalog::{Catalog, ForeignKey};
+use crate::catalog::{Catalog, ForeignKey, Origin};
 use crate::extract::Extracted;
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
@@ -154,6 +154,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.notes.append(&mut scene.moves.notes);
     diffed.tombstones = tombstones::read_of(input.recipe, &tombstones);
     diffed.notes.extend(tombstones::notes(&tombstones));
+    diffed.notes.extend(unknown_keys(input, &live));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }
@@ -163,7 +164,8 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     use crate::catalog::load::{Place, load};
     let mut live = load(Place::Live(session)).await?;
     let staged: BTreeSet<&TableName> = input.extracted.files.iter().map(|file| &file.table.table).collect();
-    let declared = input.extracted.catalog.foreign_keys.iter().filter(|fk| !fk.is_enforced());
+    let of_recipe = |fk: &&ForeignKey| matches!(fk.origin, Origin::Declared { .. });
+    let declared = input.extracted.catalog.foreign_keys.iter().filter(of_recipe);
     live.declare(declared.map(|fk| as_in_live(fk, input.recipe)).collect::<Vec<_>>());
     let wanted: BTreeSet<TableName> =
         staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
@@ -173,6 +175,25 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     live.partitions.retain(|_, root| wanted.contains(root));
     live.foreign_keys.retain(|fk| wanted.contains(&fk.child) || wanted.contains(&fk.parent));
     Ok(live)
+}
+
+/// References of live that lead to staged rows and that extraction did not know: nothing that hung on them was looked for.
+fn unknown_keys(input: &DiffInput<'_>, live: &Catalog) -> Vec<String> {
+    let Extracted { references, files, .. } = input.extracted;
+    let Some(references) = references else { return Vec::new() };
+    let known: Vec<ForeignKey> = references.iter().map(|fk| as_in_live(fk, input.recipe)).collect();
+    let is_staged = |table: &TableName| files.iter().any(|file| &file.table.table == table);
+    let unknown = live.foreign_keys.iter().filter(|fk| fk.is_enforced() && is_staged(&fk.parent));
+    unknown
+        .filter(|fk| !known.iter().any(|known| known.is_like(fk)))
+        .map(|fk| {
+            format!(
+                "live's foreign key {} of {} is not in the backup, and extraction did not ask live: what hung on {} by it is \
+                 not looked for; run rowback recover, or extract with --live",
+                fk.name, fk.child, fk.parent
+            )
+        })
+        .collect()
 }
 
 /// A declared reference, which names columns as the backup does.

@@ -64,6 +64,9 @@ pub struct ExtractOptions {
     pub format: StagingFormat,
     /// Longest time for evaluating one predicate.
     pub time_limit: Duration,
+    /// The references that live has, by live's names; those that the backup lacks are followed as well. `None` where live
+    /// was not asked.
+    pub live_keys: Option<Vec<ForeignKey>>,
 }
 
 /// What extraction found; everything that later stages need to know about the backup.
@@ -81,6 +84,9 @@ pub struct Extracted {
     pub left_out: Vec<LeftOut>,
     /// The structure of the staged tables, the foreign keys among them, and all declared ones.
     pub catalog: Catalog,
+    /// The references that were followed where they lead to rows, the backup's and live's; `None` in staging made by hand.
+    #[serde(default)]
+    pub references: Option<Vec<ForeignKey>>,
     /// What a person should know.
     pub notes: Vec<String>,
     /// What was loaded into scratch, and why; of this run only.
@@ -183,8 +189,10 @@ pub async fn run(
     resolve::check_recipe(recipe, &catalog)?;
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     resolve::check_conditions(scratch, &catalog).await?;
-    let entries = entries(recipe, &catalog)?;
     let mut notes = Vec::new();
+    let added = resolve::keys_of_live(options.live_keys.as_deref(), recipe, &catalog, &mut notes);
+    catalog.declare(added);
+    let entries = entries(recipe, &catalog)?;
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
     loading::load_selected(scratch, &catalog, recipe, &entries, options.time_limit, &mut notes).await?;
@@ -198,9 +206,10 @@ pub async fn run(
     let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
     notes.extend(left_out.iter().map(LeftOut::note));
     let Found { files, edges, aliases } = found;
+    let references = Some(catalog.foreign_keys.clone());
     let catalog = only_staged(&catalog, &files);
     let passes = scratch.passes().await;
-    Ok(Extracted { files, edges, aliases, left_out, catalog, notes, passes })
+    Ok(Extracted { files, edges, aliases, left_out, catalog, references, notes, passes })
 }
 
 /// The staged rows, and how they hang together.

@@ -84,6 +84,53 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
     })
 }
 
+/// What live refers by and the backup does not: the accident went along it, so it is followed with the backup's rows. What
+/// cannot be followed in the backup is told.
+pub(super) fn keys_of_live(
+    live: Option<&[ForeignKey]>,
+    recipe: &Recipe,
+    catalog: &Catalog,
+    notes: &mut Vec<String>,
+) -> Vec<ForeignKey> {
+    let mut added = Vec::new();
+    for fk in live.into_iter().flatten().filter(|fk| fk.is_enforced()) {
+        let known = ForeignKey { origin: Origin::Live, carriers: Vec::new(), ..in_backup(fk, recipe) };
+        let (Some(child), Some(parent)) = (catalog.tables.get(&fk.child), catalog.tables.get(&fk.parent))
+        else {
+            continue;
+        };
+        if catalog.foreign_keys.iter().any(|own| own.is_like(&known)) {
+            continue;
+        }
+        let name = format!("live's foreign key {} of {}, which the backup lacks,", fk.name, fk.child);
+        let has_all = known.child_columns().all(|column| child.column(column).is_some())
+            && known.parent_columns().all(|column| parent.column(column).is_some());
+        if has_all {
+            notes.push(format!("{name} is followed as well"));
+            added.push(known);
+        } else {
+            notes.push(format!("{name} is not followed: the backup has not all of its columns"));
+        }
+    }
+    added
+}
+
+/// A reference of live by the backup's column names.
+fn in_backup(fk: &ForeignKey, recipe: &Recipe) -> ForeignKey {
+    let rename = |table: &TableName, name: &mut Ident| {
+        let map = recipe.columns.get(table).into_iter().flat_map(|columns| &columns.map);
+        if let Some((old, _)) = map.into_iter().find(|(_, new)| *new == name) {
+            name.clone_from(old);
+        }
+    };
+    let mut found = fk.clone();
+    for (child, parent) in &mut found.columns {
+        rename(&fk.child, child);
+        rename(&fk.parent, parent);
+    }
+    found
+}
+
 /// The columns that name a row: those of the recipe, else those of the catalog. An owner that went wrong names nothing, so
 /// it is left out of them.
 pub(super) fn key_of(recipe: &Recipe, table: &Table) -> Result<KeyColumns, ExtractError> {

@@ -371,21 +371,16 @@ fn choose_parent(options: &ClusterOptions, account: Option<&Account>) -> Result<
 }
 
 /// Makes a database with the first locale that the server takes: one that the machine lacks, or that does not go with the
-/// encoding, is refused with 42809 or 22023.
+/// encoding, is refused with 42809 or 22023; a provider that the server does not know with 42601, or was built without, with 0A000.
 pub(super) async fn first_locale(
     session: &ScratchSession,
     start: &str,
     encoding: &str,
     locales: &[Locale],
 ) -> Result<Locale, ScratchError> {
-    let last = Locale { collate: "C".to_owned(), ctype: "C".to_owned() };
+    let last = Locale::c();
     for (at, locale) in locales.iter().chain([&last]).enumerate() {
-        let create = format!(
-            "{start} encoding {} lc_collate {} lc_ctype {}",
-            literal(encoding),
-            literal(&locale.collate),
-            literal(&locale.ctype)
-        );
+        let create = format!("{start} encoding {} {}", literal(encoding), locale.sql());
         match session.execute("making the scratch database", &create).await {
             Ok(()) => return Ok(locale.clone()),
             Err(error) if at < locales.len() && is_about_locale(error.sqlstate()) => {}
@@ -396,5 +391,5 @@ pub(super) async fn first_locale(
 }
 
 fn is_about_locale(sqlstate: Option<&str>) -> bool {
-    matches!(sqlstate, Some("42809" | "22023"))
+    matches!(sqlstate, Some("42809" | "22023" | "42601" | "0A000"))
 }

@@ -202,16 +202,15 @@ impl Drop for ServerPlace {
 
 /// Says so where predicates may sort texts in another way than the backup's server did.
 fn note_locale(backup: &Backup, made: &Locale, progress: &SharedProgress) {
+    let (sorted, cased) = made.words();
+    let how = format!("predicates sort by {sorted} and fold case by {cased}");
     match locale::of_backup(backup.contents()) {
-        Some(wanted) if wanted != *made => progress.note(&format!(
-            "the backup's locale {} is not on this machine: predicates sort by {} and fold case by {}",
-            wanted.collate, made.collate, made.ctype
-        )),
+        Some(wanted) if !wanted.is_like(made) => {
+            progress.note(&format!("the backup's locale {} is not on this machine: {how}", wanted.words().0));
+        }
         Some(_) => {}
         None => progress.note(&format!(
-            "the backup does not say its database's locale (plain dumps do with --create only): predicates sort by {} and \
-             fold case by {}",
-            made.collate, made.ctype
+            "the backup does not say its database's locale (plain dumps do with --create only): {how}"
         )),
     }
 }

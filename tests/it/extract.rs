@@ -64,7 +64,11 @@ async fn extract(
     .await
     .unwrap();
     let recipe = Recipe::parse(recipe, Path::new("/")).unwrap();
-    let options = ExtractOptions { format: StagingFormat::Parquet, time_limit: Duration::from_secs(2) };
+    let options = ExtractOptions {
+        format: StagingFormat::Parquet,
+        time_limit: Duration::from_secs(2),
+        live_keys: None,
+    };
     let extracted = extract::run(&scratch, &recipe, directory.path(), &options, &progress).await?;
     scratch.remove().await.unwrap();
 

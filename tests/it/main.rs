@@ -42,6 +42,7 @@ mod fault_apply;
 mod fault_recover;
 mod hand_made_case;
 mod inheritance;
+mod keys_added_since;
 mod kinds_together;
 mod misrouted_schema;
 mod pg;

@@ -48,7 +48,11 @@ async fn extract(dump: &Path, recipe: &str, loading: Loading) -> Result<(Extract
             .await
             .unwrap();
     let recipe = Recipe::parse(recipe, Path::new("/")).unwrap();
-    let options = ExtractOptions { format: StagingFormat::Parquet, time_limit: Duration::from_secs(20) };
+    let options = ExtractOptions {
+        format: StagingFormat::Parquet,
+        time_limit: Duration::from_secs(20),
+        live_keys: None,
+    };
     let extracted = extract::run(&scratch, &recipe, directory.path(), &options, &progress).await;
     scratch.remove().await.unwrap();
     let extracted = extracted?;
