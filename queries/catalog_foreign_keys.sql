@@ -1,9 +1,10 @@
 -- access:  read
 -- params:  none
--- returns: name text, child oid, parent oid, child_columns text[], parent_columns text[], on_delete text, on_update text, set_columns text[], match_full bool, deferrable bool, initially_deferred bool, operators text[]
+-- returns: name text, child oid, parent oid, child_columns text[], parent_columns text[], on_delete text, on_update text, set_columns text[], match_full bool, deferrable bool, initially_deferred bool, enforced bool, operators text[]
 -- why:     conkey and confkey are read as pairs: a foreign key may point at a unique key that is not the primary key, or
 --          list its columns in another order; copies that a partition inherits are left out, ones that a partition has
---          of its own are not; confdelsetcols is read through to_jsonb because servers before 15 do not have it;
+--          of its own are not; confdelsetcols is read through to_jsonb because servers before 15 do not have it, and conenforced because
+--          those before 18 do not;
 --          the operators are those by which the server itself compares parent and child: with an empty search path a plain
 --          "=" would compare citext as text
 select
@@ -24,6 +25,7 @@ select
   (con.confmatchtype = 'f')::bool as match_full,
   con.condeferrable::bool as deferrable,
   con.condeferred::bool as initially_deferred,
+  coalesce((pg_catalog.to_jsonb(con) ->> 'conenforced')::bool, true)::bool as enforced,
   (select pg_catalog.array_agg(pg_catalog.format('OPERATOR(%I.%s)', opn.nspname, op.oprname) order by k.n)
    from pg_catalog.unnest(con.conpfeqop) with ordinality as k(operator, n)
    join pg_catalog.pg_operator as op on op.oid = k.operator

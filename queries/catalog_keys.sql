@@ -4,6 +4,7 @@
 -- why:     every unique and every exclusion constraint can hold a row back, also partial ones and ones over expressions;
 --          columns holds the empty string where the element is an expression, expressions always holds its text;
 --          indnullsnotdistinct is read through to_jsonb because servers before 15 do not have it;
+--          from 18 on a primary or unique key WITHOUT OVERLAPS is an exclusion constraint as well, with operators of its own;
 --          the equality of a unique element is looked up in its operator class, because it need not be called "="
 select
   i.indrelid::oid as table_oid,
@@ -32,7 +33,8 @@ from pg_catalog.pg_index as i
 join pg_catalog.pg_class as c on c.oid = i.indrelid
 join pg_catalog.pg_class as ic on ic.oid = i.indexrelid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-left join pg_catalog.pg_constraint as con on con.conindid = i.indexrelid and con.contype = 'x'
+left join pg_catalog.pg_constraint as con on con.conindid = i.indexrelid and con.contype in ('p', 'u', 'x')
+  and con.conrelid = i.indrelid
 where (i.indisunique or i.indisexclusion)
   and i.indislive
   and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback')

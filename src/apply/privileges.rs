@@ -8,7 +8,7 @@ use super::{ApplyError, Task};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, WriteSession, column};
 use crate::plan::{Action, Batch};
-use crate::sql::registry::APPLY_PRIVILEGES;
+use crate::sql::registry::{APPLY_PRIVILEGES, SEQUENCE_PRIVILEGES};
 
 const WHAT: &str = "asking what the role may write";
 
@@ -49,7 +49,11 @@ impl Runner<'_> {
     pub(super) async fn check_privileges(&self, batches: &[Batch]) -> Result<(), ApplyError> {
         let known = granted(&self.session, batches).await?;
         let role = self.identity.user.clone();
-        if let Some(lacking) = lacking(&needs(self.task, batches), &known, &role) {
+        let closed = match self.task {
+            Task::Apply | Task::DryRun => self.closed_sequences(batches).await?,
+            Task::Undo => Vec::new(),
+        };
+        if let Some(lacking) = lacking(&needs(self.task, batches), &known, &closed, &role) {
             return Err(ApplyError::NotPermitted { task: self.task, lacking: Box::new(lacking) });
         }
         if self.task == Task::Undo {
@@ -58,7 +62,7 @@ impl Runner<'_> {
         let mut back = needs(Task::Undo, batches);
         // What else undo needs, apply needs as well.
         back.retain(|privilege, _| *privilege == Privilege::Delete);
-        if let Some(lacking) = lacking(&back, &known, &role) {
+        if let Some(lacking) = lacking(&back, &known, &[], &role) {
             let note = format!(
                 "{} for the role \"{role}\": `undo` needs it, and so does clearing away rows that triggers make in the place of \
                  recovered ones. Ask for: {}",
@@ -69,6 +73,24 @@ impl Runner<'_> {
             self.tell(0, note);
         }
         Ok(())
+    }
+
+    /// Sequences that a batch would move forward and the role may not.
+    async fn closed_sequences(&self, batches: &[Batch]) -> Result<Vec<TableName>, PgError> {
+        if batches.iter().all(|batch| !batch.parts.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let wanted = self.plan().sequences.iter().map(|advance| &advance.sequence);
+        let (schemas, names): (Vec<&str>, Vec<&str>) =
+            wanted.map(|name| (name.schema.as_str(), name.name.as_str())).unzip();
+        let mut closed = Vec::new();
+        for row in self.session.query(&SEQUENCE_PRIVILEGES, &[&schemas, &names]).await? {
+            if !column::<bool>(&row, "may_read", WHAT)? || !column::<bool>(&row, "may_move", WHAT)? {
+                let schema: String = column(&row, "schema", WHAT)?;
+                closed.push(TableName::new(schema, column::<String>(&row, "name", WHAT)?));
+            }
+        }
+        Ok(closed)
     }
 }
 
@@ -134,7 +156,12 @@ async fn granted(session: &WriteSession, batches: &[Batch]) -> Result<BTreeMap<T
 }
 
 /// A table that is not there any more is for its batch to tell.
-fn lacking(needs: &Needs, known: &BTreeMap<TableName, Granted>, role: &str) -> Option<Lacking> {
+fn lacking(
+    needs: &Needs,
+    known: &BTreeMap<TableName, Granted>,
+    sequences: &[TableName],
+    role: &str,
+) -> Option<Lacking> {
     let quoted_role = Ident::new(role).quoted();
     let (mut lines, mut grants) = (Vec::new(), Vec::new());
     let mut closed = BTreeSet::new();
@@ -157,6 +184,12 @@ fn lacking(needs: &Needs, known: &BTreeMap<TableName, Granted>, role: &str) -> O
         lines.push(format!("no {} on {}", privilege.word(), names.join(", ")));
         let word = privilege.word().to_lowercase();
         grants.push(format!("grant {word} on {} to {quoted_role}", quoted.join(", ")));
+    }
+    if !sequences.is_empty() {
+        let names: Vec<String> = sequences.iter().map(ToString::to_string).collect();
+        let quoted: Vec<String> = sequences.iter().map(TableName::quoted).collect();
+        lines.push(format!("no SELECT and UPDATE on {}, which must be moved forward", names.join(", ")));
+        grants.push(format!("grant select, update on sequence {} to {quoted_role}", quoted.join(", ")));
     }
     if lines.is_empty() {
         return None;

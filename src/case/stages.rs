@@ -180,6 +180,7 @@ fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
     manifest.extra.insert("left_out".into(), serde_json::to_value(&extracted.left_out).map_err(json)?);
     manifest.extra.insert("catalog".into(), serde_json::to_value(&extracted.catalog).map_err(json)?);
     manifest.extra.insert("references".into(), serde_json::to_value(&extracted.references).map_err(json)?);
+    manifest.extra.insert("dangling".into(), serde_json::to_value(&extracted.dangling).map_err(json)?);
     manifest.extra.insert("notes".into(), serde_json::to_value(&extracted.notes).map_err(json)?);
     Ok(manifest.store(&layout.staging())?)
 }
@@ -196,6 +197,7 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
         aliases: serde_json::from_value::<Option<_>>(take("aliases")).map_err(json)?.unwrap_or_default(),
         left_out: serde_json::from_value::<Option<_>>(take("left_out")).map_err(json)?.unwrap_or_default(),
         catalog: serde_json::from_value(take("catalog")).map_err(json)?,
+        dangling: serde_json::from_value::<Option<_>>(take("dangling")).map_err(json)?.unwrap_or_default(),
         references: serde_json::from_value(take("references")).map_err(json)?,
         notes: serde_json::from_value(take("notes")).map_err(json)?,
         files: manifest.tables,

@@ -208,19 +208,28 @@ fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, 
         };
         let columns: Vec<_> = names("child_columns")?.into_iter().zip(names("parent_columns")?).collect();
         let Some(carrier) = relations.names.get(&get::<u32>(row, "child")?) else { continue };
-        let known =
-            found.iter_mut().find(|fk| &fk.child == child && &fk.parent == parent && fk.columns == columns);
+        // A constraint that is NOT ENFORCED says what refers to what, and the server does nothing about it.
+        let enforced: bool = get(row, "enforced")?;
+        let known = found.iter_mut().find(|fk| {
+            &fk.child == child
+                && &fk.parent == parent
+                && fk.columns == columns
+                && fk.is_enforced() == enforced
+        });
         if let Some(known) = known {
-            known.carriers.push(carrier.clone());
+            known.carriers.extend(enforced.then(|| carrier.clone()));
             continue;
         }
         let set_columns = names("set_columns")?;
+        let action = |letter: String| {
+            if enforced { Action::from_letter(&letter) } else { Action::NoAction }
+        };
         found.push(ForeignKey {
             name: get(row, "name")?,
             child: child.clone(),
             parent: parent.clone(),
-            on_delete: Action::from_letter(&get::<String>(row, "on_delete")?),
-            on_update: Action::from_letter(&get::<String>(row, "on_update")?),
+            on_delete: action(get(row, "on_delete")?),
+            on_update: action(get(row, "on_update")?),
             set_columns: if set_columns.is_empty() {
                 columns.iter().map(|(child, _)| child.clone()).collect()
             } else {
@@ -231,8 +240,8 @@ fn foreign_keys(rows: &[Row], relations: &Relations) -> Result<Vec<ForeignKey>, 
             operators: get(row, "operators")?,
             paths: Vec::new(),
             deferrable: get(row, "deferrable")?,
-            origin: Origin::Catalog,
-            carriers: vec![carrier.clone()],
+            origin: if enforced { Origin::Catalog } else { Origin::Declared { when: None } },
+            carriers: if enforced { vec![carrier.clone()] } else { Vec::new() },
         });
     }
     found.sort_by(|left, right| (&left.child, &left.name).cmp(&(&right.child, &right.name)));

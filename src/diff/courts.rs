@@ -75,8 +75,11 @@ async fn upward<'a>(
         .foreign_keys
         .iter()
         .any(|old| old.child == fk.child && old.parent == fk.parent && old.columns == fk.columns);
-    let all_staged =
-        known && fits.contains_key(&fk.parent) && input.recipe.policy.parents == ParentsPolicy::Missing;
+    let dangles = input.extracted.dangling.iter().any(|old| old.is_like(fk));
+    let all_staged = known
+        && !dangles
+        && fits.contains_key(&fk.parent)
+        && input.recipe.policy.parents == ParentsPolicy::Missing;
     let mut set = Vec::new();
     if fk.cuts_link() {
         for name in &fk.set_columns {

@@ -166,7 +166,11 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     let staged: BTreeSet<&TableName> = input.extracted.files.iter().map(|file| &file.table.table).collect();
     let of_recipe = |fk: &&ForeignKey| matches!(fk.origin, Origin::Declared { .. });
     let declared = input.extracted.catalog.foreign_keys.iter().filter(of_recipe);
-    live.declare(declared.map(|fk| as_in_live(fk, input.recipe)).collect::<Vec<_>>());
+    let declared = declared.map(|fk| as_in_live(fk, input.recipe));
+    // A constraint that is NOT ENFORCED is declared by both databases.
+    let of_live = live.foreign_keys.clone();
+    let is_new = |fk: &ForeignKey| !of_live.contains(fk);
+    live.declare(declared.filter(is_new).collect::<Vec<_>>());
     let wanted: BTreeSet<TableName> =
         staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
     let wanted: BTreeSet<TableName> =

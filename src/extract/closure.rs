@@ -233,21 +233,26 @@ fn names<'a>(foreign_keys: impl Iterator<Item = &'a ForeignKey>) -> String {
     foreign_keys.map(|fk| fk.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Adds the parents that chosen rows need, and theirs, until nothing new is found.
-pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result<(), ExtractError> {
+/// Adds the parents that chosen rows need, and theirs, until nothing new is found. Returns the numbers of the references of
+/// which the backup may lack a parent, as under a constraint that is NOT VALID.
+pub(super) async fn ascend(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+) -> Result<BTreeSet<u16>, ExtractError> {
     let catalog = chosen.catalog;
     let all: BTreeSet<TableName> = catalog.tables.keys().cloned().collect();
     let mut order = parents_first(&all, &catalog.foreign_keys);
     order.reverse();
     let runs = independent(order, &catalog.foreign_keys);
     let mut done: BTreeMap<u16, i64> = BTreeMap::new();
+    let mut dangling = BTreeSet::new();
     loop {
         let mut added = 0;
         for run in &runs {
-            added += add_parents_of(chosen, scratch, run, &mut done).await?;
+            added += add_parents_of(chosen, scratch, run, (&mut done, &mut dangling)).await?;
         }
         if added == 0 {
-            return Ok(());
+            return Ok(dangling);
         }
     }
 }
@@ -257,7 +262,7 @@ async fn add_parents_of(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     run: &[Component],
-    done: &mut BTreeMap<u16, i64>,
+    (done, dangling): (&mut BTreeMap<u16, i64>, &mut BTreeSet<u16>),
 ) -> Result<u64, ExtractError> {
     let catalog = chosen.catalog;
     let mut requests = Vec::new();
@@ -275,8 +280,8 @@ async fn add_parents_of(
                 continue;
             }
             if let Some(found) = parents_wanted(chosen, scratch, fk, since, &mut memory).await? {
+                wanted.push((at, fk, since, found.as_ref().ok().map(|found| found.keys.len())));
                 upwards.push((fk, found));
-                wanted.push((at, fk, since));
             }
         }
         if !upwards.is_empty() {
@@ -291,8 +296,12 @@ async fn add_parents_of(
     }
     scratch.load_all(requests).await?;
     let mut added = 0;
-    for (at, fk, since) in wanted {
-        added += chosen.add_parents(at, fk, since).await?;
+    for (at, fk, since, keys) in wanted {
+        let found = chosen.add_parents(at, fk, since).await?;
+        added += found;
+        if keys.is_none_or(|keys| u64::try_from(keys) != Ok(found)) {
+            dangling.insert(at);
+        }
     }
     Ok(added)
 }

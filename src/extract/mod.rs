@@ -87,6 +87,9 @@ pub struct Extracted {
     /// The references that were followed where they lead to rows, the backup's and live's; `None` in staging made by hand.
     #[serde(default)]
     pub references: Option<Vec<ForeignKey>>,
+    /// Those of which the backup may lack a parent that a staged row needs.
+    #[serde(default)]
+    pub dangling: Vec<ForeignKey>,
     /// What a person should know.
     pub notes: Vec<String>,
     /// What was loaded into scratch, and why; of this run only.
@@ -205,11 +208,11 @@ pub async fn run(
     };
     let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
     notes.extend(left_out.iter().map(LeftOut::note));
-    let Found { files, edges, aliases } = found;
+    let Found { files, edges, aliases, dangling } = found;
     let references = Some(catalog.foreign_keys.clone());
     let catalog = only_staged(&catalog, &files);
     let passes = scratch.passes().await;
-    Ok(Extracted { files, edges, aliases, left_out, catalog, references, notes, passes })
+    Ok(Extracted { files, edges, aliases, left_out, catalog, references, dangling, notes, passes })
 }
 
 /// The staged rows, and how they hang together.
@@ -218,6 +221,7 @@ struct Found {
     files: Vec<StagedFile>,
     edges: Vec<EdgeCount>,
     aliases: Vec<Aliases>,
+    dangling: Vec<ForeignKey>,
 }
 
 /// Writes down which rows are chosen, follows their references, and stages them all.
@@ -238,9 +242,10 @@ async fn follow_and_stage(
             bracket::tell(&mut chosen, (scratch, recipe), &table, bracket::Extent::Chosen, notes).await?;
         }
     }
-    if recipe.policy.parents == crate::recipe::Parents::Missing {
-        closure::ascend(&mut chosen, scratch).await?;
-    }
+    let dangling = match recipe.policy.parents {
+        crate::recipe::Parents::Missing => closure::ascend(&mut chosen, scratch).await?,
+        crate::recipe::Parents::None => BTreeSet::new(),
+    };
     twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
     let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
     nowhere::tell(&chosen, notes).await?;
@@ -249,7 +254,9 @@ async fn follow_and_stage(
         edges::count_edges(&chosen, &families),
         stage(&chosen, scratch, (recipe, entries), staging, options, progress),
     )?;
-    Ok(Found { files, edges, aliases })
+    let named = (0u16..).zip(&catalog.foreign_keys).filter(|(at, _)| dangling.contains(at));
+    let dangling = named.map(|(_, fk)| fk.clone()).collect();
+    Ok(Found { files, edges, aliases, dangling })
 }
 
 /// Stages the rows of the one entry from which nothing leads on.

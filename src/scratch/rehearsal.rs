@@ -9,8 +9,16 @@ use crate::ident::TableName;
 use crate::pg::{PgError, ScratchSession};
 
 /// Objects around the rows that decide what a statement does, by their name in the table of contents.
-const AROUND: &[&str] =
-    &["INDEX", "INDEX ATTACH", "CONSTRAINT", "FK CONSTRAINT", "TRIGGER", "RULE", "SEQUENCE SET"];
+const AROUND: &[&str] = &[
+    "CHECK CONSTRAINT",
+    "INDEX",
+    "INDEX ATTACH",
+    "CONSTRAINT",
+    "FK CONSTRAINT",
+    "TRIGGER",
+    "RULE",
+    "SEQUENCE SET",
+];
 
 /// An open transaction in which a statement may do its worst.
 pub struct Rehearsal {

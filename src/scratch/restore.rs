@@ -41,11 +41,11 @@ const STRUCTURE: &[&str] = &[
     "SEQUENCE OWNED BY",
     "VIEW",
     "MATERIALIZED VIEW",
-    "CHECK CONSTRAINT",
 ];
 
-/// Objects that are built on the empty tables to be read from the catalog, and taken away again before rows come.
-const CONSTRAINTS: &[&str] = &["INDEX", "INDEX ATTACH", "CONSTRAINT", "FK CONSTRAINT"];
+/// Objects that are built on the empty tables to be read from the catalog, and taken away again before rows come. A CHECK
+/// has an entry of its own when it is NOT VALID: rows of the backup may break it.
+const CONSTRAINTS: &[&str] = &["CHECK CONSTRAINT", "INDEX", "INDEX ATTACH", "CONSTRAINT", "FK CONSTRAINT"];
 
 /// Extensions that come with the server and whose code is trusted with a hostile caller.
 const EXTENSIONS: &[&str] = &[

@@ -83,7 +83,7 @@ queries! {
     /// May the role put triggers to sleep?
     DOCTOR_REPLICA = "doctor_replica", Read;
     /// What a role may do with sequences.
-    DOCTOR_SEQUENCES = "doctor_sequences", Read;
+    SEQUENCE_PRIVILEGES = "sequence_privileges", Read;
     /// What a role may do with tables.
     DOCTOR_TABLES = "doctor_tables", Read;
     /// What the open transaction has updated.

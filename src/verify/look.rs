@@ -146,7 +146,12 @@ fn same(
     if !fk.is_enforced() && (mine != theirs || theirs.is_none() || fk.path(at).is_some()) {
         return format!("rowback_p.{}::text = {own}::text", parent.quoted());
     }
-    let equals = of_parent.map_or("=", |table| table.equality(parent));
+    let equals = match of_parent {
+        // By what the server itself compares: of periods it asks that they overlap.
+        _ if fk.is_enforced() => fk.operator(at),
+        Some(table) => table.equality(parent),
+        None => "=",
+    };
     format!("rowback_p.{} {equals} {own}", parent.quoted())
 }
 

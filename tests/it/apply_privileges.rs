@@ -89,3 +89,28 @@ fn undo_names_the_tables_of_which_it_may_not_delete() {
     assert!(!undone.stdout.contains("no DELETE"), "{undone:?}");
     damaged.assert_same(&live.digest(), "all of it is taken back");
 }
+
+#[test]
+fn a_sequence_that_may_not_be_moved_is_named_before_the_first_row() {
+    let live = TestDb::with(
+        "privileges_sequence",
+        "create table orders (id int generated always as identity primary key, n text); insert into orders (n) values ('a'), ('b');",
+    );
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from orders where id = 2; select setval('orders_id_seq', 1)");
+    let role = modest_role(&live, "public");
+    live.psql(&format!("revoke all on sequence orders_id_seq from {role}"));
+    let _planned =
+        rescue.recover_text("[[recover]]\ntable = \"orders\"\nwhere = \"id = 2\"\n").expect_code(0);
+    let before = live.digest();
+    let refused = run_as(&rescue, &live, &role, "apply").expect_code(3);
+    insta::assert_snapshot!(stable(&refused.stderr, &live, &role), @r#"
+    error[privilege-missing]: the role "[ROLE]" may not write all that the plan writes
+      cause: no SELECT and UPDATE on public.orders_id_seq, which must be moved forward
+      hint: Use another role with `--live`, or ask for: grant select, update on sequence "public"."orders_id_seq" to "[ROLE]"; then run the same command again. Nothing was written by this run.
+    "#);
+    before.assert_same(&live.digest(), "nothing is written");
+    live.psql(&format!("grant select, update on sequence orders_id_seq to {role}"));
+    let _applied = run_as(&rescue, &live, &role, "apply").expect_code(0);
+    assert_eq!(live.value("select nextval('orders_id_seq')"), "3");
+}

@@ -11,7 +11,7 @@ use crate::extract::{ExtractError, resolve_foreign_keys};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, ServerIdentity, column};
 use crate::recipe::{Recipe, Triggers, nearest};
-use crate::sql::registry::{DOCTOR_DATABASE, DOCTOR_REPLICA, DOCTOR_SEQUENCES, DOCTOR_TABLES};
+use crate::sql::registry::{DOCTOR_DATABASE, DOCTOR_REPLICA, DOCTOR_TABLES, SEQUENCE_PRIVILEGES};
 
 const WHAT: &str = "asking what the role may do";
 
@@ -276,7 +276,7 @@ async fn sequences(
     let (schemas, inner): (Vec<&str>, Vec<&str>) =
         wanted.iter().map(|name| (name.schema.as_str(), name.name.as_str())).unzip();
     let mut without = Vec::new();
-    for row in session.query(&DOCTOR_SEQUENCES, &[&schemas, &inner]).await? {
+    for row in session.query(&SEQUENCE_PRIVILEGES, &[&schemas, &inner]).await? {
         if !column::<bool>(&row, "may_read", WHAT)? || !column::<bool>(&row, "may_move", WHAT)? {
             let schema: String = column(&row, "schema", WHAT)?;
             without.push(TableName::new(schema, column::<String>(&row, "name", WHAT)?));

@@ -41,7 +41,7 @@ pub async fn dispatch(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, F
         Command::Verify(args) => verify::run(args, &context, output).await,
         Command::Undo(args) => undo::run(args, &context, output).await,
         Command::Report(args) => report::run(args, output).await,
-        Command::Extract(args) => extract::run(args, &context, output).await,
+        Command::Extract(args) => Box::pin(extract::run(args, &context, output)).await,
         Command::Diff(args) => diff::run(args, &context, output).await,
         Command::Plan(args) => plan::run(args, &context, output).await,
         Command::Inspect(args) => inspect::run(args, &context, output).await,

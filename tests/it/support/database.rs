@@ -24,6 +24,11 @@ impl TestDb<'static> {
         Self::on(server(), name)
     }
 
+    /// An empty database made with further options of CREATE DATABASE.
+    pub fn made(name: &str, options: &str) -> Self {
+        Self::create(server(), name, &format!("template0 {options}"))
+    }
+
     /// A database in which `sql` has been run. The same text is run only once per test run; later callers get a
     /// copy of its result.
     pub fn with(name: &str, sql: &str) -> Self {
@@ -59,7 +64,7 @@ impl<'server> TestDb<'server> {
         let name = format!("{name}_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         server.psql(
             SUPERUSER,
-            &format!("create database \"{name}\" template \"{template}\" encoding 'UTF8' strategy file_copy"),
+            &format!("create database \"{name}\" template {template} encoding 'UTF8' strategy file_copy"),
         );
         let files = TempDir::new("db");
         Self { server, name, files, dumps: AtomicU32::new(0) }
