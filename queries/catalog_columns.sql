@@ -1,6 +1,6 @@
 -- access:  read
 -- params:  none
--- returns: table_oid oid, name text, type_name text, base_oid oid, base_typmod int4, base_kind text, not_null bool, default_text text, identity text, generated bool, generated_as text, sequence_schema text, sequence_name text, deterministic bool
+-- returns: table_oid oid, name text, type_name text, base_oid oid, base_typmod int4, base_kind text, not_null bool, default_text text, identity text, generated bool, is_virtual bool, generated_as text, sequence_schema text, sequence_name text, deterministic bool
 -- why:     a domain is followed to its base type, because text is compared and stored by the base type's rules;
 --          a sequence belongs to a column through ownership (serial, identity) or only through its default (nextval)
 with recursive base as (
@@ -23,6 +23,7 @@ select
   (case when a.attgenerated = '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end)::text as default_text,
   a.attidentity::text as identity,
   (a.attgenerated <> '')::bool as generated,
+  (a.attgenerated = 'v')::bool as is_virtual,
   (case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end)::text as generated_as,
   s.schema::text as sequence_schema,
   s.name::text as sequence_name,

@@ -188,7 +188,7 @@ fn lacking(
     if !sequences.is_empty() {
         let names: Vec<String> = sequences.iter().map(ToString::to_string).collect();
         let quoted: Vec<String> = sequences.iter().map(TableName::quoted).collect();
-        lines.push(format!("no SELECT and UPDATE on {}, which must be moved forward", names.join(", ")));
+        lines.push(format!("no SELECT and UPDATE on {}, which may have to move forward", names.join(", ")));
         grants.push(format!("grant select, update on sequence {} to {quoted_role}", quoted.join(", ")));
     }
     if lines.is_empty() {

@@ -150,12 +150,14 @@ impl fmt::Display for Compression {
 }
 
 impl Contents {
-    /// The schema is not in the backup (`--data-only`, `--section=data`): nothing can be restored from it.
+    /// The schema is not in the backup (`--data-only`, `--statistics-only`, `--section=data`): nothing can be restored from it.
     pub fn missing_schema(&self) -> bool {
         // Rows without a TABLE of their own are those of tables that belong to an extension.
         let makes_tables =
             |entry: &Entry| matches!(entry.kind.as_str(), "TABLE" | "FOREIGN TABLE" | "EXTENSION");
-        !self.tables.is_empty() && !self.entries.iter().any(makes_tables)
+        let of_tables = |entry: &Entry| entry.kind == "STATISTICS DATA";
+        let has_any = !self.tables.is_empty() || self.entries.iter().any(of_tables);
+        has_any && !self.entries.iter().any(makes_tables)
     }
 
     /// How many columns the stored rows of a table have.

@@ -10,6 +10,7 @@ use crate::compare::{self, CompareInput, CompareOptions, Comparison, TableCompar
 use crate::ident::{Ident, TableName};
 use crate::pg::ConnectSettings;
 use crate::recipe::{Kind, Recipe, Recover, Selection};
+use crate::scratch::RestoreError;
 use crate::sql::literal::literal;
 use crate::value::copy_text::{fields, unescape};
 
@@ -52,6 +53,9 @@ pub(super) async fn compare(
     options: &CompareOptions,
     context: &Context,
 ) -> Result<Comparison, Error> {
+    if backup.contents().tables.is_empty() && backup.contents().missing_schema() {
+        return Err(RestoreError::NoStructure.into());
+    }
     let (progress, cancel) = (&context.progress, &context.cancel);
     let input = CompareInput { backup: backup.clone(), live, progress, cancel };
     Ok(compare::run(&input, options).await?)

@@ -153,6 +153,7 @@ fn column(row: &Row) -> Result<Column, PgError> {
             _ => None,
         },
         generated: get(row, "generated")?,
+        is_virtual: get(row, "is_virtual")?,
         generated_as: get(row, "generated_as")?,
         sequence: sequence.0.zip(sequence.1).map(|(schema, name)| TableName::new(schema, name)),
         deterministic: get(row, "deterministic")?,

@@ -91,8 +91,11 @@ pub struct Column {
     pub default: Option<String>,
     /// GENERATED … AS IDENTITY.
     pub identity: Option<Identity>,
-    /// GENERATED … STORED: never written.
+    /// GENERATED: never written.
     pub generated: bool,
+    /// GENERATED … VIRTUAL, from PostgreSQL 18 on: not stored, so that reading it may fail.
+    #[serde(default)]
+    pub is_virtual: bool,
     /// The expression of a generated column, over unqualified columns.
     #[serde(default)]
     pub generated_as: Option<String>,

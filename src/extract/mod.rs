@@ -10,6 +10,7 @@ mod chosen;
 mod closure;
 mod cyclic;
 mod edges;
+mod entries;
 mod error;
 mod export;
 mod heirs;
@@ -18,6 +19,7 @@ mod loading;
 mod loads;
 mod members;
 mod nowhere;
+mod outcome;
 mod reach;
 mod replay;
 mod resolve;
@@ -27,25 +29,25 @@ mod twins;
 pub use aliases::Aliases;
 pub use error::ExtractError;
 pub use heirs::LeftOut;
+pub use outcome::{EdgeCount, ExtractOptions, Extracted};
 pub use resolve::resolve_foreign_keys;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
 
 use self::chosen::Chosen;
+use self::entries::{Entry, Following, Selected, entries};
+use self::outcome::{Found, only_staged};
 use self::replay::{Reached, Replays};
-use crate::catalog::{Catalog, ForeignKey, Table};
-use crate::ident::{Ident, TableName};
+use crate::catalog::Catalog;
+use crate::ident::Ident;
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Children, Kind, Recipe, Recover, Selection};
+use crate::recipe::{Recipe, Recover, Selection};
+use crate::scratch::Scratch;
 use crate::scratch::choice::Choice;
-use crate::scratch::{Pass, Scratch};
-use crate::sql::predicate::{Predicate, Query};
-use crate::staging::{StagedFile, StagingFormat};
+use crate::staging::StagedFile;
 
 /// Name of the column that staging adds to a table's own: why the row is staged. `twin 0` names entries whose `misrouted_to`
 /// has a row of the same key in the backup; `predicate 0,2` names the entries of the
@@ -57,129 +59,6 @@ pub const ORIGIN_COLUMN: &str = "rowback_origin";
 /// row that is gone, else the changed values by position of their column in the file, from 0.
 pub const AFTER_COLUMN: &str = "rowback_after";
 
-/// How extraction is done.
-#[derive(Debug, Clone)]
-pub struct ExtractOptions {
-    /// File format of staging.
-    pub format: StagingFormat,
-    /// Longest time for evaluating one predicate.
-    pub time_limit: Duration,
-    /// The references that live has, by live's names; those that the backup lacks are followed as well. `None` where live
-    /// was not asked.
-    pub live_keys: Option<Vec<ForeignKey>>,
-}
-
-/// What extraction found; everything that later stages need to know about the backup.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Extracted {
-    /// The staged tables, by name.
-    pub files: Vec<StagedFile>,
-    /// Counts by foreign key.
-    pub edges: Vec<EdgeCount>,
-    /// Keys that children spell otherwise than their parents.
-    #[serde(default)]
-    pub aliases: Vec<Aliases>,
-    /// Rows that are not part of the recovery although the recipe seems to mean them.
-    #[serde(default)]
-    pub left_out: Vec<LeftOut>,
-    /// The structure of the staged tables, the foreign keys among them, and all declared ones.
-    pub catalog: Catalog,
-    /// The references that were followed where they lead to rows, the backup's and live's; `None` in staging made by hand.
-    #[serde(default)]
-    pub references: Option<Vec<ForeignKey>>,
-    /// Those of which the backup may lack a parent that a staged row needs.
-    #[serde(default)]
-    pub dangling: Vec<ForeignKey>,
-    /// What a person should know.
-    pub notes: Vec<String>,
-    /// What was loaded into scratch, and why; of this run only.
-    #[serde(skip)]
-    pub passes: Vec<Pass>,
-}
-
-/// Children of staged rows by one foreign key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EdgeCount {
-    /// Name of the foreign key.
-    pub name: String,
-    /// The table that refers.
-    pub child: TableName,
-    /// The table referred to.
-    pub parent: TableName,
-    /// Children that the backup has for the chosen parents.
-    pub in_backup: u64,
-    /// Of them, those that are staged.
-    pub staged: u64,
-}
-
-/// The user's SQL for one entry, guarded.
-#[derive(Debug, Clone)]
-enum Selected {
-    Everything,
-    Where(String),
-    Query(String),
-    /// Rows that a replay touches; the number of the first entry with that statement.
-    Replay(u16),
-}
-
-impl Selected {
-    fn replay(&self) -> Option<u16> {
-        match self {
-            Self::Replay(number) => Some(*number),
-            Self::Everything | Self::Where(_) | Self::Query(_) => None,
-        }
-    }
-}
-
-/// Which foreign keys are followed downwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Following {
-    All,
-    Nothing,
-    Into(BTreeSet<TableName>),
-}
-
-impl Following {
-    fn of(children: &Children) -> Self {
-        match children {
-            Children::All => Self::All,
-            Children::None => Self::Nothing,
-            Children::Only(tables) => Self::Into(tables.iter().cloned().collect()),
-        }
-    }
-
-    fn follows(&self, fk: &ForeignKey) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nothing => false,
-            Self::Into(tables) => tables.contains(&fk.child),
-        }
-    }
-}
-
-/// One entry of the recipe, held against the catalog.
-struct Entry<'a> {
-    number: u16,
-    recover: &'a Recover,
-    table: &'a Table,
-    selected: Selected,
-    following: Following,
-    /// Does another entry name the same table? Then a row may be selected more than once.
-    shares_table: bool,
-}
-
-impl Entry<'_> {
-    /// Are its rows found in the backup? Rows whose owner live itself knows are looked for there.
-    fn reads_backup(&self) -> bool {
-        !(matches!(self.selected, Selected::Everything) && self.recover.is_found_in_live())
-    }
-
-    /// Are its rows gone from their table, so that what hung on them is looked for?
-    fn is_followed(&self) -> bool {
-        self.recover.kind == Kind::Deleted || self.recover.misrouted_to.is_some()
-    }
-}
-
 /// Runs the whole stage: from the empty tables of `scratch` to files in `staging`.
 pub async fn run(
     scratch: &Scratch,
@@ -189,7 +68,12 @@ pub async fn run(
     progress: &SharedProgress,
 ) -> Result<Extracted, ExtractError> {
     let mut catalog = scratch.catalog().clone();
+    let unmade = |entry: &Recover| scratch.why_not_made(&entry.table);
+    if let Some(refused) = recipe.recover.iter().find_map(unmade) {
+        return Err(refused.into());
+    }
     resolve::check_recipe(recipe, &catalog)?;
+    resolve::leave_virtual_columns(recipe, &mut catalog);
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     resolve::check_conditions(scratch, &catalog).await?;
     let mut notes = Vec::new();
@@ -213,15 +97,6 @@ pub async fn run(
     let catalog = only_staged(&catalog, &files);
     let passes = scratch.passes().await;
     Ok(Extracted { files, edges, aliases, left_out, catalog, references, dangling, notes, passes })
-}
-
-/// The staged rows, and how they hang together.
-#[derive(Debug, Default)]
-struct Found {
-    files: Vec<StagedFile>,
-    edges: Vec<EdgeCount>,
-    aliases: Vec<Aliases>,
-    dangling: Vec<ForeignKey>,
 }
 
 /// Writes down which rows are chosen, follows their references, and stages them all.
@@ -278,43 +153,6 @@ async fn stage_alone(
         nothing_matches(scratch, entry).await?;
     }
     Ok(file.into_iter().collect())
-}
-
-fn entries<'a>(recipe: &'a Recipe, catalog: &'a Catalog) -> Result<Vec<Entry<'a>>, ExtractError> {
-    let mut found = Vec::new();
-    for (number, recover) in (0u16..).zip(&recipe.recover) {
-        let table = catalog
-            .tables
-            .get(&recover.table)
-            .ok_or_else(|| ExtractError::unknown_table(&recover.table, catalog))?;
-        let selected = match &recover.selection {
-            Selection::Where(text) => Selected::Where(
-                Predicate::parse(text)
-                    .map_err(|source| ExtractError::refused(recover, source))?
-                    .text()
-                    .to_owned(),
-            ),
-            Selection::Query(text) => Selected::Query(
-                Query::parse(text)
-                    .map_err(|source| ExtractError::refused(recover, source))?
-                    .text()
-                    .to_owned(),
-            ),
-            Selection::Everything => Selected::Everything,
-            Selection::Replay(_) => Selected::Replay(recipe.replay_of(recover).unwrap_or(number)),
-        };
-        let shares_table = shares_table(recipe, recover);
-        let following = Following::of(&recover.children);
-        found.push(Entry { number, recover, table, selected, following, shares_table });
-    }
-    Ok(found)
-}
-
-/// May a row be selected more than once? A replay selects rows of any table.
-fn shares_table(recipe: &Recipe, recover: &Recover) -> bool {
-    let is_replay = |entry: &Recover| matches!(entry.selection, Selection::Replay(_));
-    recipe.recover.iter().any(is_replay)
-        || recipe.recover.iter().filter(|other| other.table == recover.table).count() > 1
 }
 
 /// What the rows of a family follow, and the replay that chose them.
@@ -435,31 +273,6 @@ async fn stage(
         stream::iter(work).buffered(scratch.loading().jobs.max(1)).try_collect().await?;
     progress.finish(Step::Extract);
     Ok(files.into_iter().flatten().collect())
-}
-
-fn only_staged(catalog: &Catalog, files: &[StagedFile]) -> Catalog {
-    let staged: BTreeSet<&TableName> = files.iter().map(|file| &file.table.table).collect();
-    Catalog {
-        tables: catalog
-            .tables
-            .iter()
-            .filter(|(name, _)| staged.contains(name))
-            .map(|(name, table)| (name.clone(), table.clone()))
-            .collect(),
-        partitions: catalog
-            .partitions
-            .iter()
-            .filter(|(_, root)| staged.contains(root))
-            .map(|(name, root)| (name.clone(), root.clone()))
-            .collect(),
-        heirs: BTreeMap::new(),
-        foreign_keys: catalog
-            .foreign_keys
-            .iter()
-            .filter(|fk| !fk.is_enforced() || (staged.contains(&fk.child) && staged.contains(&fk.parent)))
-            .cloned()
-            .collect(),
-    }
 }
 
 /// Columns that name a row, for messages and lookups.

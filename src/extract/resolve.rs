@@ -3,7 +3,7 @@
 use super::{ExtractError, KeyColumns};
 use crate::catalog::{Action, Catalog, ForeignKey, Origin, Table, column_list};
 use crate::ident::{Ident, TableName};
-use crate::recipe::{ChildColumn, Children, DeclaredForeignKey, Recipe};
+use crate::recipe::{ChildColumn, Children, DeclaredForeignKey, Recipe, Recover};
 use crate::scratch::Scratch;
 
 /// Every table and column that the recipe names must be in the backup.
@@ -24,6 +24,32 @@ pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), Ext
         named.into_iter().try_for_each(|column| has_column(table, column))?;
     }
     recipe.policy.exclude_keys.keys().try_for_each(|name| table(catalog, name).map(|_| ()))
+}
+
+/// Leaves out what is computed whenever it is read, unless the recipe names it: nothing of it is written, and for a row that
+/// somebody wants the expression may fail.
+pub(super) fn leave_virtual_columns(recipe: &Recipe, catalog: &mut Catalog) {
+    for table in catalog.tables.values_mut() {
+        let name = table.name.clone();
+        table.columns.retain(|column| !column.is_virtual || names_column(recipe, &name, &column.name));
+    }
+}
+
+fn names_column(recipe: &Recipe, table: &TableName, column: &Ident) -> bool {
+    let of_entry = |entry: &Recover| {
+        let mut named = entry.identity.iter().chain(&entry.key).chain(&entry.columns).chain(&entry.owner);
+        let mut texts = entry.damaged.iter().chain(&entry.owner_from);
+        named.any(|name| name == column) || texts.any(|text| text.contains(column.as_str()))
+    };
+    let of_reference = |fk: &DeclaredForeignKey| {
+        (&fk.from_table == table && fk.from_columns.iter().any(|from| &from.name == column))
+            || (&fk.to_table == table && fk.to_columns.contains(column))
+            || fk.when.as_ref().is_some_and(|when| when.contains(column.as_str()))
+    };
+    let of_columns = recipe.columns.get(table);
+    recipe.recover.iter().any(of_entry)
+        || recipe.foreign_keys.iter().any(of_reference)
+        || of_columns.is_some_and(|of| of.map.contains_key(column) || of.key.contains(column))
 }
 
 fn table<'a>(catalog: &'a Catalog, name: &TableName) -> Result<&'a Table, ExtractError> {

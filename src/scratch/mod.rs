@@ -155,6 +155,13 @@ impl Scratch {
         &self.failures
     }
 
+    /// Why a table that the backup defines is not in scratch; `None` where it is, or where the backup knows none of its name.
+    pub fn why_not_made(&self, table: &TableName) -> Option<RestoreError> {
+        let is_made = self.catalog.tables.contains_key(table) || self.catalog.partitions.contains_key(table);
+        let is_known = self.backup.contents().tables.contains_key(table);
+        (is_known && !is_made).then(|| self.why_missing(table))
+    }
+
     /// Why a table that the backup names is not in scratch.
     fn why_missing(&self, table: &TableName) -> RestoreError {
         let entries = &self.backup.contents().entries;

@@ -125,7 +125,9 @@ impl Explain for RestoreError {
 
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::NoStructure => vec!["it was made with --data-only: it has no CREATE TABLE".into()],
+            Self::NoStructure => {
+                vec!["it was made with --data-only or --statistics-only: it has no CREATE TABLE".into()]
+            }
             Self::TableNotRestored { reasons, .. } if reasons.is_empty() => {
                 vec!["its definition is not in the backup".into()]
             }
@@ -161,7 +163,7 @@ impl Explain for RestoreError {
     fn hint(&self) -> String {
         let left = "Scratch was removed; live was not changed.";
         match self {
-            Self::NoStructure => format!("Use a dump made without --data-only. {left}"),
+            Self::NoStructure => format!("Use a dump made without these. {left}"),
             Self::TableNotRestored { .. } => format!(
                 "Install what is missing on this machine (an extension's server package), or give a server that has it with `--scratch URL`. {left}"
             ),

@@ -106,7 +106,7 @@ fn a_sequence_that_may_not_be_moved_is_named_before_the_first_row() {
     let refused = run_as(&rescue, &live, &role, "apply").expect_code(3);
     insta::assert_snapshot!(stable(&refused.stderr, &live, &role), @r#"
     error[privilege-missing]: the role "[ROLE]" may not write all that the plan writes
-      cause: no SELECT and UPDATE on public.orders_id_seq, which must be moved forward
+      cause: no SELECT and UPDATE on public.orders_id_seq, which may have to move forward
       hint: Use another role with `--live`, or ask for: grant select, update on sequence "public"."orders_id_seq" to "[ROLE]"; then run the same command again. Nothing was written by this run.
     "#);
     before.assert_same(&live.digest(), "nothing is written");

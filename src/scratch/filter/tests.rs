@@ -16,6 +16,7 @@ fn column(name: &str, type_name: &str, base_type: BaseType) -> Column {
         default: None,
         identity: None,
         generated: name == "made",
+        is_virtual: false,
         generated_as: None,
         sequence: None,
         deterministic: name != "odd",
