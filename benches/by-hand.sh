@@ -2,7 +2,8 @@
 # The same recovery as an expert does it by hand, knowing every table: restore the five tables that matter without their
 # indexes, copy the wanted rows out, copy them into live, insert what is missing, mend the links.
 # usage: by-hand.sh DUMP LIVE_DB       PGHOST, PGPORT, PGUSER as usual; prints "stage seconds" lines
-# WANTED is the condition for the shoppers, over s; without it those of store 7.
+# WANTED is the condition for the shoppers, over s; without it those of store 7. FULL=1: the whole backup is restored first, with
+# indexes and foreign keys, as runbooks say.
 set -euo pipefail
 dump=$1 live=$2 wanted=${WANTED:-s.store_id = 7} scratch=by_hand_$$ files=$(mktemp -d)
 export PGOPTIONS='-c client_min_messages=warning'
@@ -13,8 +14,12 @@ mark=$EPOCHREALTIME
 stage() { awk -v n="$1" -v a="$mark" -v b="$EPOCHREALTIME" 'BEGIN { printf "%s %.3f\n", n, b - a }'; mark=$EPOCHREALTIME; }
 
 createdb -T template0 "$scratch"
-pg_restore --section=pre-data -O -x -d "$scratch" "$dump"
-pg_restore --section=data -j2 "${tables[@]/#/--table=}" -d "$scratch" "$dump"
+if [[ ${FULL:-} ]]; then
+  pg_restore -j2 -O -x -d "$scratch" "$dump"
+else
+  pg_restore --section=pre-data -O -x -d "$scratch" "$dump"
+  pg_restore --section=data -j2 "${tables[@]/#/--table=}" -d "$scratch" "$dump"
+fi
 stage load
 
 rows_of() { # TABLE: the rows of it that hang on the wanted shoppers

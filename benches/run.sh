@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A recovery by hand and by rowback on the same machine in the same run; see benches/README.md.
-# usage: run.sh [SCALE]      RUNS=3, ROWBACK=target/release/rowback
+# usage: run.sh [SCALE]      RUNS=3, ROWBACK=target/release/rowback, FULL=1: also by hand with the whole backup restored
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/.." && pwd)
@@ -22,22 +22,29 @@ pg_dump -Fc -f "$work/shop.dump" shop
 createdb -T shop damaged
 psql -Xqd damaged -v ON_ERROR_STOP=1 -f "$here/accident.sql"
 psql -Xqd shop -v ON_ERROR_STOP=1 -f <(sed '/^delete/d' "$here/accident.sql")
-database_digest shop | md5sum >"$work/wanted"
+database_sums shop >"$work/wanted"
 printf 'scale %s: dump of %s MB, %s rows lost and %s links cut\n' "$scale" "$(($(stat -c %s "$work/shop.dump") / 1000000))" \
   "$(psql -XqAtd shop -c "select count(distinct s.id) + count(distinct p.id) * 5 from shoppers s left join purchases p on p.shopper_id = s.id where s.store_id = 7")" \
   "$(psql -XqAtd shop -c "select count(*) from visits v join shoppers s on s.id = v.shopper_id where s.store_id = 7")"
 
 fresh_live() { dropdb --if-exists -f live; createdb -T damaged live; psql -Xqd live -c 'checkpoint'; sync; }
-check() { [[ "$(database_digest live | md5sum)" == "$(cat "$work/wanted")" ]] || { echo "$1 did not recover the database" >&2; exit 1; }; }
+check() { [[ "$(database_sums live)" == "$(cat "$work/wanted")" ]] || { echo "$1 did not recover the database" >&2; exit 1; }; }
 since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f", b - a }'; }
 
 for ((run = 1; run <= runs; run++)); do
   echo "run $run of $runs …" >&2
   fresh_live
   start=$EPOCHREALTIME
-  "$here/by-hand.sh" "$work/shop.dump" live | sed 's/^/hand /' >>"$work/results"
+  FULL='' "$here/by-hand.sh" "$work/shop.dump" live | sed 's/^/hand /' >>"$work/results"
   echo "hand total $(since "$start")" >>"$work/results"
   check "by-hand.sh"
+  if [[ ${FULL:-} ]]; then
+    fresh_live
+    start=$EPOCHREALTIME
+    FULL=1 "$here/by-hand.sh" "$work/shop.dump" live >/dev/null
+    echo "full total $(since "$start")" >>"$work/results"
+    check "by-hand.sh, the whole backup restored,"
+  fi
 
   fresh_live
   url=$(cluster_url live)

@@ -35,4 +35,6 @@ row("apply", median("hand", "apply"), median("rowback", "apply"))
 row("verify", None, median("rowback", "verify"))
 row("total", median("hand", "total"), median("rowback", "total"))
 row("total without verify", median("hand", "total"), median("rowback", "unverified"))
+if "full" in seconds:
+    row("total, by hand in full", median("full", "total"), median("rowback", "total"))
 print(f"peak resident memory of rowback: {max(memory):.0f} MB (limit 300)")

@@ -9,7 +9,7 @@ use super::row_key::json_array;
 use super::runner::Runner;
 use super::summary::Remains;
 use super::traces::{Elsewhere, Values};
-use super::{ApplyError, RowKey};
+use super::{ApplyError, RowKey, beside::tells_time};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, column};
 use crate::sql::literal::literal;
@@ -24,9 +24,10 @@ const ROWS_AT_ONCE: usize = 10_000;
 const KEYS: usize = 1000;
 
 impl Runner<'_> {
-    /// Looks at live as undo leaves it. Asks nothing where no trigger did anything.
-    pub(super) async fn remains(&self) -> Result<Vec<Remains>, ApplyError> {
-        let mut found = Vec::new();
+    /// Looks at live as undo leaves it: what is still there, and notes about rows of others that only tell when they were
+    /// changed last. Asks nothing where no trigger did anything.
+    pub(super) async fn remains(&self) -> Result<(Vec<Remains>, Vec<String>), ApplyError> {
+        let (mut found, mut notes) = (Vec::new(), Vec::new());
         for (table, rows) in self.made().by_table() {
             let there = companions::still_there(&self.session, &table, &rows).await?;
             let there: BTreeSet<RowKey> = there.into_iter().collect();
@@ -41,9 +42,14 @@ impl Runner<'_> {
             found.extend(self.made_elsewhere(table, made).await?);
         }
         for (table, rows) in traces.kept() {
-            found.extend(self.not_as_before(table, &rows).await?);
+            let (stamped, moved) = self.not_as_before(table, &rows).await?;
+            found.extend(moved);
+            notes.extend(stamped.into_iter().map(|Remains { rows, columns, .. }| {
+                let columns = columns.join(", ");
+                format!("Of {rows} rows of {table} that are not part of the recovery, {columns} tells of the undo: a trigger sets it.")
+            }));
         }
-        Ok(found)
+        Ok((found, notes))
     }
 
     /// Rows of a table that carry the number of a transaction of ours, but for those that were only updated.
@@ -90,12 +96,13 @@ impl Runner<'_> {
         Ok((rows > 0).then_some(Remains { rows, keys, looked: true, ..unseen }))
     }
 
-    /// Rows of a table that are as a transaction of ours left them, and not as they were before, by the columns.
+    /// Rows of a table that are as a transaction of ours left them, and not as they were before, by the columns: first those
+    /// that only tell when they were changed last.
     async fn not_as_before(
         &self,
         table: &TableName,
         rows: &[(&RowKey, &Values)],
-    ) -> Result<Vec<Remains>, PgError> {
+    ) -> Result<(Vec<Remains>, Vec<Remains>), PgError> {
         let mut types: BTreeMap<Ident, String> = BTreeMap::new();
         for row in self.session.query(&APPLY_TYPES, &[&table.schema.as_str(), &table.name.as_str()]).await? {
             types.insert(Ident::new(column::<String>(&row, "name", WHAT)?), column(&row, "type_name", WHAT)?);
@@ -104,7 +111,7 @@ impl Runner<'_> {
             rows.iter().flat_map(|(key, before)| key.0.keys().chain(before.keys())).map(Ident::new).collect();
         if !named.iter().all(|name| types.contains_key(name)) {
             // The table or a column has gone.
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let mut found: BTreeMap<Vec<String>, Vec<RowKey>> = BTreeMap::new();
         for rows in rows.chunks(ROWS_AT_ONCE) {
@@ -130,7 +137,9 @@ impl Runner<'_> {
             keys.truncate(KEYS);
             Remains { table: table.clone(), rows, columns, keys, looked: true }
         };
-        Ok(found.into_iter().map(remains).collect())
+        let is_time =
+            |name: &String| types.get(&Ident::new(name.as_str())).is_some_and(|kind| tells_time(kind));
+        Ok(found.into_iter().map(remains).partition(|remains| remains.columns.iter().all(is_time)))
     }
 }
 

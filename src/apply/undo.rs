@@ -51,8 +51,10 @@ pub async fn run(
     let done = run_all(&mut runner, &batches).await;
     progress.finish(progress::Step::Undo);
     done?;
-    let remains = runner.remains().await?;
-    Ok(summary(&runner, batches.len(), before, remains))
+    let (remains, stamped) = runner.remains().await?;
+    let mut summary = summary(&runner, batches.len(), before, remains);
+    summary.notes.extend(stamped);
+    Ok(summary)
 }
 
 /// The batches that have something to be taken back, last one first.

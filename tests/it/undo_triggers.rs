@@ -252,3 +252,25 @@ fn rows_that_go_back_get_the_values_that_they_had_there() {
     assert_eq!(undone["held"], serde_json::json!([]));
     damaged.assert_same(&live.digest(), "undo gives back what was there");
 }
+
+#[test]
+fn a_surviving_parent_whose_time_of_change_tells_of_the_undo_is_a_note() {
+    let live = TestDb::with(
+        "stamped_parent",
+        "create table clients (id int primary key, orders int not null default 0, touched timestamptz not null default now());
+         create table orders (id int primary key, client int not null references clients);
+         create function touch() returns trigger language plpgsql as $$ begin
+           update clients set touched = clock_timestamp() where id = coalesce(new.client, old.client); return null; end $$;
+         insert into clients select generate_series(1, 3); insert into orders select g, 1 + g % 3 from generate_series(1, 9) as g;
+         create trigger touch after insert or delete on orders for each row execute function touch();",
+    );
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from orders where id in (1, 2)");
+    let _planned =
+        rescue.recover_text("[[recover]]\ntable = \"orders\"\nwhere = \"id in (1, 2)\"\n").expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    let undone = rescue.undo().expect_code(0);
+    let note = "Of 2 rows of public.clients that are not part of the recovery, touched tells of the undo: a trigger sets it.";
+    assert!(undone.stdout.contains(note), "{undone:?}");
+    assert_eq!(live.value("select count(*) from orders"), "7");
+}
