@@ -15,7 +15,8 @@ use super::{CaseError, Context, Error, RecoverOptions};
 use crate::apply::CaseLock;
 use crate::backup::{Backup, BackupError};
 use crate::cancel::{CancelToken, StopOnDrop};
-use crate::catalog::{self, ForeignKey};
+use crate::catalog::ForeignKey;
+use crate::catalog::load::{Place, references};
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
@@ -74,8 +75,8 @@ pub(super) struct LiveFacts {
 impl LiveFacts {
     pub(super) async fn of(session: &ReadSession) -> Result<Self, Error> {
         let identity = session.identity().await?;
-        let catalog = catalog::load::load(catalog::load::Place::Live(session)).await?;
-        Ok(Self { identity: Some(identity), keys: Some(catalog.foreign_keys) })
+        let keys = references(Place::Live(session)).await?;
+        Ok(Self { identity: Some(identity), keys: Some(keys) })
     }
 }
 

@@ -34,6 +34,12 @@ fn get<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, PgError> {
     value(row, name, WHAT)
 }
 
+/// Reads the foreign keys alone, by the names of root tables. Waits for nobody's lock: nothing is asked that opens a table.
+pub async fn references(place: Place<'_>) -> Result<Vec<ForeignKey>, PgError> {
+    let relations = Relations::from_rows(&place.query(&registry::CATALOG_TABLES).await?)?;
+    foreign_keys(&place.query(&registry::CATALOG_FOREIGN_KEYS).await?, &relations)
+}
+
 /// Reads all user tables with their columns, keys, foreign keys and triggers.
 pub async fn load(place: Place<'_>) -> Result<Catalog, PgError> {
     let relations = Relations::from_rows(&place.query(&registry::CATALOG_TABLES).await?)?;

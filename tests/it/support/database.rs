@@ -43,14 +43,14 @@ impl TestDb<'static> {
             templates.insert(sql.to_owned(), made.clone());
             made
         };
-        let database = Self::create(server(), name, &template);
+        let database = Self::create(server(), name, &format!("\"{template}\""));
         drop(templates);
         database
     }
 
     /// Another database with the same content.
     pub fn copy(&self, name: &str) -> Self {
-        Self::create(self.server, name, &self.name)
+        Self::create(self.server, name, &format!("\"{}\"", self.name))
     }
 }
 
