@@ -4,7 +4,8 @@
 -- returns: child_schema text, child text, child_columns text[], parent_columns text[], operators text[]
 -- why:     who could hang on a row that is to be deleted: asked of live itself, because foreign keys may have been added
 --          since the plan. Copies that a partition inherits are left out, ones that refer to a partition are not; the
---          operators are those by which the server compares parent and child
+--          operators are those by which the server compares parent and child. A constraint that is NOT ENFORCED (from 18 on)
+--          holds nothing back
 select
   cn.nspname::text as child_schema,
   cc.relname::text as child,
@@ -22,6 +23,7 @@ from pg_catalog.pg_constraint as con
 join pg_catalog.pg_class as cc on cc.oid = con.conrelid
 join pg_catalog.pg_namespace as cn on cn.oid = cc.relnamespace
 where con.contype = 'f'
+  and coalesce((pg_catalog.to_jsonb(con) ->> 'conenforced')::bool, true)
   and con.conparentid = 0
   and con.confrelid in (
     select p.oid

@@ -1,6 +1,6 @@
 -- access:  read
 -- params:  none
--- returns: name text, child oid, parent oid, child_columns text[], parent_columns text[], on_delete text, on_update text, set_columns text[], match_full bool, deferrable bool, initially_deferred bool, enforced bool, operators text[]
+-- returns: name text, child oid, parent oid, child_columns text[], parent_columns text[], child_types text[], parent_types text[], on_delete text, on_update text, set_columns text[], match_full bool, deferrable bool, initially_deferred bool, enforced bool, operators text[]
 -- why:     conkey and confkey are read as pairs: a foreign key may point at a unique key that is not the primary key, or
 --          list its columns in another order; copies that a partition inherits are left out, ones that a partition has
 --          of its own are not; confdelsetcols is read through to_jsonb because servers before 15 do not have it, and conenforced because
@@ -17,6 +17,12 @@ select
   (select pg_catalog.array_agg(a.attname::text order by k.n)
    from pg_catalog.unnest(con.confkey) with ordinality as k(attnum, n)
    join pg_catalog.pg_attribute as a on a.attrelid = con.confrelid and a.attnum = k.attnum)::text[] as parent_columns,
+  (select pg_catalog.array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod)::text order by k.n)
+   from pg_catalog.unnest(con.conkey) with ordinality as k(attnum, n)
+   join pg_catalog.pg_attribute as a on a.attrelid = con.conrelid and a.attnum = k.attnum)::text[] as child_types,
+  (select pg_catalog.array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod)::text order by k.n)
+   from pg_catalog.unnest(con.confkey) with ordinality as k(attnum, n)
+   join pg_catalog.pg_attribute as a on a.attrelid = con.confrelid and a.attnum = k.attnum)::text[] as parent_types,
   con.confdeltype::text as on_delete,
   con.confupdtype::text as on_update,
   coalesce((select pg_catalog.array_agg(a.attname::text order by a.attnum)

@@ -15,8 +15,7 @@ use super::{CaseError, Context, Error, RecoverOptions};
 use crate::apply::CaseLock;
 use crate::backup::{Backup, BackupError};
 use crate::cancel::{CancelToken, StopOnDrop};
-use crate::catalog::ForeignKey;
-use crate::catalog::load::{Place, references};
+use crate::catalog::load::{Place, TypedKey, references};
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
@@ -69,7 +68,7 @@ pub(super) struct LiveFacts {
     /// Which database it is; scratch must be another one.
     pub(super) identity: Option<ServerIdentity>,
     /// Its references.
-    pub(super) keys: Option<Vec<ForeignKey>>,
+    pub(super) keys: Option<Vec<TypedKey>>,
 }
 
 impl LiveFacts {
@@ -182,6 +181,8 @@ fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
     manifest.extra.insert("catalog".into(), serde_json::to_value(&extracted.catalog).map_err(json)?);
     manifest.extra.insert("references".into(), serde_json::to_value(&extracted.references).map_err(json)?);
     manifest.extra.insert("dangling".into(), serde_json::to_value(&extracted.dangling).map_err(json)?);
+    manifest.extra.insert("unfollowed".into(), serde_json::to_value(&extracted.unfollowed).map_err(json)?);
+    manifest.extra.insert("live_asked".into(), extracted.live_asked.into());
     manifest.extra.insert("notes".into(), serde_json::to_value(&extracted.notes).map_err(json)?);
     Ok(manifest.store(&layout.staging())?)
 }
@@ -198,6 +199,10 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
         aliases: serde_json::from_value::<Option<_>>(take("aliases")).map_err(json)?.unwrap_or_default(),
         left_out: serde_json::from_value::<Option<_>>(take("left_out")).map_err(json)?.unwrap_or_default(),
         catalog: serde_json::from_value(take("catalog")).map_err(json)?,
+        unfollowed: serde_json::from_value::<Option<_>>(take("unfollowed"))
+            .map_err(json)?
+            .unwrap_or_default(),
+        live_asked: take("live_asked").as_bool().unwrap_or(false),
         dangling: serde_json::from_value::<Option<_>>(take("dangling")).map_err(json)?.unwrap_or_default(),
         references: serde_json::from_value(take("references")).map_err(json)?,
         notes: serde_json::from_value(take("notes")).map_err(json)?,

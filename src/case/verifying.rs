@@ -20,6 +20,9 @@ const MOST_LISTED: usize = 50;
 /// What stands in the place of a verdict for rows of tables that inherit from a recovered one.
 const OUTSIDE: &str = "in inheriting tables";
 
+/// And for references of live along which rows may be missed.
+const NOT_FOLLOWED: &str = "by keys that were not followed";
+
 /// The certificate in short.
 #[derive(Debug, Clone, Serialize)]
 pub struct VerifySummary {
@@ -84,8 +87,10 @@ pub async fn verify(
     for (verdict, count) in certificate.tables.iter().flat_map(|table| &table.left_out) {
         *left_out.entry(verdict.clone()).or_default() += count;
     }
-    if diffed.rows_of_heirs() > 0 {
-        left_out.insert(OUTSIDE.to_owned(), diffed.rows_of_heirs());
+    for (word, count) in [(OUTSIDE, diffed.rows_of_heirs()), (NOT_FOLLOWED, diffed.keys_not_followed())] {
+        if count > 0 {
+            left_out.insert(word.to_owned(), count);
+        }
     }
     let mut unexplained = certificate.complaints();
     if unexplained.len() > MOST_LISTED {

@@ -34,10 +34,31 @@ fn get<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, PgError> {
     value(row, name, WHAT)
 }
 
+/// A foreign key with the types of its columns, child and parent, pair by pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedKey {
+    /// The reference.
+    pub key: ForeignKey,
+    /// The types, as PostgreSQL prints them.
+    pub types: Vec<(String, String)>,
+}
+
 /// Reads the foreign keys alone, by the names of root tables. Waits for nobody's lock: nothing is asked that opens a table.
-pub async fn references(place: Place<'_>) -> Result<Vec<ForeignKey>, PgError> {
+pub async fn references(place: Place<'_>) -> Result<Vec<TypedKey>, PgError> {
     let relations = Relations::from_rows(&place.query(&registry::CATALOG_TABLES).await?)?;
-    foreign_keys(&place.query(&registry::CATALOG_FOREIGN_KEYS).await?, &relations)
+    let mut found: Vec<TypedKey> = Vec::new();
+    for row in place.query(&registry::CATALOG_FOREIGN_KEYS).await? {
+        let types: (Vec<String>, Vec<String>) = (get(&row, "child_types")?, get(&row, "parent_types")?);
+        for key in foreign_keys(std::slice::from_ref(&row), &relations)? {
+            if !found.iter().any(|other| other.key.is_like(&key)) {
+                found.push(TypedKey {
+                    key,
+                    types: types.0.iter().cloned().zip(types.1.iter().cloned()).collect(),
+                });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Reads all user tables with their columns, keys, foreign keys and triggers.

@@ -32,6 +32,7 @@ pub(super) async fn finish(
         sequences: Vec::new(),
         tombstones: Vec::new(),
         left_out: input.extracted.left_out.clone(),
+        unfollowed: Vec::new(),
         gone: 0,
         catalog: live.clone(),
         notes: Vec::new(),

@@ -9,7 +9,7 @@ use super::transfer::TransferFiles;
 use super::travel::ConvoyFiles;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::Catalog;
-use crate::extract::LeftOut;
+use crate::extract::{LeftOut, Unfollowed};
 use crate::ident::{Ident, TableName};
 use crate::pg::ServerIdentity;
 use crate::staging::StagedFile;
@@ -44,6 +44,9 @@ pub struct Diffed {
     /// Rows that are not part of the recovery although the recipe seems to mean them.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
+    /// References of live that were not followed.
+    #[serde(default)]
+    pub unfollowed: Vec<Unfollowed>,
     /// Rows of the backup that entries only look at and that live lacks, unless something tells that the accident left them.
     #[serde(default)]
     pub gone: u64,
@@ -75,7 +78,12 @@ pub fn missing_key(child: &TableName, foreign_key: &str) -> String {
 impl Diffed {
     /// Rows that are not part of the recovery although the recipe seems to mean them.
     pub fn rows_left_out(&self) -> u64 {
-        self.gone + self.rows_of_heirs()
+        self.gone + self.rows_of_heirs() + self.keys_not_followed()
+    }
+
+    /// References of live along which rows of the backup may be missed; how many rows is not known.
+    pub fn keys_not_followed(&self) -> u64 {
+        self.unfollowed.iter().map(|key| u64::from(key.in_backup)).sum()
     }
 
     /// Of them, those of tables that inherit from a table of the recipe.

@@ -60,7 +60,7 @@ use self::transfer::{Moves, Station};
 use crate::cancel::CancelToken;
 use crate::catalog::graph::{last_below, parents_first};
 use crate::catalog::{Catalog, ForeignKey, Origin};
-use crate::extract::Extracted;
+use crate::extract::{Extracted, Unfollowed};
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::progress::SharedProgress;
@@ -154,7 +154,9 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.notes.append(&mut scene.moves.notes);
     diffed.tombstones = tombstones::read_of(input.recipe, &tombstones);
     diffed.notes.extend(tombstones::notes(&tombstones));
-    diffed.notes.extend(unknown_keys(input, &live));
+    diffed.unfollowed = input.extracted.unfollowed.clone();
+    diffed.unfollowed.extend(unknown_keys(input, &live));
+    diffed.notes.extend(diffed.unfollowed.iter().map(Unfollowed::note));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }
@@ -181,21 +183,22 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     Ok(live)
 }
 
-/// References of live that lead to staged rows and that extraction did not know: nothing that hung on them was looked for.
-fn unknown_keys(input: &DiffInput<'_>, live: &Catalog) -> Vec<String> {
-    let Extracted { references, files, .. } = input.extracted;
-    let Some(references) = references else { return Vec::new() };
+/// References of live that lead to staged rows and of which extraction, which did not ask live, could not know.
+fn unknown_keys(input: &DiffInput<'_>, live: &Catalog) -> Vec<Unfollowed> {
+    let Extracted { references: Some(references), files, live_asked: false, .. } = input.extracted else {
+        return Vec::new();
+    };
     let known: Vec<ForeignKey> = references.iter().map(|fk| as_in_live(fk, input.recipe)).collect();
     let is_staged = |table: &TableName| files.iter().any(|file| &file.table.table == table);
     let unknown = live.foreign_keys.iter().filter(|fk| fk.is_enforced() && is_staged(&fk.parent));
     unknown
         .filter(|fk| !known.iter().any(|known| known.is_like(fk)))
-        .map(|fk| {
-            format!(
-                "live's foreign key {} of {} is not in the backup, and extraction did not ask live: what hung on {} by it is \
-                 not looked for; run rowback recover, or extract with --live",
-                fk.name, fk.child, fk.parent
-            )
+        .map(|fk| Unfollowed {
+            name: fk.name.clone(),
+            child: fk.child.clone(),
+            parent: fk.parent.clone(),
+            why: "extraction did not ask live; run rowback recover, or extract with --live".to_owned(),
+            in_backup: true,
         })
         .collect()
 }

@@ -45,10 +45,14 @@ impl Following {
     }
 
     pub fn follows(&self, fk: &ForeignKey) -> bool {
+        self.leads_to(&fk.child)
+    }
+
+    pub fn leads_to(&self, child: &TableName) -> bool {
         match self {
             Self::All => true,
             Self::Nothing => false,
-            Self::Into(tables) => tables.contains(&fk.child),
+            Self::Into(tables) => tables.contains(child),
         }
     }
 }

@@ -29,7 +29,7 @@ mod twins;
 pub use aliases::Aliases;
 pub use error::ExtractError;
 pub use heirs::LeftOut;
-pub use outcome::{EdgeCount, ExtractOptions, Extracted};
+pub use outcome::{EdgeCount, ExtractOptions, Extracted, Unfollowed};
 pub use resolve::resolve_foreign_keys;
 
 use std::collections::BTreeSet;
@@ -41,8 +41,8 @@ use self::chosen::Chosen;
 use self::entries::{Entry, Following, Selected, entries};
 use self::outcome::{Found, only_staged};
 use self::replay::{Reached, Replays};
-use crate::catalog::Catalog;
-use crate::ident::Ident;
+use crate::catalog::{Catalog, ForeignKey};
+use crate::ident::{Ident, TableName};
 use crate::progress::{SharedProgress, Step};
 use crate::recipe::{Recipe, Recover, Selection};
 use crate::scratch::Scratch;
@@ -77,8 +77,8 @@ pub async fn run(
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     resolve::check_conditions(scratch, &catalog).await?;
     let mut notes = Vec::new();
-    let added = resolve::keys_of_live(options.live_keys.as_deref(), recipe, &catalog, &mut notes);
-    catalog.declare(added);
+    let of_live = resolve::keys_of_live(options.live_keys.as_deref(), recipe, &catalog);
+    catalog.declare(of_live.added.iter().cloned());
     let entries = entries(recipe, &catalog)?;
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
@@ -93,10 +93,35 @@ pub async fn run(
     let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
     notes.extend(left_out.iter().map(LeftOut::note));
     let Found { files, edges, aliases, dangling } = found;
+    let is_staged = |table: &TableName| files.iter().any(|file| &file.table.table == table);
+    let is_followed =
+        |fk: &&ForeignKey| entries.iter().any(|entry| entry.is_followed() && entry.following.follows(fk));
+    let followed = of_live.added.iter().filter(is_followed).filter(|fk| is_staged(&fk.parent));
+    notes.extend(followed.map(|fk| {
+        format!("live's foreign key {} of {}, which the backup lacks, is followed as well", fk.name, fk.child)
+    }));
+    let mut unfollowed = of_live.unfollowed;
+    unfollowed.retain(|key| {
+        let follows = |entry: &Entry<'_>| entry.is_followed() && entry.following.leads_to(&key.child);
+        is_staged(&key.parent) && entries.iter().any(follows)
+    });
+    let live_asked = options.live_keys.is_some();
     let references = Some(catalog.foreign_keys.clone());
     let catalog = only_staged(&catalog, &files);
     let passes = scratch.passes().await;
-    Ok(Extracted { files, edges, aliases, left_out, catalog, references, dangling, notes, passes })
+    Ok(Extracted {
+        files,
+        edges,
+        aliases,
+        left_out,
+        catalog,
+        references,
+        live_asked,
+        unfollowed,
+        dangling,
+        notes,
+        passes,
+    })
 }
 
 /// Writes down which rows are chosen, follows their references, and stages them all.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Aliases, LeftOut};
+use crate::catalog::load::TypedKey;
 use crate::catalog::{Catalog, ForeignKey};
 use crate::ident::TableName;
 use crate::scratch::Pass;
@@ -20,7 +21,7 @@ pub struct ExtractOptions {
     pub time_limit: Duration,
     /// The references that live has, by live's names; those that the backup lacks are followed as well. `None` where live
     /// was not asked.
-    pub live_keys: Option<Vec<ForeignKey>>,
+    pub live_keys: Option<Vec<TypedKey>>,
 }
 
 /// What extraction found; everything that later stages need to know about the backup.
@@ -41,6 +42,12 @@ pub struct Extracted {
     /// The references that were followed where they lead to rows, the backup's and live's; `None` in staging made by hand.
     #[serde(default)]
     pub references: Option<Vec<ForeignKey>>,
+    /// Was live asked for its references?
+    #[serde(default)]
+    pub live_asked: bool,
+    /// References of live that the backup lacks, and that could not be followed in it.
+    #[serde(default)]
+    pub unfollowed: Vec<Unfollowed>,
     /// Those of which the backup may lack a parent that a staged row needs.
     #[serde(default)]
     pub dangling: Vec<ForeignKey>,
@@ -49,6 +56,29 @@ pub struct Extracted {
     /// What was loaded into scratch, and why; of this run only.
     #[serde(skip)]
     pub passes: Vec<Pass>,
+}
+
+/// A reference of live that the backup lacks and that was not followed: what the accident took along it stays away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfollowed {
+    /// Its name in live.
+    pub name: String,
+    /// The table that refers.
+    pub child: TableName,
+    /// The table referred to.
+    pub parent: TableName,
+    /// Why it was not followed, and what can be done.
+    pub why: String,
+    /// Does the backup hold rows that may be missed? Otherwise none can come out of it.
+    pub in_backup: bool,
+}
+
+impl Unfollowed {
+    /// One line for the plan.
+    pub fn note(&self) -> String {
+        let Self { name, child, parent, why, .. } = self;
+        format!("what hung on {parent} by live's foreign key {name} of {child} is not looked for: {why}")
+    }
 }
 
 /// Children of staged rows by one foreign key.

@@ -335,7 +335,7 @@ pub(super) async fn note_unseen(chosen: &mut Chosen<'_>, family: i16) -> Result<
         let rows = chosen.count(&table, family).await?;
         if rows > 0 {
             notes.push(format!(
-                "{rows} rows of {table} hang on rows that a replay deletes by a reference that only the recipe knows, which the \
+                "{rows} rows of {table} hang on rows that a replay deletes by a reference that the backup does not enforce, which the \
                  replay does not follow: those that live lacks count as lost, whoever deleted them"
             ));
         }

@@ -1,10 +1,12 @@
 //! Holds the names of a recipe against the backup's catalog.
 
-use super::{ExtractError, KeyColumns};
-use crate::catalog::{Action, Catalog, ForeignKey, Origin, Table, column_list};
+use super::{ExtractError, KeyColumns, Unfollowed};
+use crate::catalog::load::TypedKey;
+use crate::catalog::{Action, Catalog, Column, ForeignKey, Origin, Table, column_list};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{ChildColumn, Children, DeclaredForeignKey, Recipe, Recover};
 use crate::scratch::Scratch;
+use crate::value::BaseType;
 
 /// Every table and column that the recipe names must be in the backup.
 pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), ExtractError> {
@@ -110,35 +112,63 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
     })
 }
 
-/// What live refers by and the backup does not: the accident went along it, so it is followed with the backup's rows. What
-/// cannot be followed in the backup is told.
-pub(super) fn keys_of_live(
-    live: Option<&[ForeignKey]>,
-    recipe: &Recipe,
-    catalog: &Catalog,
-    notes: &mut Vec<String>,
-) -> Vec<ForeignKey> {
-    let mut added = Vec::new();
-    for fk in live.into_iter().flatten().filter(|fk| fk.is_enforced()) {
+/// What live refers by and the backup does not.
+#[derive(Default)]
+pub(super) struct KeysOfLive {
+    /// The accident went along these, so they are followed with the backup's rows.
+    pub added: Vec<ForeignKey>,
+    /// These cannot be followed.
+    pub unfollowed: Vec<Unfollowed>,
+}
+
+/// Which references of live are to be followed beside the backup's own. Rows of the backup are compared by its own types, which
+/// is the same only where live has the same.
+pub(super) fn keys_of_live(live: Option<&[TypedKey]>, recipe: &Recipe, catalog: &Catalog) -> KeysOfLive {
+    let mut found = KeysOfLive::default();
+    for TypedKey { key: fk, types } in live.into_iter().flatten().filter(|live| live.key.is_enforced()) {
         let known = ForeignKey { origin: Origin::Live, carriers: Vec::new(), ..in_backup(fk, recipe) };
-        let (Some(child), Some(parent)) = (catalog.tables.get(&fk.child), catalog.tables.get(&fk.parent))
-        else {
-            continue;
-        };
+        let Some(parent) = catalog.tables.get(&fk.parent) else { continue };
         if catalog.foreign_keys.iter().any(|own| own.is_like(&known)) {
             continue;
         }
-        let name = format!("live's foreign key {} of {}, which the backup lacks,", fk.name, fk.child);
-        let has_all = known.child_columns().all(|column| child.column(column).is_some())
-            && known.parent_columns().all(|column| parent.column(column).is_some());
-        if has_all {
-            notes.push(format!("{name} is followed as well"));
-            added.push(known);
-        } else {
-            notes.push(format!("{name} is not followed: the backup has not all of its columns"));
+        let unfollowed = |why: &str, in_backup| Unfollowed {
+            name: fk.name.clone(),
+            child: fk.child.clone(),
+            parent: fk.parent.clone(),
+            why: why.to_owned(),
+            in_backup,
+        };
+        let Some(child) = catalog.tables.get(&fk.child) else {
+            found.unfollowed.push(unfollowed("the backup has no table of this name", false));
+            continue;
+        };
+        let pairs: Option<Vec<_>> =
+            known.columns.iter().map(|(left, right)| child.column(left).zip(parent.column(right))).collect();
+        match pairs {
+            None => found.unfollowed.push(unfollowed(
+                "the backup has not all of its columns; [columns] with `map` tells how they were called",
+                true,
+            )),
+            Some(pairs) if pairs.iter().zip(types).all(|(pair, types)| compare_alike(*pair, types)) => {
+                found.added.push(known);
+            }
+            Some(_) => found
+                .unfollowed
+                .push(unfollowed("its columns had other types then; [[foreign_key]] declares it", true)),
         }
     }
-    added
+    found
+}
+
+/// Do the backup's columns compare as live's do? With other types they do where different values stay different in any type
+/// that they may have been cast to.
+fn compare_alike((child, parent): (&Column, &Column), (of_child, of_parent): &(String, String)) -> bool {
+    let is_whole =
+        |column: &Column| matches!(column.base_type, BaseType::Int2 | BaseType::Int4 | BaseType::Int8);
+    let is_uuid = |column: &Column| column.base_type == BaseType::Uuid;
+    (&child.type_name == of_child && &parent.type_name == of_parent)
+        || (is_whole(child) && is_whole(parent))
+        || (is_uuid(child) && is_uuid(parent))
 }
 
 /// A reference of live by the backup's column names.

@@ -61,14 +61,66 @@ fn stages_that_were_run_alone_say_what_they_did_not_look_for() {
     let _staged = rescue.rowback().run(extract).expect_code(0);
     let diffed = rescue.rowback().run(diff);
     for (key, told) in [("orders_of", true), ("calls_of", true), ("parts_of", false)] {
-        let wanted = format!("live's foreign key {key} of ");
+        let wanted = format!("by live's foreign key {key} of ");
         assert_eq!(diffed.stdout.contains(&wanted), told, "{key}: {}", diffed.stdout);
     }
     // Where live is named, it is asked.
     let _staged = rescue.rowback().run([&extract[..], &["--live", &url]].concat()).expect_code(0);
     let diffed = rescue.rowback().run(diff).expect_code(0);
-    assert!(!diffed.stdout.contains("is not in the backup"), "{}", diffed.stdout);
+    assert!(!diffed.stdout.contains("is not looked for"), "{}", diffed.stdout);
     let _planned = rescue.rowback().run(["plan", &case]).expect_code(0);
     let _applied = rescue.apply().expect_code(0);
     wanted.digest().assert_same(&live.digest(), "after the recovery");
+}
+
+#[test]
+fn a_key_that_the_backups_columns_cannot_be_followed_by_is_told_and_costs_the_exit_code() {
+    let recipe = "[[recover]]\ntable = \"clients\"\nwhere = \"id < 3\"\n";
+    for (client, since, why) in [
+        (
+            "client int",
+            "alter table calls rename client to client_id; alter table calls add constraint calls_of foreign key (client_id) references clients on delete set null",
+            "the backup has not all of its columns",
+        ),
+        (
+            "client numeric(6, 2)",
+            "alter table calls alter client type int; alter table calls add constraint calls_of foreign key (client) references clients on delete cascade",
+            "its columns had other types then",
+        ),
+    ] {
+        let calls = "create table calls (id int primary key, ";
+        let shop =
+            TestDb::with("since", &SHOP.replace(&format!("{calls}client int"), &format!("{calls}{client}")));
+        let dump = shop.dump(&["-Fc"]);
+        let live = shop.copy("live");
+        live.psql(since);
+        live.psql("delete from clients where id < 3");
+        let rescue = Rescue::new(&live, &dump);
+        let planned = rescue.recover_text(recipe).expect_code(1);
+        let told = format!(
+            "what hung on public.clients by live's foreign key calls_of of public.calls is not looked for: {why}"
+        );
+        assert!(planned.stdout.contains(&told), "{}", planned.stdout);
+        assert!(!planned.stdout.contains("followed as well"), "{}", planned.stdout);
+        let _applied = rescue.apply().expect_code(0);
+        let verified = rescue.verify().expect_code(1);
+        assert!(verified.stdout.contains("1 by keys that were not followed"), "{}", verified.stdout);
+    }
+    // Where children are not asked for, nothing is missed; and a table that the backup never had holds nothing of it.
+    let shop = TestDb::with("since", SHOP);
+    let dump = shop.dump(&["-Fc"]);
+    let live = shop.copy("live");
+    live.psql("alter table calls rename client to client_id; alter table calls add foreign key (client_id) references clients on delete cascade;
+        create table news (id int primary key, client int references clients on delete cascade); delete from clients where id < 3");
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(&format!("{recipe}children = [\"public.orders\"]\n")).expect_code(0);
+    assert!(!planned.stdout.contains("live's foreign key"), "{}", planned.stdout);
+    let rescue = Rescue::new(&live, &dump);
+    live.psql("alter table calls drop constraint calls_client_id_fkey");
+    let planned = rescue.recover_text(recipe).expect_code(0);
+    assert!(
+        planned.stdout.contains("of public.news is not looked for: the backup has no table of this name"),
+        "{}",
+        planned.stdout
+    );
 }

@@ -358,7 +358,7 @@ fn what_a_reference_of_the_recipe_leads_to_is_told_because_the_replay_cannot_see
     let reference = "[[foreign_key]]\nfrom = \"marks(buyer)\"\nto = \"buyers(id)\"\n";
     let entries = format!("{}{reference}", entry("buyers", "deleted", statement));
     let said = scene_of(&store, &format!("{statement}; {cleared}"), "", "").recover(&entries, 0);
-    assert!(said.contains("50 rows of public.marks hang on rows that a replay deletes by a reference that only the recipe knows"), "{said}");
+    assert!(said.contains("50 rows of public.marks hang on rows that a replay deletes by a reference that the backup does not enforce"), "{said}");
     // Without such a reference there is nothing to tell.
     let said = scene(statement, "", "").recover(&entry("buyers", "deleted", statement), 0);
     assert!(!said.contains("that only the recipe knows"), "{said}");

@@ -2,12 +2,13 @@
 //! compressed file in the user's cache directory. It holds no row of anybody's, and nothing depends on it: one that is
 //! old, damaged or of other programs is made again.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
@@ -57,9 +58,12 @@ impl Template {
     /// Makes the data directory out of the file; the superuser's password in it. On an error, what was made so far is
     /// left to be removed.
     pub(super) fn unpack(&self, site: &Site<'_>) -> io::Result<String> {
-        let file = File::open(&self.path)?;
+        // Nothing may be waited for, whatever stands there.
+        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(&self.path)?;
         let found = file.metadata()?;
-        if found.uid() != geteuid().as_raw() || age_of(&found)? > LONGEST_KEPT {
+        let is_own = found.is_file() && found.uid() == geteuid().as_raw();
+        if !is_own || age_of(&found)? > LONGEST_KEPT {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut archive = tar::Archive::new(zstd::Decoder::new(file)?);
@@ -190,8 +194,10 @@ fn remove_old(directory: &Path) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let is_ours = name.trim_start_matches('.').starts_with(PREFIX);
+        // What a killed run was writing is of no use an hour later.
+        let longest = if name.starts_with('.') { Duration::from_secs(60 * 60) } else { LONGEST_KEPT };
         let age = entry.metadata().and_then(|found| age_of(&found));
-        if is_ours && age.is_ok_and(|age| age > LONGEST_KEPT) {
+        if is_ours && age.is_ok_and(|age| age > longest) {
             // The next one may try again.
             fs::remove_file(entry.path()).ok();
         }
