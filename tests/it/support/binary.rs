@@ -63,6 +63,8 @@ impl Rowback {
         rowback
             .env("HOME", directory.join("home"))
             .env("TMPDIR", directory.join("tmp"))
+            // What `initdb` makes is kept for all tests of a run.
+            .env("XDG_CACHE_HOME", server().socket_directory().join("cache"))
             .env("PATH", path)
             .env("LC_ALL", "C.UTF-8")
     }
