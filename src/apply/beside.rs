@@ -408,7 +408,7 @@ fn answer(cause: impl std::fmt::Display) -> PgError {
 }
 
 /// A date or a time, by the name of its type.
-pub(super) fn tells_time(type_name: &str) -> bool {
+fn tells_time(type_name: &str) -> bool {
     type_name == "date" || type_name.starts_with("timestamp") || type_name.starts_with("time ")
 }
 

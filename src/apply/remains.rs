@@ -9,7 +9,7 @@ use super::row_key::json_array;
 use super::runner::Runner;
 use super::summary::Remains;
 use super::traces::{Elsewhere, Values};
-use super::{ApplyError, RowKey, beside::tells_time};
+use super::{ApplyError, RowKey};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, column};
 use crate::sql::literal::literal;
@@ -24,9 +24,16 @@ const ROWS_AT_ONCE: usize = 10_000;
 const KEYS: usize = 1000;
 
 impl Runner<'_> {
+    /// The time by live's own clock.
+    pub(super) async fn clock(&self) -> Result<String, PgError> {
+        let rows = self.session.text_rows(WHAT, "select pg_catalog.clock_timestamp()::text").await?;
+        let now = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+        now.ok_or_else(|| answer("no time"))
+    }
+
     /// Looks at live as undo leaves it: what is still there, and notes about rows of others that only tell when they were
-    /// changed last. Asks nothing where no trigger did anything.
-    pub(super) async fn remains(&self) -> Result<(Vec<Remains>, Vec<String>), ApplyError> {
+    /// changed last, at or after `started`. Asks nothing where no trigger did anything.
+    pub(super) async fn remains(&self, started: &str) -> Result<(Vec<Remains>, Vec<String>), ApplyError> {
         let (mut found, mut notes) = (Vec::new(), Vec::new());
         for (table, rows) in self.made().by_table() {
             let there = companions::still_there(&self.session, &table, &rows).await?;
@@ -42,7 +49,7 @@ impl Runner<'_> {
             found.extend(self.made_elsewhere(table, made).await?);
         }
         for (table, rows) in traces.kept() {
-            let (stamped, moved) = self.not_as_before(table, &rows).await?;
+            let (stamped, moved) = self.not_as_before(table, &rows, started).await?;
             found.extend(moved);
             notes.extend(stamped.into_iter().map(|Remains { rows, columns, .. }| {
                 let columns = columns.join(", ");
@@ -97,11 +104,12 @@ impl Runner<'_> {
     }
 
     /// Rows of a table that are as a transaction of ours left them, and not as they were before, by the columns: first those
-    /// that only tell when they were changed last.
+    /// that only tell when they were changed last. A time from before this run is no such thing, whatever it means.
     async fn not_as_before(
         &self,
         table: &TableName,
         rows: &[(&RowKey, &Values)],
+        started: &str,
     ) -> Result<(Vec<Remains>, Vec<Remains>), PgError> {
         let mut types: BTreeMap<Ident, String> = BTreeMap::new();
         for row in self.session.query(&APPLY_TYPES, &[&table.schema.as_str(), &table.name.as_str()]).await? {
@@ -113,11 +121,13 @@ impl Runner<'_> {
             // The table or a column has gone.
             return Ok((Vec::new(), Vec::new()));
         }
-        let mut found: BTreeMap<Vec<String>, Vec<RowKey>> = BTreeMap::new();
+        let mut found: BTreeMap<(bool, Vec<String>), Vec<RowKey>> = BTreeMap::new();
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let known: BTreeMap<&RowKey, &Values> = rows.iter().copied().collect();
-            for row in self.session.text_rows(WHAT, &kept_sql(table, &types, rows)).await? {
-                let [Some(key), Some(version), Some(before), Some(now)] = row.as_slice() else { continue };
+            for row in self.session.text_rows(WHAT, &kept_sql(table, &types, rows, started)).await? {
+                let [Some(key), Some(version), Some(before), Some(now), Some(times)] = row.as_slice() else {
+                    continue;
+                };
                 if !self.traces().is_own(version) {
                     continue;
                 }
@@ -128,23 +138,33 @@ impl Runner<'_> {
                 let columns =
                     known.get(&key).map(|known| known.keys().filter(differs).cloned().collect::<Vec<_>>());
                 if let Some(columns) = columns.filter(|columns| !columns.is_empty()) {
-                    found.entry(columns).or_default().push(key);
+                    let times: BTreeSet<String> = serde_json::from_str(times).map_err(answer)?;
+                    let stamped = columns.iter().all(|name| times.contains(name));
+                    found.entry((stamped, columns)).or_default().push(key);
                 }
             }
         }
-        let remains = |(columns, mut keys): (Vec<String>, Vec<RowKey>)| {
+        let remains = |columns: Vec<String>, mut keys: Vec<RowKey>| {
             let rows = u64::try_from(keys.len()).unwrap_or(u64::MAX);
             keys.truncate(KEYS);
             Remains { table: table.clone(), rows, columns, keys, looked: true }
         };
-        let is_time =
-            |name: &String| types.get(&Ident::new(name.as_str())).is_some_and(|kind| tells_time(kind));
-        Ok(found.into_iter().map(remains).partition(|remains| remains.columns.iter().all(is_time)))
+        let (mut stamped, mut moved) = (Vec::new(), Vec::new());
+        for ((is_stamped, columns), keys) in found {
+            if is_stamped { &mut stamped } else { &mut moved }.push(remains(columns, keys));
+        }
+        Ok((stamped, moved))
     }
 }
 
-/// Key, version, values before (printed as this session prints them) and values now.
-fn kept_sql(table: &TableName, types: &BTreeMap<Ident, String>, rows: &[(&RowKey, &Values)]) -> String {
+/// Key, version, values before (printed as this session prints them), values now, and the columns that hold a time since
+/// `started`.
+fn kept_sql(
+    table: &TableName,
+    types: &BTreeMap<Ident, String>,
+    rows: &[(&RowKey, &Values)],
+    started: &str,
+) -> String {
     let type_of = |name: &Ident| types.get(name).map_or("text", String::as_str);
     let columns: BTreeSet<Ident> =
         rows.iter().flat_map(|(_, before)| before.keys()).map(Ident::new).collect();
@@ -156,6 +176,14 @@ fn kept_sql(table: &TableName, types: &BTreeMap<Ident, String>, rows: &[(&RowKey
             values.join(", ")
         )
     };
+    let times = columns.iter().filter(|name| type_of(name) == "timestamp with time zone").map(|name| {
+        let since = literal(started);
+        format!("case when l.{} >= {since}::timestamptz then {} end", name.quoted(), literal(name.as_str()))
+    });
+    let times = format!(
+        "pg_catalog.to_jsonb(pg_catalog.array_remove(array[{}]::text[], null))::text",
+        times.collect::<Vec<_>>().join(", ")
+    );
     let now = object(columns.iter().map(|name| format!("l.{}::text", name.quoted())).collect());
     let before = columns
         .iter()
@@ -168,8 +196,8 @@ fn kept_sql(table: &TableName, types: &BTreeMap<Ident, String>, rows: &[(&RowKey
     let same = same.collect::<Vec<_>>().join(" and ");
     let rows = rows.iter().map(|(key, before)| serde_json::json!({ "key": key, "before": before }));
     format!(
-        "select (e.one -> 'key')::text, l.version, {before}, l.now from pg_catalog.jsonb_array_elements({}::jsonb) as e(one) \
-         cross join lateral (select l.xmin::text as version, {now} as now from {} as l where {same} offset 0) as l",
+        "select (e.one -> 'key')::text, l.version, {before}, l.now, l.times from pg_catalog.jsonb_array_elements({}::jsonb) as e(one) \
+         cross join lateral (select l.xmin::text as version, {now} as now, {times} as times from {} as l where {same} offset 0) as l",
         literal(&rows.collect::<serde_json::Value>().to_string()),
         table.quoted()
     )

@@ -41,6 +41,7 @@ pub async fn run(
     let around = Surroundings { settings, limits: &options.limits, progress, cancel };
     let mut runner = Runner::open(case, Task::Undo, &options.confirm, around).await?;
     runner.settle().await?;
+    let started = runner.clock().await?;
     let before =
         runner.history().all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
     let batches = applied(&runner);
@@ -51,7 +52,7 @@ pub async fn run(
     let done = run_all(&mut runner, &batches).await;
     progress.finish(progress::Step::Undo);
     done?;
-    let (remains, stamped) = runner.remains().await?;
+    let (remains, stamped) = runner.remains(&started).await?;
     let mut summary = summary(&runner, batches.len(), before, remains);
     summary.notes.extend(stamped);
     Ok(summary)

@@ -264,7 +264,8 @@ fn a_surviving_parent_whose_time_of_change_tells_of_the_undo_is_a_note() {
          insert into clients select generate_series(1, 3); insert into orders select g, 1 + g % 3 from generate_series(1, 9) as g;
          create trigger touch after insert or delete on orders for each row execute function touch();",
     );
-    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    let dump = live.dump(&["-Fc"]);
+    let rescue = Rescue::new(&live, &dump);
     live.psql("delete from orders where id in (1, 2)");
     let _planned =
         rescue.recover_text("[[recover]]\ntable = \"orders\"\nwhere = \"id in (1, 2)\"\n").expect_code(0);
@@ -273,4 +274,15 @@ fn a_surviving_parent_whose_time_of_change_tells_of_the_undo_is_a_note() {
     let note = "Of 2 rows of public.clients that are not part of the recovery, touched tells of the undo: a trigger sets it.";
     assert!(undone.stdout.contains(note), "{undone:?}");
     assert_eq!(live.value("select count(*) from orders"), "7");
+    // A time that is not that of the change is a value like any other: here that of the newest order that there ever was.
+    live.psql("create or replace function touch() returns trigger language plpgsql as $$ begin
+        update clients set touched = '2020-01-01 00:00+00'::timestamptz + (coalesce(new.id, 0)::text || ' days')::interval
+        where id = coalesce(new.client, old.client) and tg_op = 'INSERT'; return null; end $$;
+        delete from orders where id = 4");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned =
+        rescue.recover_text("[[recover]]\ntable = \"orders\"\nwhere = \"id = 4\"\n").expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    let undone = rescue.undo().expect_code(1);
+    assert!(undone.stdout.contains("public.clients") && undone.stdout.contains("touched"), "{undone:?}");
 }
