@@ -34,7 +34,7 @@ pub struct DiffSummary {
     pub verdicts: Verdicts,
     /// Rows that need a human.
     pub conflicts: u64,
-    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    /// Rows that are not part of the recovery although the recipe seems to mean them, and keys of live that were not followed.
     pub left_out: u64,
     /// What a person should know.
     pub notes: Vec<String>,
@@ -79,7 +79,7 @@ pub struct PlanSummary {
     pub relink: u64,
     /// Rows that are left as they are and need a human.
     pub conflicts: u64,
-    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    /// Rows that are not part of the recovery although the recipe seems to mean them, and keys of live that were not followed.
     pub left_out: u64,
     /// Triggers that will fire.
     pub triggers: Vec<String>,

@@ -81,7 +81,7 @@ pub struct Totals {
     pub relink: u64,
     /// Rows that are left as they are and need a human.
     pub conflicts: u64,
-    /// Rows that are not part of the recovery although the recipe seems to mean them.
+    /// Rows that are not part of the recovery although the recipe seems to mean them, and keys of live that were not followed.
     #[serde(default)]
     pub left_out: u64,
 }
