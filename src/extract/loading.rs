@@ -99,8 +99,8 @@ pub(super) async fn load_selected(
     // What a sub-select reads comes first; then it can be asked which rows of its own table matter.
     let (later, first): (BTreeMap<_, _>, BTreeMap<_, _>) =
         wanted.into_iter().partition(|(table, wanted)| wanted.waits() && !read_beside.contains(table));
-    let requests = first.into_iter().map(|(table, wanted)| request(&table, wanted, Vec::new()));
-    scratch.load_all(requests.chain(children).collect()).await?;
+    let requests = first.into_iter().map(|(table, wanted)| request(&table, wanted, Vec::new())).collect();
+    ahead::load(scratch, catalog, recipe, requests, children).await?;
     let mut memory = 0;
     let mut requests = Vec::new();
     for (table, wanted) in later {

@@ -189,6 +189,18 @@ async fn only_the_rows_that_can_matter_are_loaded() {
     public.note: (job) in 3 keys 6/3000 (children by note_job_fkey, for the keys that the predicate names)
     public.old_job: every row 1/1 (it inherits from public.job)
     "#);
+    // So are the parents of what its table holds; theirs come when the rows are chosen.
+    let upwards = ahead.replace("\n[policy]\nparents = \"none\"", "");
+    insta::assert_snapshot!(told(&upwards, Loading::default()).await, @r#"
+    public.job: "id" in (3 constants) and "state" = a text 1/2000 (predicate)
+    public.event: (job) in 3 keys 6/3000 (children by event_job_fkey, for the keys that the predicate names)
+    public.note: (job) in 3 keys 6/3000 (children by note_job_fkey, for the keys that the predicate names)
+    public.person: (id) in 1 keys 1/400 (parents by job_person_fkey)
+    public.tenant: (id) in 1 keys or (id) in 1 keys 2/10 (parents by note_tenant_fkey, person_tenant_fkey)
+    public.person: (id) in 1 keys 1/400 (parents by person_boss_fkey)
+    public.tenant: (id) in 1 keys 1/10 (parents by person_tenant_fkey)
+    public.old_job: every row 1/1 (it inherits from public.job)
+    "#);
     let poor = Loading { memory_bytes: 64, ..Loading::default() };
     insta::assert_snapshot!(told(plain, poor).await, @r#"
     public.job: "state" = a text and "id" < 40 13/2000 (predicate; left to PostgreSQL: md5((job.state)::text) <> 'x'::text)
