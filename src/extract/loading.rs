@@ -100,7 +100,7 @@ pub(super) async fn load_selected(
     let (later, first): (BTreeMap<_, _>, BTreeMap<_, _>) =
         wanted.into_iter().partition(|(table, wanted)| wanted.waits() && !read_beside.contains(table));
     let requests = first.into_iter().map(|(table, wanted)| request(&table, wanted, Vec::new())).collect();
-    ahead::load(scratch, catalog, recipe, requests, children).await?;
+    Box::pin(ahead::load(scratch, catalog, recipe, requests, children)).await?;
     let mut memory = 0;
     let mut requests = Vec::new();
     for (table, wanted) in later {
