@@ -1,7 +1,7 @@
 # What a person types. Each target works on a fresh Debian or Ubuntu with Rust, as root or not.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install build test fuzz test-datasets demo bench bench-growth bench-peers fmt clean
+.PHONY: help install servers build test fuzz test-datasets demo bench bench-growth bench-peers fmt clean
 
 DIR   ?= ../shared/datasets
 SCALE ?= 0.1
@@ -17,10 +17,13 @@ help: ## what can be made
 install: ## installs what is missing: PostgreSQL server and client programs, headers, Python's venv
 	@scripts/install.sh
 
+servers: .venv/.complete ## installs servers of other versions for the tests, below /var/tmp
+	@scripts/servers.sh .venv/bin/python
+
 build: install ## target/release/rowback
 	cargo build --release --locked
 
-test: install .venv/.complete ## format, lints, all tests, documentation; needs nothing outside the repository
+test: install .venv/.complete servers ## format, lints, all tests, documentation; needs nothing outside the repository
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked

@@ -50,7 +50,7 @@ pub(super) fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Op
         first.push(mark("taken", format!("exists (select from {here} as l where {key})")));
         let referring: Vec<&ForeignKey> =
             foreign_keys.iter().filter(|fk| fk.is_enforced() && fk.parent == from.name).collect();
-        first.push(hold_referred_by_new(&temporary, &from.name, &referring));
+        first.push(hold_referred_by_new(&temporary, &from.name, &referring, &[]));
         for fk in referring {
             let leaving: Vec<(usize, &[Ident])> = moving(tables)
                 .filter(|(_, _, from)| from.name == fk.child)

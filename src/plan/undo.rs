@@ -84,9 +84,12 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
                     fk.carriers.iter().map(|carrier| hold_referred(&temporary, fk, carrier, &leaving)),
                 );
             }
-            first.push(hold_referred_by_new(&temporary, &part.table.name, &referring));
-            let declared = foreign_keys.iter().filter(|fk| !fk.is_enforced() && fk.parent == part.table.name);
-            looped.extend(declared.map(|fk| declared::hold(at + 1, part, fk, &leaving(tables, fk))));
+            let declared: Vec<&ForeignKey> =
+                foreign_keys.iter().filter(|fk| !fk.is_enforced() && fk.parent == part.table.name).collect();
+            first.push(hold_referred_by_new(&temporary, &part.table.name, &referring, &declared));
+            looped.extend(
+                declared.into_iter().map(|fk| declared::hold(at + 1, part, fk, &leaving(tables, fk))),
+            );
         }
     }
     looped.extend(moves::hold_groups(tables, "goes with a row that stays", "rowback_held <> 'gone'"));
@@ -166,18 +169,25 @@ fn lock(number: usize, part: &BatchTable<'_>) -> String {
     )
 }
 
-/// Foreign keys that live has got since the plan was made: whoever refers by one of them keeps the row in its place.
-pub(super) fn hold_referred_by_new(temporary: &str, parent: &TableName, known: &[&ForeignKey]) -> String {
-    let carriers = known.iter().flat_map(|fk| fk.carriers.iter().map(|carrier| (carrier, &fk.name)));
-    let known: Vec<String> = carriers
-        .map(|(carrier, name)| {
-            format!(
-                "\n      and not (k.conname = {} and k.conrelid = coalesce(pg_catalog.to_regclass({}), 0::oid))",
-                literal(name),
-                literal(&carrier.quoted())
-            )
-        })
-        .collect();
+/// Foreign keys that live has got since the plan was made: whoever refers by one of them keeps the row in its place. Those
+/// of `declared` may be in live as well, `NOT ENFORCED`.
+pub(super) fn hold_referred_by_new(
+    temporary: &str,
+    parent: &TableName,
+    known: &[&ForeignKey],
+    declared: &[&ForeignKey],
+) -> String {
+    let is_it = |fk: &ForeignKey, carrier: &TableName, and: &str| {
+        format!(
+            "\n      and not (k.conname = {} and k.conrelid = coalesce(pg_catalog.to_regclass({}), 0::oid){and})",
+            literal(&fk.name),
+            literal(&carrier.quoted())
+        )
+    };
+    let carriers = known.iter().flat_map(|fk| fk.carriers.iter().map(move |carrier| is_it(fk, carrier, "")));
+    let unenforced = " and pg_catalog.to_jsonb(k) ->> 'conenforced' = 'false'";
+    let known: Vec<String> =
+        carriers.chain(declared.iter().map(|fk| is_it(fk, &fk.child, unenforced))).collect();
     format!(
         "  for fk in select k.conrelid::pg_catalog.regclass as child, pg_catalog.string_agg(pg_catalog.format('c.%I = r.%I', \
          a.attname, p.attname), ' and ') as refers\n      from pg_catalog.pg_constraint as k\n      \

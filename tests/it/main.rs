@@ -78,3 +78,4 @@ mod undo_references;
 mod undo_triggers;
 mod unlinked;
 mod verify;
+mod versions;

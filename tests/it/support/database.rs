@@ -47,14 +47,14 @@ impl TestDb<'static> {
         drop(templates);
         database
     }
+}
 
+impl<'server> TestDb<'server> {
     /// Another database with the same content.
     pub fn copy(&self, name: &str) -> Self {
         Self::create(self.server, name, &format!("\"{}\"", self.name))
     }
-}
 
-impl<'server> TestDb<'server> {
     /// An empty database on the given server.
     pub fn on(server: &'server Server, name: &str) -> Self {
         Self::create(server, name, "template0")
@@ -62,9 +62,10 @@ impl<'server> TestDb<'server> {
 
     fn create(server: &'server Server, name: &str, template: &str) -> Self {
         let name = format!("{name}_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let strategy = if server.major() >= 15 { " strategy file_copy" } else { "" };
         server.psql(
             SUPERUSER,
-            &format!("create database \"{name}\" template {template} encoding 'UTF8' strategy file_copy"),
+            &format!("create database \"{name}\" template {template} encoding 'UTF8'{strategy}"),
         );
         let files = TempDir::new("db");
         Self { server, name, files, dumps: AtomicU32::new(0) }

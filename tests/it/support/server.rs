@@ -21,6 +21,7 @@ pub struct Server {
     directory: PathBuf,
     port: u16,
     bin: PathBuf,
+    major: u32,
     watchdog: Child,
     pipe: Option<ChildStdin>,
 }
@@ -34,7 +35,16 @@ pub fn server() -> &'static Server {
 impl Server {
     /// Starts a server of its own, for tests that stop or starve one; `settings` are `name=value`.
     pub fn start(settings: &[&str]) -> Self {
-        let bin = server_programs();
+        Self::start_in(server_programs(), settings)
+    }
+
+    /// Starts a server of another version, one of those that `tests/servers.txt` names.
+    pub fn of_version(major: u32) -> Self {
+        Self::start_in(programs_of_version(major), &[])
+    }
+
+    fn start_in(bin: PathBuf, settings: &[&str]) -> Self {
+        let major = major_of(&bin);
         let directory =
             tempfile::Builder::new().prefix("rbpg-").tempdir_in(super::parent_directory()).unwrap().keep();
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -73,7 +83,7 @@ impl Server {
             postgres.args(["-c", setting]);
         }
         let (watchdog, pipe) = supervise(&postgres, &directory);
-        let server = Self { directory, port, bin, watchdog, pipe: Some(pipe) };
+        let server = Self { directory, port, bin, major, watchdog, pipe: Some(pipe) };
         wait_until("the test server accepts connections", Duration::from_secs(60), || {
             let mut probe = server.program("psql", "postgres");
             probe.args(["-XqAtc", "select 1"]).output().is_ok_and(|output| output.status.success())
@@ -94,6 +104,11 @@ impl Server {
     /// Where `psql`, `pg_dump`, `initdb` and the rest are.
     pub fn bin(&self) -> &Path {
         &self.bin
+    }
+
+    /// The major version.
+    pub fn major(&self) -> u32 {
+        self.major
     }
 
     /// The superuser's URL of a database, through the socket.
@@ -214,6 +229,27 @@ fn server_programs() -> PathBuf {
         |bin: &PathBuf| ["initdb", "postgres", "psql", "pg_dump"].iter().all(|it| bin.join(it).exists());
     let found = candidates.into_iter().rev().map(|(_, bin)| bin).find(complete);
     found.expect("no PostgreSQL server programs (initdb, postgres, psql, pg_dump) found; run `make test`, which installs them")
+}
+
+/// Where `scripts/servers.sh` puts them.
+fn programs_of_version(major: u32) -> PathBuf {
+    let list = std::fs::read_to_string(super::repository().join("tests/servers.txt")).unwrap();
+    let version = list.lines().find(|line| line.starts_with(&format!("{major}."))).expect("a pinned version");
+    let user = rustix::process::geteuid().as_raw();
+    let bin = PathBuf::from(format!("/var/tmp/rowback-servers-{user}/{version}/bin"));
+    assert!(
+        bin.join("postgres").exists(),
+        "{} is not there; run `make test`, which installs it",
+        bin.display()
+    );
+    bin
+}
+
+fn major_of(bin: &Path) -> u32 {
+    let output = Command::new(bin.join("postgres")).arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    version.and_then(|version| version.split('.').next()?.parse().ok()).expect("postgres --version tells one")
 }
 
 /// The user a server runs as when we are root (which `initdb` refuses), else `None`.
