@@ -66,7 +66,7 @@ const RECIPE: &str = "[[recover]]\ntable = \"customers\"\nwhere = \"tenant = 2\"
 /// A database after the accident, as it would be without it, and the backup in several formats.
 struct World<'s> {
     /// Has the files of the backups.
-    twin: TestDb<'s>,
+    _twin: TestDb<'s>,
     live: TestDb<'s>,
     wanted: Digest,
     hit: Digest,
@@ -91,7 +91,7 @@ impl<'s> World<'s> {
         twin.psql(LATER);
         let (wanted, hit) = (twin.digest(), live.digest());
         assert!(hit.count() + 100 < wanted.count(), "the accident took rows: {}", wanted.difference(&hit));
-        Self { twin, live, wanted, hit, backups }
+        Self { _twin: twin, live, wanted, hit, backups }
     }
 
     /// There and back, with the programs in `bin` for scratch.
