@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::stages::Reach;
+use super::stages::{Reach, load_extracted};
 use super::{CaseError, Context, Error, Layout, connect_live, recipe_of, settings_of};
 use crate::apply::AppliedState;
 use crate::diff::{Diffed, Verdict};
@@ -64,6 +64,7 @@ pub async fn verify(
         return Err(CaseError::Stale.into());
     }
     let diffed: Diffed = layout.read_json(&manifest, "diff")?;
+    let (extracted, _) = load_extracted(&layout)?;
     let mut applied = AppliedState::read(case, &plan)?;
     let settings = settings_of(&recipe, live, &context.env)?;
     let session = connect_live(&settings, context).await?;
@@ -76,6 +77,7 @@ pub async fn verify(
         case,
         plan: &plan,
         diffed: &diffed,
+        dangling: &extracted.dangling,
         applied: &applied,
         progress,
         cancel,

@@ -233,19 +233,18 @@ fn names<'a>(foreign_keys: impl Iterator<Item = &'a ForeignKey>) -> String {
     foreign_keys.map(|fk| fk.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Adds the parents that chosen rows need, and theirs, until nothing new is found. Returns the numbers of the references of
-/// which the backup may lack a parent, as under a constraint that is NOT VALID.
-pub(super) async fn ascend(
-    chosen: &mut Chosen<'_>,
-    scratch: &Scratch,
-) -> Result<BTreeSet<u16>, ExtractError> {
+/// References of which the backup may lack a parent, as under a constraint that is NOT VALID, by number, and whether it does.
+pub(super) type Dangling = BTreeMap<u16, bool>;
+
+/// Adds the parents that chosen rows need, and theirs, until nothing new is found.
+pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result<Dangling, ExtractError> {
     let catalog = chosen.catalog;
     let all: BTreeSet<TableName> = catalog.tables.keys().cloned().collect();
     let mut order = parents_first(&all, &catalog.foreign_keys);
     order.reverse();
     let runs = independent(order, &catalog.foreign_keys);
     let mut done: BTreeMap<u16, i64> = BTreeMap::new();
-    let mut dangling = BTreeSet::new();
+    let mut dangling = Dangling::new();
     loop {
         let mut added = 0;
         for run in &runs {
@@ -262,7 +261,7 @@ async fn add_parents_of(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     run: &[Component],
-    (done, dangling): (&mut BTreeMap<u16, i64>, &mut BTreeSet<u16>),
+    (done, dangling): (&mut BTreeMap<u16, i64>, &mut Dangling),
 ) -> Result<u64, ExtractError> {
     let catalog = chosen.catalog;
     let mut requests = Vec::new();
@@ -299,8 +298,9 @@ async fn add_parents_of(
     for (at, fk, since, keys) in wanted {
         let found = chosen.add_parents(at, fk, since).await?;
         added += found;
-        if keys.is_none_or(|keys| u64::try_from(keys) != Ok(found)) {
-            dangling.insert(at);
+        match keys {
+            Some(keys) if u64::try_from(keys) == Ok(found) => {}
+            known => *dangling.entry(at).or_default() |= known.is_some(),
         }
     }
     Ok(added)

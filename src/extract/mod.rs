@@ -144,7 +144,7 @@ async fn follow_and_stage(
     }
     let dangling = match recipe.policy.parents {
         crate::recipe::Parents::Missing => closure::ascend(&mut chosen, scratch).await?,
-        crate::recipe::Parents::None => BTreeSet::new(),
+        crate::recipe::Parents::None => closure::Dangling::new(),
     };
     twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
     let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
@@ -154,8 +154,14 @@ async fn follow_and_stage(
         edges::count_edges(&chosen, &families),
         stage(&chosen, scratch, (recipe, entries), staging, options, progress),
     )?;
-    let named = (0u16..).zip(&catalog.foreign_keys).filter(|(at, _)| dangling.contains(at));
-    let dangling = named.map(|(_, fk)| fk.clone()).collect();
+    let named = (0u16..).zip(&catalog.foreign_keys);
+    let named: Vec<(&ForeignKey, bool)> =
+        named.filter_map(|(at, fk)| Some((fk, *dangling.get(&at)?))).collect();
+    notes.extend(named.iter().filter(|(fk, is_sure)| *is_sure && !fk.is_enforced()).map(|(fk, _)| {
+        let ForeignKey { name, child, parent, .. } = fk;
+        format!("rows of {child} refer by {name} to rows of {parent} that the backup does not have; they come back as they were")
+    }));
+    let dangling = named.into_iter().map(|(fk, _)| fk.clone()).collect();
     Ok(Found { files, edges, aliases, dangling })
 }
 

@@ -3,6 +3,7 @@
 //! and by value, without asking the diff's judgement again. Only reads live.
 
 mod certificate;
+mod dangling;
 mod error;
 mod look;
 mod rows;
@@ -18,18 +19,20 @@ pub use certificate::{
 };
 pub use error::VerifyError;
 
-use self::look::{Found, Looker};
+use self::dangling::{Settled, Suspects};
+use self::look::{Found, LiveFields, Looker};
 use self::rows::{Expected, PlannedRow, PlannedRows, Side};
 use crate::apply::{AppliedState, Leftover, Outcome, RowKey};
 use crate::cancel::CancelToken;
 use crate::catalog::{ForeignKey, Table};
 use crate::clock;
 use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, RowAction, TransferFiles, TransferTable};
-use crate::ident::TableName;
+use crate::ident::{Ident, TableName};
 use crate::pg::{ReadSession, column};
 use crate::plan::Plan;
 use crate::progress::{SharedProgress, Step};
 use crate::sql::registry::DIFF_SEQUENCE;
+use crate::value::copy_text::RawKey;
 
 /// Rows that are looked up at once.
 const AT_ONCE: usize = 2000;
@@ -45,6 +48,8 @@ pub struct VerifyInput<'a> {
     pub plan: &'a Plan,
     /// Its diff.
     pub diffed: &'a Diffed,
+    /// References of which the backup may lack parents.
+    pub dangling: &'a [ForeignKey],
     /// What apply and undo have done.
     pub applied: &'a AppliedState,
     /// Progress.
@@ -77,6 +82,7 @@ pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certi
             checking.went(transfers, moved, Side::From, session).await?;
         }
     }
+    checking.settle_suspects()?;
     checking.made_again();
     let sequences = sequences(input, session).await?;
     let certificate = checking.certificate(identity.dbname, sequences);
@@ -95,6 +101,9 @@ struct Checking<'a> {
     mismatches: Vec<Mismatch>,
     unlisted: u64,
     generated: BTreeMap<TableName, BTreeSet<String>>,
+    /// Rows whose parent the backup may lack as well.
+    suspects: Suspects<'a>,
+    notes: Vec<String>,
 }
 
 impl<'a> Checking<'a> {
@@ -119,6 +128,8 @@ impl<'a> Checking<'a> {
             mismatches: Vec::new(),
             unlisted: 0,
             generated: BTreeMap::new(),
+            suspects: Suspects::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -242,7 +253,7 @@ impl<'a> Checking<'a> {
 
     fn compare(
         &mut self,
-        looker: &Looker<'_>,
+        looker: &Looker<'a>,
         (table, rows): (&Table, &PlannedRows),
         (chunk, found): (&[PlannedRow], Vec<Found>),
         (check, orphans): (&mut TableCheck, &mut [KeyCheck]),
@@ -253,8 +264,11 @@ impl<'a> Checking<'a> {
                 count.rows += 1;
                 if orphaned {
                     count.orphans += 1;
-                    let problem = Problem::Orphan { foreign_key: fk.name.clone() };
-                    self.mismatch((&table.name, &table.name), row, problem);
+                    let names = (&table.name, &table.name);
+                    let parent = self.parent_in_doubt(fk, looker.columns(), row, &found.rows);
+                    if !parent.is_some_and(|parent| self.suspects.add(fk, parent, names, &row.key)) {
+                        self.mismatch(names, &row.key, Problem::Orphan { foreign_key: fk.name.clone() });
+                    }
                 }
             }
             if self.undone && self.input.applied.is_of_others(&rows.written_as, &row.key) {
@@ -290,10 +304,49 @@ impl<'a> Checking<'a> {
                 None => check.equal += 1,
                 Some(problem) => {
                     check.mismatched += 1;
-                    self.mismatch((&table.name, &rows.written_as), row, problem);
+                    self.mismatch((&table.name, &rows.written_as), &row.key, problem);
                 }
             }
         }
+    }
+
+    /// The key of the parent that live lacks, where the backup may have lacked it, too, and nobody enforces the reference.
+    fn parent_in_doubt(
+        &self,
+        fk: &ForeignKey,
+        columns: &[Ident],
+        row: &PlannedRow,
+        found: &[LiveFields],
+    ) -> Option<RawKey> {
+        let dangles = || self.input.dangling.iter().any(|known| known.is_like(fk));
+        let [live] = found else { return None };
+        if !row.inserted || fk.is_enforced() || !dangles() {
+            return None;
+        }
+        let place = |name| columns.iter().position(|column| column == name);
+        let positions: Vec<usize> = fk.child_columns().map(place).collect::<Option<_>>()?;
+        fk.key_in(live, &positions)
+    }
+
+    /// Rows whose parent the backup lacks as well are as they were.
+    fn settle_suspects(&mut self) -> Result<(), VerifyError> {
+        let staging = self.input.case.join("staging");
+        let suspects = std::mem::take(&mut self.suspects);
+        let Settled { orphans, dangling } = suspects.settle(&staging, &self.input.diffed.tables)?;
+        for (fk, row) in orphans {
+            let problem = Problem::Orphan { foreign_key: fk.name.clone() };
+            self.mismatch((&row.tables.0, &row.tables.1), &row.key, problem);
+        }
+        for (fk, rows) in dangling {
+            let (child, parent) = (&fk.child, &fk.parent);
+            self.notes.push(format!(
+                "{rows} rows of {child} refer by {} to rows of {parent} that the backup lacks as well: they are as they were.",
+                fk.name
+            ));
+            let same = |check: &&mut KeyCheck| check.name == fk.name && check.child == fk.child;
+            self.keys.iter_mut().filter(|check| same(check)).for_each(|check| check.orphans -= rows);
+        }
+        Ok(())
     }
 
     /// May a row that is as planned be somebody else's? It may where apply left the planned one alone, and the key, which
@@ -321,18 +374,13 @@ impl<'a> Checking<'a> {
     }
 
     /// `written_as` is the table under which the journal names the row.
-    fn mismatch(
-        &mut self,
-        (table, written_as): (&TableName, &TableName),
-        row: &PlannedRow,
-        problem: Problem,
-    ) {
+    fn mismatch(&mut self, (table, written_as): (&TableName, &TableName), key: &RowKey, problem: Problem) {
         if self.mismatches.len() >= MOST_LISTED {
             self.unlisted += 1;
             return;
         }
-        let explained = self.reasons.get(&(written_as.clone(), row.key.clone())).cloned();
-        self.mismatches.push(Mismatch { table: table.clone(), key: row.key.clone(), problem, explained });
+        let explained = self.reasons.get(&(written_as.clone(), key.clone())).cloned();
+        self.mismatches.push(Mismatch { table: table.clone(), key: key.clone(), problem, explained });
     }
 
     fn certificate(self, dbname: String, sequences: Vec<SequenceCheck>) -> Certificate {
@@ -347,6 +395,7 @@ impl<'a> Checking<'a> {
                     columns.join(", ")
                 )
             })
+            .chain(self.notes)
             .collect();
         let applied = self.input.applied;
         if self.undone {

@@ -27,6 +27,8 @@ pub(super) struct PlannedRow {
     pub(super) key: RowKey,
     /// The raw fields of its key.
     pub(super) key_fields: Vec<Box<[u8]>>,
+    /// Was it lost, and staged with all its parents?
+    pub(super) inserted: bool,
     /// What live should hold.
     pub(super) expected: Expected,
     /// For an update: what live held before.
@@ -269,7 +271,8 @@ impl PlannedRows {
             (RowAction::Update, false) => self.told(diff, diff.live.as_ref()),
             _ => BTreeMap::new(),
         };
-        PlannedRow { key: RowKey(key), key_fields, expected, seen }
+        let inserted = matches!((&self.source, diff.action), (Source::Staged(_), RowAction::Insert));
+        PlannedRow { key: RowKey(key), key_fields, inserted, expected, seen }
     }
 
     fn values(&self, value: impl Fn(&Ident, usize) -> Option<Box<[u8]>>) -> BTreeMap<usize, Box<[u8]>> {

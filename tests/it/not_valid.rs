@@ -51,3 +51,34 @@ fn a_check_that_old_rows_break_does_not_keep_them_out_of_scratch() {
     let _verified = rescue.verify().expect_code(1);
     assert_eq!(live.value("select string_agg(id::text, ',' order by id) from orders"), "1,2,4");
 }
+
+#[test]
+fn a_row_that_no_server_kept_from_dangling_is_no_complaint_of_verify() {
+    let live = TestDb::with(
+        "dangling",
+        "create table clients (id int primary key); create table calls (id int primary key, client int);
+         insert into clients values (1), (2); insert into calls values (1, 1), (2, 2), (3, 99), (4, 98), (5, null);",
+    );
+    let dump = live.dump(&["-Fc"]);
+    let before = live.digest();
+    live.psql("delete from calls");
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"calls\"\nwhere = \"true\"\n[[foreign_key]]\nfrom = \"calls(client)\"\nto = \"clients(id)\"\n";
+    let planned = rescue.recover_text(recipe).expect_code(0);
+    let told = "rows of public.calls refer by public.calls(client) -> public.clients(id) to rows of public.clients that the backup does not have";
+    assert!(planned.stdout.contains(told), "{}", planned.stdout);
+    let _applied = rescue.apply().expect_code(0);
+    before.assert_same(&live.digest(), "after the recovery");
+    let verified = rescue.verify().expect_code(0);
+    assert!(verified.stdout.contains("2 rows of public.calls refer"), "{}", verified.stdout);
+    let certificate = std::fs::read_to_string(rescue.case().join("certificate.json")).unwrap();
+    let certificate: serde_json::Value = serde_json::from_str(&certificate).unwrap();
+    assert_eq!(certificate["foreign_keys"][0]["orphans"], 0, "{certificate}");
+    // A parent that was there and is gone is another matter.
+    live.psql("delete from clients where id = 2");
+    let complained = rescue.verify().expect_code(1);
+    let complaint =
+        "public.calls (id = 2): its parent by public.calls(client) -> public.clients(id) is not in live";
+    assert!(complained.stdout.contains(complaint), "{}", complained.stdout);
+    assert!(!complained.stdout.contains("(id = 3)"), "{}", complained.stdout);
+}

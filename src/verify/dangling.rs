@@ -1,0 +1,122 @@
+//! References that no server enforces may lead nowhere in the backup as well: such a row came back as it was, and nothing is
+//! wrong with it. Whether the backup had the parent, staging knows: it holds every parent of a lost row that was there.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use super::VerifyError;
+use crate::apply::RowKey;
+use crate::catalog::ForeignKey;
+use crate::diff::DiffedTable;
+use crate::ident::TableName;
+use crate::staging::StagingReader;
+use crate::value::copy_text::{RawKey, fields, is_null};
+
+/// Rows that are kept in memory until it is known; more are taken for orphans.
+pub(super) const MOST: usize = 200_000;
+
+/// A recovered row whose parent live lacks, and perhaps the backup.
+pub(super) struct Suspect {
+    /// Number of the reference in [`Suspects::keys`].
+    fk: usize,
+    /// The parent's key, raw fields joined by tabs.
+    parent: RawKey,
+    /// The row's table, and the one under which the journal names it.
+    pub(super) tables: (TableName, TableName),
+    /// The row.
+    pub(super) key: RowKey,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Suspects<'a> {
+    keys: Vec<&'a ForeignKey>,
+    rows: Vec<Suspect>,
+}
+
+/// What is known of them in the end.
+#[derive(Default)]
+pub(super) struct Settled<'a> {
+    /// Rows whose parent the backup has.
+    pub(super) orphans: Vec<(&'a ForeignKey, Suspect)>,
+    /// Rows whose parent it lacks, by reference.
+    pub(super) dangling: Vec<(&'a ForeignKey, u64)>,
+}
+
+impl<'a> Suspects<'a> {
+    /// Keeps a row in mind; `false` when there are too many.
+    pub(super) fn add(
+        &mut self,
+        fk: &'a ForeignKey,
+        parent: RawKey,
+        tables: (&TableName, &TableName),
+        key: &RowKey,
+    ) -> bool {
+        if self.rows.len() >= MOST {
+            return false;
+        }
+        let fk = self.keys.iter().position(|known| std::ptr::eq(*known, fk)).unwrap_or_else(|| {
+            self.keys.push(fk);
+            self.keys.len() - 1
+        });
+        let tables = (tables.0.clone(), tables.1.clone());
+        self.rows.push(Suspect { fk, parent, tables, key: key.clone() });
+        true
+    }
+
+    /// Looks the parents up in staging.
+    pub(super) fn settle(self, staging: &Path, tables: &[DiffedTable]) -> Result<Settled<'a>, VerifyError> {
+        let mut rows: BTreeMap<usize, Vec<Suspect>> = BTreeMap::new();
+        for row in self.rows {
+            rows.entry(row.fk).or_default().push(row);
+        }
+        let mut settled = Settled::default();
+        for (number, rows) in rows {
+            let fk = self.keys[number];
+            let mut wanted: HashSet<&RawKey> = rows.iter().map(|row| &row.parent).collect();
+            for table in tables.iter().filter(|table| table.table == fk.parent) {
+                strike_out_staged(staging, table, fk, &mut wanted)?;
+            }
+            let absent: HashSet<RawKey> = wanted.into_iter().cloned().collect();
+            let (dangling, orphans): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|row| absent.contains(&row.parent));
+            settled.orphans.extend(orphans.into_iter().map(|row| (fk, row)));
+            if !dangling.is_empty() {
+                settled.dangling.push((fk, u64::try_from(dangling.len()).unwrap_or(u64::MAX)));
+            }
+        }
+        Ok(settled)
+    }
+}
+
+/// Takes the keys that are staged out of `wanted`; all of them where staging cannot tell.
+fn strike_out_staged(
+    staging: &Path,
+    table: &DiffedTable,
+    fk: &ForeignKey,
+    wanted: &mut HashSet<&RawKey>,
+) -> Result<(), VerifyError> {
+    let place = |name| table.columns.iter().position(|column| column.as_ref() == Some(name));
+    let Some(positions) = fk.parent_columns().map(place).collect::<Option<Vec<usize>>>() else {
+        wanted.clear();
+        return Ok(());
+    };
+    let mut reader = StagingReader::open(staging, &table.staged)?;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if wanted.is_empty() || !reader.next_row(&mut line)? {
+            return Ok(());
+        }
+        let row: Vec<&[u8]> = fields(&line).collect();
+        let mut key = RawKey::new();
+        for (at, position) in positions.iter().enumerate() {
+            let Some(field) = row.get(*position).filter(|field| !is_null(field)) else { break };
+            if at > 0 {
+                key.push(b'\t');
+            }
+            key.extend_from_slice(field);
+        }
+        wanted.remove(&key);
+    }
+}
