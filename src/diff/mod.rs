@@ -30,6 +30,7 @@ mod rows;
 mod scene;
 mod sink;
 mod structure;
+mod tally;
 mod tombstones;
 mod transfer;
 mod travel;

@@ -4,27 +4,30 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::VerifyError;
+use super::certificate::{KeyCheck, Problem};
+use super::look::LiveFields;
+use super::rows::PlannedRow;
+use super::{Checking, VerifyError};
 use crate::apply::RowKey;
 use crate::catalog::ForeignKey;
 use crate::diff::DiffedTable;
-use crate::ident::TableName;
+use crate::ident::{Ident, TableName};
 use crate::staging::StagingReader;
 use crate::value::copy_text::{RawKey, fields, is_null};
 
 /// Rows that are kept in memory until it is known; more are taken for orphans.
-pub(super) const MOST: usize = 200_000;
+const MOST: usize = 200_000;
 
 /// A recovered row whose parent live lacks, and perhaps the backup.
-pub(super) struct Suspect {
+struct Suspect {
     /// Number of the reference in [`Suspects::keys`].
     fk: usize,
     /// The parent's key, raw fields joined by tabs.
     parent: RawKey,
-    /// The row's table, and the one under which the journal names it.
-    pub(super) tables: (TableName, TableName),
+    /// The row's table.
+    table: TableName,
     /// The row.
-    pub(super) key: RowKey,
+    key: RowKey,
 }
 
 /// All of them.
@@ -36,11 +39,52 @@ pub(super) struct Suspects<'a> {
 
 /// What is known of them in the end.
 #[derive(Default)]
-pub(super) struct Settled<'a> {
+struct Settled<'a> {
     /// Rows whose parent the backup has.
-    pub(super) orphans: Vec<(&'a ForeignKey, Suspect)>,
+    orphans: Vec<(&'a ForeignKey, Suspect)>,
     /// Rows whose parent it lacks, by reference.
-    pub(super) dangling: Vec<(&'a ForeignKey, u64)>,
+    dangling: Vec<(&'a ForeignKey, u64)>,
+}
+
+impl Checking<'_> {
+    /// The key of the parent that live lacks, where the backup may have lacked it, too, and nobody enforces the reference.
+    pub(super) fn parent_in_doubt(
+        &self,
+        fk: &ForeignKey,
+        columns: &[Ident],
+        row: &PlannedRow,
+        found: &[LiveFields],
+    ) -> Option<RawKey> {
+        let dangles = || self.input.dangling.iter().any(|known| known.is_like(fk));
+        let [live] = found else { return None };
+        if !row.inserted || fk.is_enforced() || !dangles() {
+            return None;
+        }
+        let place = |name| columns.iter().position(|column| column == name);
+        let positions: Vec<usize> = fk.child_columns().map(place).collect::<Option<_>>()?;
+        fk.key_in(live, &positions)
+    }
+
+    /// Rows whose parent the backup lacks as well are as they were.
+    pub(super) fn settle_suspects(&mut self) -> Result<(), VerifyError> {
+        let staging = self.input.case.join("staging");
+        let suspects = std::mem::take(&mut self.suspects);
+        let Settled { orphans, dangling } = suspects.settle(&staging, &self.input.diffed.tables)?;
+        for (fk, row) in orphans {
+            let problem = Problem::Orphan { foreign_key: fk.name.clone() };
+            self.mismatch((&row.table, &row.table), &row.key, problem);
+        }
+        for (fk, rows) in dangling {
+            let (child, parent) = (&fk.child, &fk.parent);
+            self.notes.push(format!(
+                "{rows} rows of {child} refer by {} to rows of {parent} that the backup lacks as well: they are as they were.",
+                fk.name
+            ));
+            let same = |check: &&mut KeyCheck| check.name == fk.name && check.child == fk.child;
+            self.keys.iter_mut().filter(|check| same(check)).for_each(|check| check.orphans -= rows);
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Suspects<'a> {
@@ -49,7 +93,7 @@ impl<'a> Suspects<'a> {
         &mut self,
         fk: &'a ForeignKey,
         parent: RawKey,
-        tables: (&TableName, &TableName),
+        table: &TableName,
         key: &RowKey,
     ) -> bool {
         if self.rows.len() >= MOST {
@@ -59,13 +103,12 @@ impl<'a> Suspects<'a> {
             self.keys.push(fk);
             self.keys.len() - 1
         });
-        let tables = (tables.0.clone(), tables.1.clone());
-        self.rows.push(Suspect { fk, parent, tables, key: key.clone() });
+        self.rows.push(Suspect { fk, parent, table: table.clone(), key: key.clone() });
         true
     }
 
     /// Looks the parents up in staging.
-    pub(super) fn settle(self, staging: &Path, tables: &[DiffedTable]) -> Result<Settled<'a>, VerifyError> {
+    fn settle(self, staging: &Path, tables: &[DiffedTable]) -> Result<Settled<'a>, VerifyError> {
         let mut rows: BTreeMap<usize, Vec<Suspect>> = BTreeMap::new();
         for row in self.rows {
             rows.entry(row.fk).or_default().push(row);

@@ -7,6 +7,7 @@ mod dangling;
 mod error;
 mod look;
 mod rows;
+mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -19,20 +20,18 @@ pub use certificate::{
 };
 pub use error::VerifyError;
 
-use self::dangling::{Settled, Suspects};
-use self::look::{Found, LiveFields, Looker};
+use self::dangling::Suspects;
+use self::look::{Found, Looker};
 use self::rows::{Expected, PlannedRow, PlannedRows, Side};
 use crate::apply::{AppliedState, Leftover, Outcome, RowKey};
 use crate::cancel::CancelToken;
 use crate::catalog::{ForeignKey, Table};
 use crate::clock;
-use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, RowAction, TransferFiles, TransferTable};
-use crate::ident::{Ident, TableName};
-use crate::pg::{ReadSession, column};
+use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, TransferFiles, TransferTable};
+use crate::ident::TableName;
+use crate::pg::ReadSession;
 use crate::plan::Plan;
 use crate::progress::{SharedProgress, Step};
-use crate::sql::registry::DIFF_SEQUENCE;
-use crate::value::copy_text::RawKey;
 
 /// Rows that are looked up at once.
 const AT_ONCE: usize = 2000;
@@ -84,7 +83,7 @@ pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certi
     }
     checking.settle_suspects()?;
     checking.made_again();
-    let sequences = sequences(input, session).await?;
+    let sequences = sequences::check(input, session).await?;
     let certificate = checking.certificate(identity.dbname, sequences);
     certificate.store(input.case)?;
     Ok(certificate)
@@ -264,10 +263,14 @@ impl<'a> Checking<'a> {
                 count.rows += 1;
                 if orphaned {
                     count.orphans += 1;
-                    let names = (&table.name, &table.name);
+                    let name = &table.name;
                     let parent = self.parent_in_doubt(fk, looker.columns(), row, &found.rows);
-                    if !parent.is_some_and(|parent| self.suspects.add(fk, parent, names, &row.key)) {
-                        self.mismatch(names, &row.key, Problem::Orphan { foreign_key: fk.name.clone() });
+                    if !parent.is_some_and(|parent| self.suspects.add(fk, parent, name, &row.key)) {
+                        self.mismatch(
+                            (name, name),
+                            &row.key,
+                            Problem::Orphan { foreign_key: fk.name.clone() },
+                        );
                     }
                 }
             }
@@ -308,45 +311,6 @@ impl<'a> Checking<'a> {
                 }
             }
         }
-    }
-
-    /// The key of the parent that live lacks, where the backup may have lacked it, too, and nobody enforces the reference.
-    fn parent_in_doubt(
-        &self,
-        fk: &ForeignKey,
-        columns: &[Ident],
-        row: &PlannedRow,
-        found: &[LiveFields],
-    ) -> Option<RawKey> {
-        let dangles = || self.input.dangling.iter().any(|known| known.is_like(fk));
-        let [live] = found else { return None };
-        if !row.inserted || fk.is_enforced() || !dangles() {
-            return None;
-        }
-        let place = |name| columns.iter().position(|column| column == name);
-        let positions: Vec<usize> = fk.child_columns().map(place).collect::<Option<_>>()?;
-        fk.key_in(live, &positions)
-    }
-
-    /// Rows whose parent the backup lacks as well are as they were.
-    fn settle_suspects(&mut self) -> Result<(), VerifyError> {
-        let staging = self.input.case.join("staging");
-        let suspects = std::mem::take(&mut self.suspects);
-        let Settled { orphans, dangling } = suspects.settle(&staging, &self.input.diffed.tables)?;
-        for (fk, row) in orphans {
-            let problem = Problem::Orphan { foreign_key: fk.name.clone() };
-            self.mismatch((&row.tables.0, &row.tables.1), &row.key, problem);
-        }
-        for (fk, rows) in dangling {
-            let (child, parent) = (&fk.child, &fk.parent);
-            self.notes.push(format!(
-                "{rows} rows of {child} refer by {} to rows of {parent} that the backup lacks as well: they are as they were.",
-                fk.name
-            ));
-            let same = |check: &&mut KeyCheck| check.name == fk.name && check.child == fk.child;
-            self.keys.iter_mut().filter(|check| same(check)).for_each(|check| check.orphans -= rows);
-        }
-        Ok(())
     }
 
     /// May a row that is as planned be somebody else's? It may where apply left the planned one alone, and the key, which
@@ -423,30 +387,4 @@ impl<'a> Checking<'a> {
 
 fn name_of(row: &Leftover) -> (TableName, RowKey) {
     (row.table.clone(), row.key.clone())
-}
-
-/// Does each sequence stand behind the recovered numbers? After an undo it does not matter any more.
-async fn sequences(
-    input: &VerifyInput<'_>,
-    session: &ReadSession,
-) -> Result<Vec<SequenceCheck>, VerifyError> {
-    const WHAT: &str = "reading a sequence";
-    let mut found = Vec::new();
-    if input.applied.is_undone() {
-        return Ok(found);
-    }
-    let inserted = |table: &DiffedTable| table.actions.get(&RowAction::Insert).is_some_and(|rows| *rows > 0);
-    if input.diffed.transfers.is_none() && !input.diffed.tables.iter().any(inserted) {
-        return Ok(found);
-    }
-    for state in input.diffed.sequences.iter().filter(|state| state.increment > 0) {
-        let (schema, name) = (state.sequence.schema.as_str(), state.sequence.name.as_str());
-        let rows = session.query(&DIFF_SEQUENCE, &[&schema, &name]).await?;
-        let last_value: Option<i64> = match rows.first() {
-            Some(row) => column(row, "last_value", WHAT)?,
-            None => None,
-        };
-        found.push(SequenceCheck { sequence: state.sequence.clone(), highest: state.highest, last_value });
-    }
-    Ok(found)
 }
