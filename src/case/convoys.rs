@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::planning::{Maker, push_update};
+use super::planning::Maker;
+use super::target::push_update;
 use super::{CaseError, Error};
 use crate::catalog::Table;
 use crate::diff::{ConvoyFiles, DiffReader, DiffRow, RowAction};

@@ -14,6 +14,7 @@ mod showing;
 mod sources;
 mod stages;
 mod summary;
+mod target;
 mod timing;
 mod totals;
 mod transfers;

@@ -3,20 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::Value;
-
 use super::layout::Layout;
 use super::parents::{Identities, Parents};
+use super::target::{Target, insert_part, push_insert, push_update, update_part};
 use super::{CaseError, Error, convoys, sources, totals, transfers};
 use crate::catalog::graph::{last_below, parents_first};
 use crate::catalog::{ForeignKey, Table};
-use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction};
+use crate::diff::{DiffRow, Diffed, RowAction};
 use crate::ident::{Ident, TableName};
-use crate::plan::{
-    self, Action, Batch, BatchTable, Firing, Part, Plan, RowOrder, SequenceMove, pack, sha256_hex,
-};
+use crate::plan::{self, Batch, BatchTable, Firing, Part, Plan, RowOrder, SequenceMove, pack, sha256_hex};
 use crate::recipe::Triggers;
-use crate::value::copy_text::{NULL, fields, push_field};
+use crate::value::copy_text::fields;
 use crate::value::json_path::key_in;
 
 /// A batch ends early where rows are large: it is held in memory, and so is its undo.
@@ -27,22 +24,6 @@ type Waiting = BTreeMap<Vec<Ident>, (Vec<u8>, usize)>;
 
 /// Rows of a component whose tables refer to each other, until their order is known.
 type Kept = Vec<(usize, Vec<u8>)>;
-
-/// One table of the plan: what is written of its rows.
-struct Target<'a> {
-    table: &'a Table,
-    diffed: &'a DiffedTable,
-    key: Vec<Ident>,
-    /// Position in the staged row, and live's column; generated columns are left out.
-    written: Vec<(usize, Ident)>,
-}
-
-impl Target<'_> {
-    /// Does anything become of a row that is done in this way?
-    fn has(&self, action: RowAction) -> bool {
-        self.diffed.actions.get(&action).is_some_and(|rows| *rows > 0)
-    }
-}
 
 /// Makes all batches and the plan. Clears what an earlier plan left.
 pub(super) fn make(
@@ -65,7 +46,7 @@ pub(super) fn make(
     let targets: BTreeMap<TableName, Target<'_>> = diffed
         .tables
         .iter()
-        .map(|table| Ok((table.table.clone(), target(diffed, table)?)))
+        .map(|table| Ok((table.table.clone(), Target::of(diffed, table)?)))
         .collect::<Result<_, Error>>()?;
     let names = targets.keys().cloned().collect();
     let foreign_keys = &diffed.catalog.foreign_keys;
@@ -106,22 +87,6 @@ pub(super) struct Checks {
     pub identities: Identities,
     /// Notes of earlier stages.
     pub notes: Vec<String>,
-}
-
-fn target<'a>(diffed: &'a Diffed, table: &'a DiffedTable) -> Result<Target<'a>, Error> {
-    let live = diffed.catalog.tables.get(&table.table).ok_or(CaseError::Stale)?;
-    let mut written = Vec::new();
-    for (position, name) in table.columns.iter().enumerate() {
-        let Some(name) = name else { continue };
-        let column = live.column(name).ok_or(CaseError::Stale)?;
-        if !column.generated {
-            written.push((position, name.clone()));
-        }
-    }
-    let name_of = |at: &usize| table.columns.get(*at).cloned().flatten().ok_or(CaseError::Stale);
-    let key = table.staged.table.key.iter().map(name_of).collect::<Result<Vec<_>, _>>()?;
-    refuse_odd_names(live)?;
-    Ok(Target { table: live, diffed: table, key, written })
 }
 
 /// A line break in a name would end the line of a comment in a batch.
@@ -305,68 +270,6 @@ impl<'a> Maker<'a> {
 
     fn next_number(&self) -> u32 {
         u32::try_from(self.batches.len()).unwrap_or(u32::MAX - 1) + 1
-    }
-}
-
-fn push_insert(text: &mut Vec<u8>, target: &Target<'_>, staged: &[u8], diff: &DiffRow) {
-    let raw: Vec<&[u8]> = fields(staged).collect();
-    for (at, (position, name)) in target.written.iter().enumerate() {
-        if at > 0 {
-            text.push(b'\t');
-        }
-        match diff.backup.get(name.as_str()).filter(|_| diff.columns.contains(name)) {
-            Some(told) => push_field(text, true, told.as_str().map(str::as_bytes)),
-            None => text.extend_from_slice(raw.get(*position).copied().unwrap_or(NULL)),
-        }
-    }
-    text.push(b'\n');
-}
-
-/// Key, new values, seen values.
-pub(super) fn push_update(text: &mut Vec<u8>, diff: &DiffRow) -> Result<(), Error> {
-    for (at, value) in diff.key.iter().enumerate() {
-        push_field(text, at == 0, Some(value.as_bytes()));
-    }
-    for values in [Some(&diff.backup), diff.live.as_ref()] {
-        let values = values.ok_or(CaseError::Stale)?;
-        for name in &diff.columns {
-            match values.get(name.as_str()) {
-                Some(Value::String(value)) => push_field(text, false, Some(value.as_bytes())),
-                Some(Value::Null) => push_field(text, false, None),
-                _ => return Err(CaseError::Stale.into()),
-            }
-        }
-    }
-    text.push(b'\n');
-    Ok(())
-}
-
-fn insert_part<'t>(target: &Target<'t>, rows: Vec<u8>, count: usize) -> BatchTable<'t> {
-    let columns = target.written.iter().map(|(_, name)| name.clone()).collect();
-    part(target, Action::Insert, columns, rows, count)
-}
-
-fn update_part<'t>(target: &Target<'t>, columns: Vec<Ident>, rows: Vec<u8>, count: usize) -> BatchTable<'t> {
-    part(target, Action::Update, columns, rows, count)
-}
-
-fn part<'t>(
-    target: &Target<'t>,
-    action: Action,
-    columns: Vec<Ident>,
-    rows: Vec<u8>,
-    count: usize,
-) -> BatchTable<'t> {
-    let count = u64::try_from(count).unwrap_or(u64::MAX);
-    BatchTable {
-        table: target.table,
-        action,
-        key: target.key.clone(),
-        columns,
-        from: None,
-        rows,
-        count,
-        guards: Vec::new(),
     }
 }
 

@@ -19,6 +19,7 @@ mod links;
 mod lookup;
 mod manifest;
 mod origin;
+mod owners;
 mod pass;
 mod present;
 mod privilege;

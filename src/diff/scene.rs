@@ -11,7 +11,7 @@ use super::rows::DiffWriter;
 use super::tally::Tally;
 use super::transfer::Moves;
 use super::travel::Travel;
-use super::{ConvoyFiles, DiffError, DiffInput, FOUND, damage};
+use super::{ConvoyFiles, DiffError, DiffInput, FOUND, owners};
 use crate::catalog::graph::Component;
 use crate::ident::TableName;
 use crate::pg::ReadSession;
@@ -96,7 +96,7 @@ impl Scene<'_, '_> {
         let mut output = Output { rows, travel };
         let mut known = pass::staged_keys(court, bench)?;
         for charge in charges {
-            let mut keys = damage::candidates(self.session, court.fit, charge).await?;
+            let mut keys = owners::candidates(self.session, court.fit, charge).await?;
             keys.retain(|key| known.insert(key.clone()));
             let found = (charge.number, keys.as_slice());
             tally.add(&pass::run_found(court, bench, parents, found, &mut output).await?);
