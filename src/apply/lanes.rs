@@ -8,7 +8,6 @@ use futures_util::future::join_all;
 
 use super::runner::{Job, Record, Runner};
 use super::ties::Ties;
-use super::transaction;
 use super::{ApplyError, without};
 use crate::plan::{Batch, Part};
 use crate::progress::Step;
@@ -52,12 +51,7 @@ impl<'a> Lanes<'a> {
         let first = self.first();
         let mut ties = Ties::ask(&first.session, first.plan(), batches).await?;
         ties.look_for_doubles(batches, |batch| first.case.script(&batch.file, &batch.sha256))?;
-        // A file that cannot be read stops the run when its turn comes.
-        let guarded = |batch: &Batch| {
-            let steps = first.case.script(&batch.file, &batch.sha256);
-            steps.map_or(true, |steps| transaction::looks_at_parents(&steps))
-        };
-        Ok(ties.stretches(batches, guarded))
+        Ok(ties.stretches(batches))
     }
 
     /// Has as many sessions as there may be, and as there is work for.

@@ -308,11 +308,6 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Do these steps compare the parents of the rows with what was seen?
-pub(super) fn looks_at_parents(steps: &[Step]) -> bool {
-    steps.iter().filter(|step| step.kind == StepKind::Stage).count() > 1
-}
-
 fn unexpected(what: &str, cause: &str) -> PgError {
     PgError::Answer { what: what.to_owned(), cause: cause.to_owned() }
 }

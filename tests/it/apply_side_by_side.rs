@@ -89,9 +89,21 @@ fn reached(rescue: &Rescue<'_>, state: &str) -> BTreeSet<u64> {
 
 /// How many announced commits were open at the same time.
 fn most_pending(rescue: &Rescue<'_>) -> usize {
+    most_pending_of(rescue, "")
+}
+
+/// The same of batches whose file has this in its name.
+fn most_pending_of(rescue: &Rescue<'_>, name: &str) -> usize {
+    let files = std::fs::read_dir(rescue.case().join("batches")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let named: BTreeSet<u64> =
+        names.filter(|file| file.contains(name)).map(|file| file[..4].parse().unwrap()).collect();
     let (mut open, mut most) = (BTreeSet::new(), 0);
     for line in journal(rescue) {
         let batch = line["batch"].as_u64().unwrap();
+        if !named.contains(&batch) {
+            continue;
+        }
         if line["state"] == "writing" {
             open.insert(batch)
         } else {
@@ -144,6 +156,47 @@ fn one_connection_or_three_come_to_the_same() {
     // The twin: a run that came to something else would be noticed.
     let other = backup.copy("beside_other");
     assert!(!other.digest().difference(&three.2).is_empty());
+}
+
+/// Links are set again side by side, and each still only to the parent that the plan saw.
+#[test]
+fn links_come_to_the_same_over_one_connection_or_three() {
+    let backup = TestDb::with(
+        "beside_links",
+        "create table accounts (id int primary key, mail text not null unique, plan text not null);
+         create table visits (id int primary key, account int references accounts on delete set null, what text);
+         insert into accounts select n, 'a' || n || '@mail.example', 'plan ' || n % 3 from generate_series(1, 60) n;
+         insert into visits select n, 1 + n % 60, 'visit ' || n from generate_series(1, 160) n;",
+    );
+    let run = |jobs: &str| {
+        let live = backup.copy("beside_linked");
+        live.psql("delete from accounts where id between 5 and 30");
+        let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+        let recipe = "[[recover]]\ntable = \"accounts\"\nwhere = \"id <= 30\"\n";
+        let _planned = rescue.recover_with(recipe, &["--batch-rows", "3"]).expect_code(0);
+        // Somebody else under a number, a link that a colleague set, a visit that went, one that was written on.
+        live.psql(
+            "insert into accounts values (7, 'new@mail.example', 'plan 9');
+             update visits set account = 40 where id = 10; delete from visits where id = 12;
+             update visits set what = 'more' where id = 13;",
+        );
+        let accident = live.digest();
+        let applied = apply_with(&rescue, &live, &["--jobs", jobs, "--json"]).expect_code(1);
+        let mut summary = applied.json();
+        summary.as_object_mut().unwrap().remove("dbname");
+        let (pending, journal, after) =
+            (most_pending_of(&rescue, "visits-update"), told(&rescue), live.digest());
+        let strangers = live.value("select count(*) from visits where account = 7");
+        let _undone = rescue.undo().expect_code(0);
+        accident.assert_same(&live.digest(), "after undo");
+        (summary, journal, after, pending, strangers)
+    };
+    let (one, three) = (run("1"), run("3"));
+    assert_eq!((one.3, three.3 > 1), (1, true), "at once with one connection, with three: {}", three.3);
+    assert_eq!((&one.0, &one.1), (&three.0, &three.1), "summary and journal");
+    one.2.assert_same(&three.2, "live");
+    assert_eq!((one.4.as_str(), three.4.as_str()), ("0", "0"), "nothing is hung on the new account");
+    assert_eq!(three.0["leftovers"].as_array().unwrap().len(), 6, "{}", three.0);
 }
 
 /// Writing these rows takes for ever, without any trigger.
