@@ -96,12 +96,12 @@ fn most_pending(rescue: &Rescue<'_>) -> usize {
 fn most_pending_of(rescue: &Rescue<'_>, name: &str) -> usize {
     let files = std::fs::read_dir(rescue.case().join("batches")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let named: BTreeSet<u64> =
+    let wanted: BTreeSet<u64> =
         names.filter(|file| file.contains(name)).map(|file| file[..4].parse().unwrap()).collect();
     let (mut open, mut most) = (BTreeSet::new(), 0);
     for line in journal(rescue) {
         let batch = line["batch"].as_u64().unwrap();
-        if !named.contains(&batch) {
+        if !wanted.contains(&batch) {
             continue;
         }
         if line["state"] == "writing" {
