@@ -108,6 +108,36 @@ pub(super) struct BatchHistory {
     pub(super) moved: BTreeSet<(usize, RowKey)>,
 }
 
+/// The oldest transaction of all that lines of the journal name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Oldest {
+    /// Nothing was written yet.
+    #[default]
+    Nothing,
+    /// Of all lines.
+    Known(u64),
+    /// An older version left no word of it in some line.
+    Unknown,
+}
+
+impl Oldest {
+    fn note(&mut self, oldest: Option<&str>) {
+        *self = match (*self, oldest.and_then(|oldest| oldest.parse().ok())) {
+            (Self::Unknown, _) | (_, None) => Self::Unknown,
+            (Self::Nothing, Some(oldest)) => Self::Known(oldest),
+            (Self::Known(known), Some(oldest)) => Self::Known(known.min(oldest)),
+        };
+    }
+
+    /// As rows tell it.
+    pub(super) fn short(self) -> Option<String> {
+        match self {
+            Self::Known(oldest) => super::traces::short(&oldest.to_string()),
+            Self::Nothing | Self::Unknown => None,
+        }
+    }
+}
+
 impl BatchHistory {
     /// Is there anything that undo could take back?
     pub(super) fn can_be_undone(&self) -> bool {
@@ -195,6 +225,8 @@ pub(super) struct History {
     pub(super) traces: Rc<TraceBook>,
     /// The transactions of undo, as the server numbers them.
     pub(super) undo_transactions: BTreeSet<String>,
+    /// The oldest transaction that ran while apply began to write; `None` where the journal does not tell it of all.
+    pub(super) oldest: Oldest,
 }
 
 impl History {
@@ -207,6 +239,7 @@ impl History {
             made: Rc::new(Made::of(plan)),
             traces: Rc::default(),
             undo_transactions: BTreeSet::new(),
+            oldest: Oldest::default(),
         };
         for line in lines {
             if line.plan == plan.seal {
@@ -231,7 +264,8 @@ impl History {
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
         match event {
-            Event::Writing { made, xid, traces, .. } => {
+            Event::Writing { made, xid, oldest, traces, .. } => {
+                self.oldest.note(oldest.as_deref());
                 if !made.is_empty() {
                     Rc::make_mut(&mut self.made).remember(number, made);
                 }
@@ -318,6 +352,7 @@ mod tests {
             PartRecord { table: table(), action: Action::Insert, rows: 5, exceptions: exceptions.collect() };
         Event::Writing {
             xid: "9".into(),
+            oldest: None,
             system_identifier: None,
             written: vec![part],
             moved: Vec::new(),

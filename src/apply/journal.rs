@@ -44,6 +44,9 @@ pub enum Event {
     Writing {
         /// The transaction, for `txid_status`.
         xid: String,
+        /// The oldest transaction that still ran when it began: rows of older ones were there before what it wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oldest: Option<String>,
         /// The cluster, where the role may ask.
         system_identifier: Option<String>,
         /// By part of the batch.
@@ -249,6 +252,7 @@ mod tests {
     fn writing() -> Event {
         Event::Writing {
             xid: "742".into(),
+            oldest: Some("740".into()),
             system_identifier: Some("7384120045".into()),
             written: vec![PartRecord {
                 table: TableName::new("public", "customers"),
@@ -272,7 +276,7 @@ mod tests {
     fn a_line_is_the_documented_json() {
         assert_eq!(
             serde_json::to_string(&line(1, writing())).unwrap(),
-            r#"{"format":1,"plan":"seal","batch":1,"at":"2026-11-19T14:03:00Z","state":"writing","xid":"742","system_identifier":"7384120045","written":[{"table":"public.customers","action":"insert","rows":2,"exceptions":[{"key":{"id":"7"},"outcome":"kept"}]}]}"#
+            r#"{"format":1,"plan":"seal","batch":1,"at":"2026-11-19T14:03:00Z","state":"writing","xid":"742","oldest":"740","system_identifier":"7384120045","written":[{"table":"public.customers","action":"insert","rows":2,"exceptions":[{"key":{"id":"7"},"outcome":"kept"}]}]}"#
         );
         assert_eq!(
             serde_json::to_string(&line(1, Event::Committed)).unwrap(),

@@ -216,7 +216,8 @@ fn announce(
     mark_ours(&mut written, &before.ours_before());
     let (moved, made, mut traces) = (performed.moves.rows, performed.made, performed.traces);
     traces.kept = performed.moves.kept;
-    Ok(Event::Writing { xid, system_identifier, written, moved, made, traces })
+    let oldest = Some(performed.oldest);
+    Ok(Event::Writing { xid, oldest, system_identifier, written, moved, made, traces })
 }
 
 /// Which part of the batch a reported row belongs to: the one that stored it, else the first that fits.

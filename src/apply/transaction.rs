@@ -42,6 +42,8 @@ pub(super) struct Transaction<'a> {
     pub(super) xid: String,
     /// Process on the server.
     pub(super) pid: i32,
+    /// The oldest transaction that ran when this one began.
+    oldest: String,
     /// Looks after columns that only triggers change.
     pub(super) watcher: Option<Watcher<'a>>,
 }
@@ -77,6 +79,8 @@ pub(super) struct Performed {
     pub(super) moves: Moves,
     /// Of the rows written those that triggers had made and that were only set, by part.
     pub(super) taken: Vec<u64>,
+    /// The oldest transaction that ran when this one began.
+    pub(super) oldest: String,
     /// Rows that triggers made where this batch or later ones insert rows.
     pub(super) made: Vec<MadeRows>,
 }
@@ -99,6 +103,7 @@ impl<'a> Transaction<'a> {
             isolating,
             xid: column(row, "xid", WHAT)?,
             pid: column(row, "pid", WHAT)?,
+            oldest: column(row, "oldest", WHAT)?,
             watcher: None,
         })
     }
@@ -111,7 +116,7 @@ impl<'a> Transaction<'a> {
         parts: &[Part],
         ground: Option<Ground<'_>>,
     ) -> Result<Performed, PgError> {
-        let mut performed = Performed::default();
+        let mut performed = Performed { oldest: self.oldest.clone(), ..Performed::default() };
         let mut taken = Taken::default();
         let in_turn = self.isolating == Writing::InTurn;
         let mut watched = Vec::new();

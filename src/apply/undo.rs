@@ -17,7 +17,7 @@ use crate::cancel::CancelToken;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
-use crate::plan::{Action, Batch, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
+use crate::plan::{Action, Batch, OLDEST_TRANSACTION, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
 use crate::progress::{self, SharedProgress};
 
 /// What the person says about this run.
@@ -120,10 +120,15 @@ fn narrowed(mut steps: Vec<Step>, batch: &Batch, history: &BatchHistory) -> Vec<
     steps
 }
 
-/// Tells the undo file which rows are only young because undo gave them their former values back.
+/// Tells the undo file which rows are only young because undo gave them their former values back, and which are old.
 fn own_transactions(history: &History) -> Step {
     let own: Vec<String> = history.undo_transactions.iter().filter_map(|xid| short(xid)).collect();
-    Step::sql(StepKind::Settings, format!("set local {OWN_TRANSACTIONS} = '{}';", own.join(",")))
+    let oldest = history.oldest.short().unwrap_or_default();
+    let sql = format!(
+        "set local {OWN_TRANSACTIONS} = '{}'; set local {OLDEST_TRANSACTION} = '{oldest}';",
+        own.join(",")
+    );
+    Step::sql(StepKind::Settings, sql)
 }
 
 fn keys_of<'a>(rows: &'a BTreeSet<RowName>, part: &Part) -> Vec<&'a RowKey> {

@@ -110,6 +110,25 @@ impl Column {
     pub fn is_document(&self) -> bool {
         matches!(self.base_type, BaseType::Json | BaseType::Jsonb)
     }
+
+    /// Does the type's equality say the same as equality of the texts that one session prints? What is not in the list may
+    /// differ, extension types among them.
+    pub fn is_told_by_text(&self) -> bool {
+        let by_type = matches!(
+            self.base_type,
+            BaseType::Bool
+                | BaseType::Int2
+                | BaseType::Int4
+                | BaseType::Int8
+                | BaseType::Uuid
+                | BaseType::Bytea
+                | BaseType::Date
+                | BaseType::Timestamp
+                | BaseType::TimestampTz
+        );
+        let is_text = matches!(self.base_type, BaseType::Text | BaseType::Varchar | BaseType::Name);
+        by_type || self.is_enum || (is_text && self.deterministic)
+    }
 }
 
 /// The two sorts of identity columns.

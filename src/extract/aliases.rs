@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ExtractError;
 use super::chosen::{Chosen, join_condition};
-use crate::catalog::{Column, ForeignKey, Table, quoted_list};
+use crate::catalog::{ForeignKey, Table, quoted_list};
 use crate::ident::{Ident, TableName};
-use crate::value::BaseType;
 use crate::value::copy_text::fields;
 
 /// How staged children spell the keys of their staged parents, where that is not as the parents do.
@@ -32,7 +31,7 @@ pub(super) async fn find(chosen: &mut Chosen<'_>) -> Result<Vec<Aliases>, Extrac
             continue;
         }
         let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
-        if !fk.is_enforced() || is_told_by_text(fk, child, parent) {
+        if !is_joined_by_type(fk, child, parent) || is_told_by_text(fk, child, parent) {
             continue;
         }
         let keys = keys_of(chosen, fk, child, parent).await?;
@@ -82,28 +81,18 @@ async fn keys_of(
     Ok(keys)
 }
 
-fn is_told_by_text(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
-    fk.columns.iter().all(|(down, up)| match (child.column(down), parent.column(up)) {
-        (Some(down), Some(up)) => has_one_text(down) && has_one_text(up),
+/// Are the values compared by their type, and not by their text? See [`join_condition`].
+fn is_joined_by_type(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
+    let alike = |(down, up): &(Ident, Ident)| match (child.column(down), parent.column(up)) {
+        (Some(down), Some(up)) => down.base_type == up.base_type,
         _ => false,
-    })
+    };
+    fk.is_enforced() || (!fk.has_paths() && fk.columns.iter().all(alike))
 }
 
-/// Does the type's equality say the same as equality of the texts that one session prints? What is not in the list may
-/// differ, extension types among them.
-fn has_one_text(column: &Column) -> bool {
-    let by_type = matches!(
-        column.base_type,
-        BaseType::Bool
-            | BaseType::Int2
-            | BaseType::Int4
-            | BaseType::Int8
-            | BaseType::Uuid
-            | BaseType::Bytea
-            | BaseType::Date
-            | BaseType::Timestamp
-            | BaseType::TimestampTz
-    );
-    let is_text = matches!(column.base_type, BaseType::Text | BaseType::Varchar | BaseType::Name);
-    by_type || column.is_enum || (is_text && column.deterministic)
+fn is_told_by_text(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
+    fk.columns.iter().all(|(down, up)| match (child.column(down), parent.column(up)) {
+        (Some(down), Some(up)) => down.is_told_by_text() && up.is_told_by_text(),
+        _ => false,
+    })
 }

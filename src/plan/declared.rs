@@ -13,8 +13,12 @@ use crate::sql::literal::literal;
 /// former values back are as old as before. Run by hand, an undo file knows of none, and leaves more rows alone.
 pub const OWN_TRANSACTIONS: &str = "rowback.undo_transactions";
 
-/// Marks rows of the part that must stay. Which of two rows is older, nobody but the server's numbers of transactions tells:
-/// the parent has the one of the batch that inserted it, as it was not changed since.
+/// The setting in which `rowback undo` names the oldest transaction that ran when apply began to write. Rows of older ones were
+/// there before; a younger one may have written a row after the parent came back, also where its number is below that of the
+/// batch.
+pub const OLDEST_TRANSACTION: &str = "rowback.undo_oldest";
+
+/// Marks rows of the part that must stay. Which rows were there before, nobody but the server's numbers of transactions tells.
 pub(super) fn hold(
     number: usize,
     part: &BatchTable<'_>,
@@ -25,7 +29,7 @@ pub(super) fn hold(
         .child_sql("c.")
         .into_iter()
         .zip(fk.parent_columns())
-        .map(|(child, parent)| format!("({child})::text = l.{}::text", parent.quoted()))
+        .map(|(child, parent)| format!("{} = {}", alike(&child), alike(&format!("l.{}", parent.quoted()))))
         .collect();
     let child = fk.child.quoted();
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
@@ -34,7 +38,8 @@ pub(super) fn hold(
         "    if pg_catalog.to_regclass({}) is not null then\n      \
          update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {} as l where rowback_held is null and {}\n        \
          and exists (select from (select *, xmin as rowback_since from {child}{condition}) as c where {}\n          \
-         and pg_catalog.age(c.rowback_since) <= pg_catalog.age(l.xmin)\n          \
+         and not coalesce(pg_catalog.age(c.rowback_since) > \
+         pg_catalog.age(nullif(pg_catalog.current_setting('{OLDEST_TRANSACTION}', true), '')::pg_catalog.xid), false)\n          \
          and c.rowback_since::text <> all (pg_catalog.string_to_array(\
          coalesce(pg_catalog.current_setting('{OWN_TRANSACTIONS}', true), ''), ',')){});\n      \
          get diagnostics moved = row_count;\n      total := total + moved;\n    end if;",
@@ -44,5 +49,17 @@ pub(super) fn hold(
         same_key(part),
         refers.join(" and "),
         unless_leaving(leaving)
+    )
+}
+
+/// The text of a value in which equal values of types that may be joined are alike, and some others, too: each side by
+/// itself, so that the server can hash. Who is taken for referring only stays in its place.
+fn alike(value: &str) -> String {
+    format!(
+        "case when pg_catalog.pg_typeof({value}) in ('pg_catalog.numeric'::pg_catalog.regtype, 'pg_catalog.float4'::pg_catalog.regtype, \
+         'pg_catalog.float8'::pg_catalog.regtype) then pg_catalog.trim_scale(({value})::text::pg_catalog.numeric)::text \
+         when pg_catalog.pg_typeof({value}) in ('pg_catalog.date'::pg_catalog.regtype, 'pg_catalog.timestamp'::pg_catalog.regtype, \
+         'pg_catalog.timestamptz'::pg_catalog.regtype) then (({value})::text::pg_catalog.timestamptz)::text \
+         else pg_catalog.lower(({value})::text) end"
     )
 }

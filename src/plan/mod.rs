@@ -15,7 +15,7 @@ mod tombstones;
 mod triggers;
 mod undo;
 
-pub use declared::OWN_TRANSACTIONS;
+pub use declared::{OLDEST_TRANSACTION, OWN_TRANSACTIONS};
 pub use firing::{Firing, needs_and_risks};
 pub use order::{RowOrder, pack};
 pub use parents::{ParentGuard, Tells};

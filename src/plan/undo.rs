@@ -121,10 +121,12 @@ pub(super) fn hold_referred(
     carrier: &TableName,
     leaving: &[(usize, &[Ident])],
 ) -> String {
-    let refers: Vec<String> = fk
-        .columns
-        .iter()
-        .map(|(child, parent)| format!("c.{} = r.{}", child.quoted(), parent.quoted()))
+    // By what the server compares: of periods it asks that they overlap.
+    let pairs = fk.columns.iter().enumerate();
+    let refers: Vec<String> = pairs
+        .map(|(at, (child, parent))| {
+            format!("r.{} {} c.{}", parent.quoted(), fk.operator(at), child.quoted())
+        })
         .collect();
     format!(
         "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \

@@ -27,7 +27,7 @@ pub(super) struct PlannedRow {
     pub(super) key: RowKey,
     /// The raw fields of its key.
     pub(super) key_fields: Vec<Box<[u8]>>,
-    /// Was it lost, and staged with all its parents?
+    /// Was it lost, and comes back as it was staged, with all its parents?
     pub(super) inserted: bool,
     /// What live should hold.
     pub(super) expected: Expected,
@@ -63,7 +63,7 @@ pub(super) enum Expected {
 }
 
 impl Expected {
-    fn values(&self) -> Option<&BTreeMap<usize, Box<[u8]>>> {
+    pub(super) fn values(&self) -> Option<&BTreeMap<usize, Box<[u8]>>> {
         match self {
             Self::Values(values) => Some(values),
             Self::Absent => None,
@@ -271,7 +271,8 @@ impl PlannedRows {
             (RowAction::Update, false) => self.told(diff, diff.live.as_ref()),
             _ => BTreeMap::new(),
         };
-        let inserted = matches!((&self.source, diff.action), (Source::Staged(_), RowAction::Insert));
+        let is_staged = matches!(self.source, Source::Staged(_)) && diff.columns.is_empty();
+        let inserted = is_staged && diff.action == RowAction::Insert;
         PlannedRow { key: RowKey(key), key_fields, inserted, expected, seen }
     }
 
