@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::Column;
 use crate::ident::{Ident, TableName};
+use crate::value::BaseType;
 use crate::value::copy_text::RawKey;
 use crate::value::json_path::{self, JsonPath, Unfit};
 
@@ -58,6 +60,11 @@ impl ForeignKey {
     /// The operator of the pair at this position.
     pub fn operator(&self, at: usize) -> &str {
         self.operators.get(at).map_or("=", String::as_str)
+    }
+
+    /// The operator of the pair at this position that the catalog tells; the recipe's references have none.
+    pub fn operator_told(&self, at: usize) -> Option<&str> {
+        self.operators.get(at).map(String::as_str)
     }
 
     /// Where in the child column's document the reference of the pair at this position stands.
@@ -136,6 +143,23 @@ impl ForeignKey {
     pub fn is_enforced(&self) -> bool {
         self.origin == Origin::Catalog
     }
+}
+
+/// SQL that values of columns of different types, which a reference of the recipe joins, are the same: by their texts, and
+/// where types print one value in several ways by what it is. Each side by itself, so that the server can hash.
+pub fn same_across((parent, up): (&Column, &str), (child, down): (&Column, &str)) -> String {
+    let by_text = parent.prints_alike() && child.prints_alike();
+    let print = |column: &Column, value: &str| match column.base_type {
+        _ if by_text => format!("{value}::text"),
+        BaseType::Numeric { .. } | BaseType::UnboundedNumeric | BaseType::Float4 | BaseType::Float8 => {
+            format!("pg_catalog.trim_scale({value}::text::pg_catalog.numeric)::text")
+        }
+        BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz => {
+            format!("({value}::text::pg_catalog.timestamptz)::text")
+        }
+        _ => format!("{value}::text"),
+    };
+    format!("{} = {}", print(parent, up), print(child, down))
 }
 
 /// Where a reference comes from.

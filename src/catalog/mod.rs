@@ -8,7 +8,7 @@ pub mod load;
 mod relation;
 mod table;
 
-pub use foreign_key::{Action, ForeignKey, Origin};
+pub use foreign_key::{Action, ForeignKey, Origin, same_across};
 pub use key::UniqueKey;
 pub use relation::{RawFields, Relation};
 pub use table::{Check, Column, Identity, Table, Trigger, TriggerMode};

@@ -111,6 +111,26 @@ impl Column {
         matches!(self.base_type, BaseType::Json | BaseType::Jsonb)
     }
 
+    /// Does another type that holds the same value print it in the same way?
+    pub(super) fn prints_alike(&self) -> bool {
+        !matches!(
+            self.base_type,
+            BaseType::Numeric { .. }
+                | BaseType::UnboundedNumeric
+                | BaseType::Float4
+                | BaseType::Float8
+                | BaseType::Date
+                | BaseType::Timestamp
+                | BaseType::TimestampTz
+        )
+    }
+
+    /// Does equality with a column of this type say the same as equality of their texts?
+    pub fn is_told_by_text_beside(&self, other: &Self) -> bool {
+        let alike = self.base_type == other.base_type || (self.prints_alike() && other.prints_alike());
+        alike && self.is_told_by_text() && other.is_told_by_text()
+    }
+
     /// Does the type's equality say the same as equality of the texts that one session prints? What is not in the list may
     /// differ, extension types among them.
     pub fn is_told_by_text(&self) -> bool {

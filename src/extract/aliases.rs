@@ -31,7 +31,7 @@ pub(super) async fn find(chosen: &mut Chosen<'_>) -> Result<Vec<Aliases>, Extrac
             continue;
         }
         let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
-        if !is_joined_by_type(fk, child, parent) || is_told_by_text(fk, child, parent) {
+        if fk.has_paths() || is_told_by_text(fk, child, parent) {
             continue;
         }
         let keys = keys_of(chosen, fk, child, parent).await?;
@@ -81,18 +81,9 @@ async fn keys_of(
     Ok(keys)
 }
 
-/// Are the values compared by their type, and not by their text? See [`join_condition`].
-fn is_joined_by_type(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
-    let alike = |(down, up): &(Ident, Ident)| match (child.column(down), parent.column(up)) {
-        (Some(down), Some(up)) => down.base_type == up.base_type,
-        _ => false,
-    };
-    fk.is_enforced() || (!fk.has_paths() && fk.columns.iter().all(alike))
-}
-
 fn is_told_by_text(fk: &ForeignKey, child: &Table, parent: &Table) -> bool {
     fk.columns.iter().all(|(down, up)| match (child.column(down), parent.column(up)) {
-        (Some(down), Some(up)) => down.is_told_by_text() && up.is_told_by_text(),
+        (Some(down), Some(up)) => down.is_told_by_text_beside(up),
         _ => false,
     })
 }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::ExtractError;
 use super::aftermath::{BRACKET, told_name};
-use crate::catalog::{Catalog, ForeignKey, Table};
+use crate::catalog::{Catalog, ForeignKey, Table, same_across};
 use crate::ident::TableName;
 use crate::pg::{CopyOut, PgError, ScratchSession};
 use crate::scratch::Scratch;
@@ -317,7 +317,7 @@ fn child_source(fk: &ForeignKey, child: &Table) -> String {
 pub(super) fn join_condition(fk: &ForeignKey, child: &Table, parent: &Table) -> String {
     let pairs = fk.columns.iter().enumerate().map(|(at, (child_column, parent_column))| {
         let (left, right) = (format!("c.{}", child_column.quoted()), format!("p.{}", parent_column.quoted()));
-        if fk.is_enforced() {
+        if fk.is_enforced() || fk.operator_told(at).is_some() {
             return format!("{right} {} {left}", fk.operator(at));
         }
         if fk.path(at).is_some() {
@@ -327,6 +327,7 @@ pub(super) fn join_condition(fk: &ForeignKey, child: &Table, parent: &Table) -> 
             (Some(of_child), Some(of_parent)) if of_child.base_type == of_parent.base_type => {
                 format!("{right} {} {left}", parent.equality(parent_column))
             }
+            (Some(of_child), Some(of_parent)) => same_across((of_parent, &right), (of_child, &left)),
             _ => format!("{left}::text = {right}::text"),
         }
     });

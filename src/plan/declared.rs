@@ -29,7 +29,14 @@ pub(super) fn hold(
         .child_sql("c.")
         .into_iter()
         .zip(fk.parent_columns())
-        .map(|(child, parent)| format!("{} = {}", alike(&child), alike(&format!("l.{}", parent.quoted()))))
+        .enumerate()
+        .map(|(at, (child, parent))| {
+            let parent = format!("l.{}", parent.quoted());
+            match fk.operator_told(at) {
+                Some(operator) => format!("{parent} {operator} {child}"),
+                None => format!("{} = {}", alike(&child), alike(&parent)),
+            }
+        })
         .collect();
     let child = fk.child.quoted();
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));

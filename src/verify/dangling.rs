@@ -9,11 +9,10 @@ use super::look::LiveFields;
 use super::rows::PlannedRow;
 use super::{Checking, VerifyError};
 use crate::apply::RowKey;
-use crate::catalog::{Column, ForeignKey};
+use crate::catalog::ForeignKey;
 use crate::diff::DiffedTable;
 use crate::ident::{Ident, TableName};
 use crate::staging::StagingReader;
-use crate::value::BaseType;
 use crate::value::copy_text::{RawKey, fields, is_null};
 
 /// Rows that are kept in memory until it is known; more are taken for orphans.
@@ -63,17 +62,14 @@ impl Checking<'_> {
         }
         let catalog = &self.input.diffed.catalog;
         let (child, parent) = (catalog.tables.get(&fk.child)?, catalog.tables.get(&fk.parent)?);
-        // Staging is asked by text; of times, different types print the same in different ways.
-        let is_time = |column: &Column| {
-            matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)
-        };
+        // Staging is asked by text.
         let is_told = |(at, (down, up)): (usize, &(Ident, Ident))| {
             let (Some(down), Some(up)) = (child.column(down), parent.column(up)) else { return false };
             if fk.path(at).is_some() {
-                return up.is_told_by_text() && !is_time(up);
+                up.is_told_by_text_beside(up)
+            } else {
+                down.is_told_by_text_beside(up)
             }
-            let alike = down.base_type == up.base_type || !(is_time(down) || is_time(up));
-            alike && down.is_told_by_text() && up.is_told_by_text()
         };
         if !fk.columns.iter().enumerate().all(is_told) {
             return None;

@@ -2,7 +2,7 @@
 //! text and are compared byte for byte.
 
 use super::rows::{PlannedRow, PlannedRows};
-use crate::catalog::{Catalog, ForeignKey, RawFields, Relation, Table};
+use crate::catalog::{Catalog, ForeignKey, RawFields, Relation, Table, same_across};
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
 use crate::value::copy_text::fields;
@@ -139,16 +139,20 @@ fn same(
 ) -> String {
     let own = fk.referring_sql(at, &format!("{}.{}", table.name.quoted(), child.quoted()));
     let of_parent = catalog.tables.get(&fk.parent);
-    let type_of = |table: Option<&Table>, name: &Ident| {
-        table.and_then(|table| table.column(name)).map(|column| column.type_name.clone())
-    };
-    let (mine, theirs) = (type_of(Some(table), child), type_of(of_parent, parent));
-    if !fk.is_enforced() && (mine != theirs || theirs.is_none() || fk.path(at).is_some()) {
-        return format!("rowback_p.{}::text = {own}::text", parent.quoted());
+    let (mine, theirs) = (table.column(child), of_parent.and_then(|table| table.column(parent)));
+    let up = format!("rowback_p.{}", parent.quoted());
+    if !fk.is_enforced() && fk.operator_told(at).is_none() {
+        match mine.zip(theirs).filter(|_| fk.path(at).is_none()) {
+            None => return format!("{up}::text = {own}::text"),
+            Some((mine, theirs)) if mine.base_type != theirs.base_type => {
+                return same_across((theirs, &up), (mine, &own));
+            }
+            Some(_) => {}
+        }
     }
     let equals = match of_parent {
         // By what the server itself compares: of periods it asks that they overlap.
-        _ if fk.is_enforced() => fk.operator(at),
+        _ if fk.is_enforced() || fk.operator_told(at).is_some() => fk.operator(at),
         Some(table) => table.equality(parent),
         None => "=",
     };

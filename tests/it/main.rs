@@ -58,6 +58,7 @@ mod prop_values;
 mod pushdown;
 mod queries;
 mod references_json;
+mod references_typed;
 mod replay;
 mod repoint;
 mod report;
