@@ -51,8 +51,9 @@ pub struct Parents {
     repoints: bool,
     /// The lists for which recovered keys are kept: only where somebody asks, because they can be many.
     recovered_of: BTreeSet<(TableName, Vec<Ident>)>,
-    /// By reference the keys that children spell otherwise than their parents, each with the parent's spelling.
-    aliases: HashMap<Reference, HashMap<Key, Key>>,
+    /// By reference the keys that children spell otherwise than their parents, each with the parent's spelling, or those of
+    /// the several parents of a period.
+    aliases: HashMap<Reference, HashMap<Key, Vec<Key>>>,
     /// Keys of rows that could have gone to another table and did not.
     left: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
     /// Keys that rows will have when they have moved.
@@ -90,7 +91,10 @@ impl Parents {
                 .map(|(down, up)| (name_in_live(&found.child, down), name_in_live(&found.parent, up)));
             let reference = (found.child.clone(), found.parent.clone(), pairs.collect());
             let key = |text: &String| Key::from(text.as_bytes());
-            let keys = found.keys.iter().map(|(down, up)| (key(down), key(up))).collect();
+            let mut keys: HashMap<Key, Vec<Key>> = HashMap::new();
+            for (down, up) in &found.keys {
+                keys.entry(key(down)).or_default().push(key(up));
+            }
             self.aliases.insert(reference, keys);
         }
         self
@@ -98,11 +102,16 @@ impl Parents {
 
     /// The key as the parent spells it.
     fn spelled<'k>(&'k self, fk: &ForeignKey, key: &'k [u8]) -> &'k [u8] {
+        self.spellings(fk, key).last().map_or(key, |spelled| spelled)
+    }
+
+    /// All parents that a child calls otherwise than they do.
+    fn spellings(&self, fk: &ForeignKey, key: &[u8]) -> &[Key] {
         if self.aliases.is_empty() {
-            return key;
+            return &[];
         }
         let reference = (fk.child.clone(), fk.parent.clone(), fk.columns.clone());
-        self.aliases.get(&reference).and_then(|keys| keys.get(key)).map_or(key, |spelled| spelled)
+        self.aliases.get(&reference).and_then(|keys| keys.get(key)).map_or(&[], Vec::as_slice)
     }
 
     /// The column lists by which a table is referred to.
@@ -200,8 +209,12 @@ impl Parents {
     /// A recovered row refers to this one. True when that was not known.
     pub fn need(&mut self, fk: &ForeignKey, key: &[u8]) -> bool {
         let columns: Vec<Ident> = fk.parent_columns().cloned().collect();
-        let key = Key::from(self.spelled(fk, key));
-        self.get_mut(&fk.parent, &columns).is_some_and(|by| by.unneeded.remove(&key))
+        let spellings = match self.spellings(fk, key) {
+            [] => vec![Key::from(key)],
+            known => known.to_vec(),
+        };
+        let Some(by) = self.get_mut(&fk.parent, &columns) else { return false };
+        spellings.iter().filter(|key| by.unneeded.remove(*key)).count() > 0
     }
 
     /// Is the row still not needed by anything?
@@ -212,7 +225,11 @@ impl Parents {
 
     /// What is wrong with the parent that this key names.
     pub fn blocked(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Block> {
-        self.get(fk)?.blocked.get(self.spelled(fk, key))
+        let blocked = &self.get(fk)?.blocked;
+        match self.spellings(fk, key) {
+            [] => blocked.get(key),
+            known => known.iter().find_map(|key| blocked.get(key)),
+        }
     }
 
     /// Does the parent come back?

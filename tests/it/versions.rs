@@ -165,3 +165,36 @@ fn from_an_older_servers_backup() {
     let upgraded = World { live, ..world };
     upgraded.recover(&upgraded.backups[0], between.bin());
 }
+
+/// On 18 a row may refer to a period that several parents fill together; enforced or not, all of them come back, and undo
+/// leaves what somebody came to refer to.
+#[test]
+fn a_period_that_two_parents_fill_brings_both_back() {
+    let server = Server::of_version(18);
+    for enforced in ["", " not enforced"] {
+        let twin = TestDb::on(&server, "periods");
+        twin.psql(&format!(
+            "create extension btree_gist;
+             create table rooms (id int, valid daterange, name text, primary key (id, valid without overlaps));
+             create table bookings (id int primary key, room int, valid daterange,
+               constraint booked foreign key (room, period valid) references rooms (id, period valid){enforced});
+             insert into rooms values (3, '[2026-01-01,2026-02-01)', 'jan'), (3, '[2026-02-01,2026-03-01)', 'feb'),
+               (4, '[2026-01-01,2026-02-01)', 'other');
+             insert into bookings values (1, 3, '[2026-01-20,2026-02-10)'), (2, 4, '[2026-01-05,2026-01-06)');"
+        ));
+        let dump = twin.dump(&["-Fc"]);
+        let live = twin.copy("periods_live");
+        live.psql("delete from bookings; delete from rooms where id = 3");
+        let rescue = Rescue::new(&live, &dump);
+        let recipe = "[[recover]]\ntable = \"bookings\"\nwhere = \"true\"\n";
+        let bin = server.bin().to_str().unwrap();
+        let _planned = rescue.recover_with(recipe, &["--pg-bin", bin]).expect_code(0);
+        let _applied = rescue.apply().expect_code(0);
+        twin.digest().assert_same(&live.digest(), &format!("with both parents{enforced}"));
+        let _verified = rescue.verify().expect_code(0);
+        live.psql("insert into bookings values (9, 3, '[2026-01-10,2026-01-12)')");
+        let undone = rescue.undo().expect_code(1);
+        assert!(undone.stdout.contains("still referred to by public.bookings"), "{}", undone.stdout);
+        assert_eq!(live.value("select string_agg(name, ',' order by name) from rooms"), "jan,other");
+    }
+}
