@@ -60,13 +60,16 @@ pub(super) fn hold(
 }
 
 /// The text of a value in which equal values of types that may be joined are alike, and some others, too: each side by
-/// itself, so that the server can hash. Who is taken for referring only stays in its place.
+/// itself, so that the server can hash. Who is taken for referring only stays in its place. Whatever looks like a number is
+/// one: a domain does not tell its type.
 fn alike(value: &str) -> String {
+    let text = format!("({value})::text");
     format!(
-        "case when pg_catalog.pg_typeof({value}) in ('pg_catalog.numeric'::pg_catalog.regtype, 'pg_catalog.float4'::pg_catalog.regtype, \
-         'pg_catalog.float8'::pg_catalog.regtype) then pg_catalog.trim_scale(({value})::text::pg_catalog.numeric)::text \
+        "case when {text} collate pg_catalog.\"C\" ~ '^-?[0-9]{{1,250}}([.][0-9]{{1,250}})?$' or pg_catalog.pg_typeof({value}) in ('pg_catalog.numeric'::pg_catalog.regtype, \
+         'pg_catalog.float4'::pg_catalog.regtype, 'pg_catalog.float8'::pg_catalog.regtype) then pg_catalog.trim_scale({text}::pg_catalog.numeric)::text \
          when pg_catalog.pg_typeof({value}) in ('pg_catalog.date'::pg_catalog.regtype, 'pg_catalog.timestamp'::pg_catalog.regtype, \
-         'pg_catalog.timestamptz'::pg_catalog.regtype) then (({value})::text::pg_catalog.timestamptz)::text \
-         else pg_catalog.lower(({value})::text) end"
+         'pg_catalog.timestamptz'::pg_catalog.regtype) then ({text}::pg_catalog.timestamptz)::text \
+         when pg_catalog.pg_typeof({value}) = 'pg_catalog.interval'::pg_catalog.regtype \
+         then pg_catalog.date_part('epoch', {text}::pg_catalog.interval)::text else pg_catalog.lower({text}) end"
     )
 }
