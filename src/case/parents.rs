@@ -31,10 +31,20 @@ pub(super) struct Parents<'a> {
     known: BTreeMap<Referred, Known>,
 }
 
-/// The rows of one table as parents: of each the columns referred to, then the columns that tell.
+/// The rows of one table as parents.
 #[derive(Default)]
 struct Known {
     tells: Tells,
+    /// Of rows that something tells from others the columns referred to, then the columns that tell.
+    told: Lines,
+    /// Of rows that nothing tells, and that were in live, the columns referred to: only a reference that nobody enforces
+    /// asks whether they are still there.
+    there: Lines,
+}
+
+/// Rows by their keys.
+#[derive(Default)]
+struct Lines {
     /// Lines of COPY text, one behind the other: millions of small pieces would take three times their size.
     text: Vec<u8>,
     /// In the order of their keys' bytes.
@@ -72,9 +82,15 @@ impl<'a> Parents<'a> {
             let Some(own) = ParentGuard::references(part, fk).filter(|_| writes) else { continue };
             let Some(parent) = diffed.catalog.tables.get(&fk.parent) else { continue };
             let Some(known) = self.known(fk, parent)? else { continue };
-            let rows = known.needed_by(&part.rows, (fk, &own));
-            if !rows.is_empty() {
-                guards.push(ParentGuard { fk, parent, tells: known.tells.clone(), rows });
+            let mut guard = |lines: &Lines, tells: &Tells| {
+                let rows = lines.needed_by(&part.rows, (fk, &own));
+                if !rows.is_empty() {
+                    guards.push(ParentGuard { fk, parent, tells: tells.clone(), rows });
+                }
+            };
+            guard(&known.told, &known.tells);
+            if !fk.is_enforced() {
+                guard(&known.there, &Tells::default());
             }
         }
         Ok(guards)
@@ -90,7 +106,10 @@ impl<'a> Parents<'a> {
             let given = self.identities.get(&fk.parent).map_or(&[][..], Vec::as_slice);
             let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&fk.parent).collect();
             let known = Known { tells: tells(parent, table, given, &upward), ..Known::default() };
-            let known = known.read(self.layout, table, &referred.1)?;
+            let refers = |fk: &&ForeignKey| fk.parent == referred.0 && fk.parent_columns().eq(&referred.1);
+            let unenforced =
+                self.diffed.catalog.foreign_keys.iter().filter(refers).any(|fk| !fk.is_enforced());
+            let known = known.read(self.layout, table, (&referred.1, unenforced))?;
             self.known.insert(referred.clone(), known);
         }
         Ok(self.known.get(&referred))
@@ -98,14 +117,19 @@ impl<'a> Parents<'a> {
 }
 
 impl Known {
-    fn read(mut self, layout: &Layout, table: &DiffedTable, referred: &[Ident]) -> Result<Self, Error> {
+    /// `referred` are the columns referred to, and whether by a reference that nobody enforces.
+    fn read(
+        mut self,
+        layout: &Layout,
+        table: &DiffedTable,
+        (referred, unenforced): (&[Ident], bool),
+    ) -> Result<Self, Error> {
         let some = |action| table.actions.get(&action).is_some_and(|rows| *rows > 0);
         let inserts = some(RowAction::Insert) || some(RowAction::Move);
         let position = |name: &Ident| table.columns.iter().position(|column| column.as_ref() == Some(name));
         let positions = referred.iter().map(|name| Some((name, position(name)?))).collect::<Option<Vec<_>>>();
-        let Some(positions) = positions.filter(|_| inserts || !self.tells.any_of.is_empty()) else {
-            return Ok(self);
-        };
+        let useful = inserts || unenforced || !self.tells.any_of.is_empty();
+        let Some(positions) = positions.filter(|_| useful) else { return Ok(self) };
         let telling = self.tells.columns.clone();
         let telling: Option<Vec<_>> = telling.iter().map(|name| Some((name, position(name)?))).collect();
         let Some(telling) = telling else { return Ok(self) };
@@ -113,35 +137,17 @@ impl Known {
         while let Some((staged, diff)) = rows.next_row()? {
             let raw: Vec<&[u8]> = fields(staged).collect();
             let seen = Seen { raw: &raw, diff: &diff };
-            if let (true, Some(key)) =
-                (self.vouches(&seen, &positions, &telling), seen.joined(&positions, false))
-            {
-                self.push(&key, &seen.joined(&telling, true).unwrap_or_default());
+            let Some(key) = seen.joined(&positions, false) else { continue };
+            if self.vouches(&seen, &positions, &telling) {
+                let values = seen.joined(&telling, true).filter(|_| !telling.is_empty());
+                self.told.push(&key, values.as_deref());
+            } else if unenforced && was_in_live(&seen, &positions) {
+                self.there.push(&key, None);
             }
         }
-        self.text.shrink_to_fit();
-        let Self { text, rows, .. } = &mut self;
-        // Of rows with one key the last one counts, and stays in its place behind the others.
-        rows.sort_by(|a, b| text[a.key()].cmp(&text[b.key()]));
+        self.told.sort();
+        self.there.sort();
         Ok(self)
-    }
-
-    fn push(&mut self, key: &[u8], values: &[u8]) {
-        let start = self.text.len();
-        self.text.extend_from_slice(key);
-        if !self.tells.columns.is_empty() {
-            self.text.push(b'\t');
-            self.text.extend_from_slice(values);
-        }
-        self.text.push(b'\n');
-        self.rows.push(Row { start, end: self.text.len(), key_bytes: key.len() });
-    }
-
-    /// The row's line, with its newline.
-    fn line(&self, key: &[u8]) -> Option<&[u8]> {
-        let behind = self.rows.partition_point(|row| self.text[row.key()] <= *key);
-        let row = self.rows[..behind].last().filter(|row| self.text[row.key()] == *key)?;
-        Some(&self.text[row.start..row.end])
     }
 
     /// Can a child rely on the row, and does anything tell which entity it is? A lost row is told by all its values when
@@ -151,20 +157,49 @@ impl Known {
         let has_values = |group: &Vec<usize>| {
             group.iter().filter_map(|at| telling.get(*at)).all(|(name, at)| !is_null(&seen.value(name, *at)))
         };
-        match seen.diff.action {
-            RowAction::Insert | RowAction::Move => true,
-            // Live's row stands in for it, under its own key and with its own values.
-            RowAction::Repoint => self.tells.any_of.iter().any(has_values),
-            RowAction::Update => {
-                !referred.iter().any(moves)
-                    && !telling.iter().any(moves)
-                    && self.tells.any_of.iter().any(has_values)
-            }
-            RowAction::None => {
-                matches!(seen.diff.verdict, Verdict::Same | Verdict::Changed)
-                    && self.tells.any_of.iter().any(has_values)
-            }
+        matches!(seen.diff.action, RowAction::Insert | RowAction::Move)
+            || (was_in_live(seen, referred)
+                && (seen.diff.action != RowAction::Update || !telling.iter().any(moves))
+                && self.tells.any_of.iter().any(has_values))
+    }
+}
+
+/// Did the diff see the parent in live, under the key by which it is referred to then?
+fn was_in_live(seen: &Seen<'_>, referred: &[(&Ident, usize)]) -> bool {
+    match seen.diff.action {
+        RowAction::Insert | RowAction::Move => false,
+        // Live's row stands in for it, under its own key and with its own values.
+        RowAction::Repoint => true,
+        RowAction::Update => !referred.iter().any(|(name, _)| seen.diff.columns.contains(name)),
+        RowAction::None => matches!(seen.diff.verdict, Verdict::Same | Verdict::Changed),
+    }
+}
+
+impl Lines {
+    /// `values` are COPY fields joined by tabs.
+    fn push(&mut self, key: &[u8], values: Option<&[u8]>) {
+        let start = self.text.len();
+        self.text.extend_from_slice(key);
+        if let Some(values) = values {
+            self.text.push(b'\t');
+            self.text.extend_from_slice(values);
         }
+        self.text.push(b'\n');
+        self.rows.push(Row { start, end: self.text.len(), key_bytes: key.len() });
+    }
+
+    /// Of rows with one key the last one counts, and stays in its place behind the others.
+    fn sort(&mut self) {
+        self.text.shrink_to_fit();
+        let Self { text, rows } = self;
+        rows.sort_by(|a, b| text[a.key()].cmp(&text[b.key()]));
+    }
+
+    /// The row's line, with its newline.
+    fn line(&self, key: &[u8]) -> Option<&[u8]> {
+        let behind = self.rows.partition_point(|row| self.text[row.key()] <= *key);
+        let row = self.rows[..behind].last().filter(|row| self.text[row.key()] == *key)?;
+        Some(&self.text[row.start..row.end])
     }
 
     /// The rows of the parents that these children refer to, in order, each with its newline.

@@ -5,7 +5,7 @@
 use super::script::{CopyBlock, Step, StepKind};
 use super::sql::same_key;
 use super::{Action, BatchTable};
-use crate::catalog::{ForeignKey, Table, quoted_list};
+use crate::catalog::{Column, ForeignKey, Table, quoted_list};
 use crate::ident::Ident;
 use crate::sql::literal::literal;
 
@@ -74,15 +74,23 @@ impl ParentGuard<'_> {
             .collect()
     }
 
-    /// `left.column = g.f1 and …`; a declared reference may join different types.
+    /// `child.column = g.f1 and …`; a declared reference may join different types.
     fn pairs(&self, left: &[String]) -> String {
         let cast = if self.fk.is_enforced() { "" } else { "::text" };
         let pairs = left.iter().enumerate().map(|(at, left)| format!("{left}{cast} = g.f{}{cast}", at + 1));
         pairs.collect::<Vec<_>>().join(" and ")
     }
 
-    fn parent_columns(&self, alias: &str) -> Vec<String> {
-        self.fk.parent_columns().map(|name| format!("{alias}.{}", name.quoted())).collect()
+    /// The same for the parent's columns, of which those of `g` have the types: no cast where the type's own equality says
+    /// the same, so that an index serves.
+    fn parent_pairs(&self, alias: &str) -> String {
+        let pairs = self.fk.parent_columns().enumerate().map(|(at, name)| {
+            let by_value =
+                self.fk.is_enforced() || self.parent.column(name).is_some_and(Column::is_told_by_text);
+            let cast = if by_value { "" } else { "::text" };
+            format!("{alias}.{}{cast} = g.f{}{cast}", name.quoted(), at + 1)
+        });
+        pairs.collect::<Vec<_>>().join(" and ")
     }
 }
 
@@ -146,7 +154,7 @@ pub(super) fn hold(tables: &[BatchTable<'_>]) -> Option<Step> {
 
 /// Parent by parent, through the index that an enforced reference has: a join would read the whole table for every batch.
 fn lock(guards: &str, guard: &ParentGuard<'_>) -> String {
-    let (from, pairs) = (guard.parent.from_sql(), guard.pairs(&guard.parent_columns("p")));
+    let (from, pairs) = (guard.parent.from_sql(), guard.parent_pairs("p"));
     let locked = if guard.fk.is_enforced() {
         format!(
             "{guards} as g cross join lateral (select from {from} as p where {pairs} offset 0 for key share) as p"
@@ -167,7 +175,7 @@ fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>) -> Vec<String> {
             && part.table.name == guard.parent.name
             && guard.fk.parent_columns().all(|name| part.columns.contains(name))
     });
-    let pairs = guard.pairs(&guard.parent_columns("q"));
+    let pairs = guard.parent_pairs("q");
     parents
         .map(|(at, _)| {
             format!(
@@ -197,7 +205,7 @@ fn mark(
     let own: Vec<String> =
         own.iter().enumerate().map(|(at, column)| guard.fk.referring_sql(at, column)).collect();
     let holds = guard.fk.when().map_or(String::new(), |when| holds(part, when));
-    let (from, pairs) = (guard.parent.from_sql(), guard.pairs(&guard.parent_columns("p")));
+    let (from, pairs) = (guard.parent.from_sql(), guard.parent_pairs("p"));
     let comes = if beside.is_empty() {
         String::new()
     } else {

@@ -127,3 +127,36 @@ fn a_stand_in_that_goes_is_missed_beside_a_row_that_always_dangled() {
     assert!(missed.stdout.contains("public.kid (id = 5): its parent by"), "{}", missed.stdout);
     assert!(!missed.stdout.contains("(id = 6)"), "{}", missed.stdout);
 }
+
+/// A parent that was in live at plan time and of which nothing tells who it is: it must still be there when its child comes.
+#[test]
+fn a_row_is_not_hung_on_a_parent_that_vanished_since_the_plan() {
+    for parent in
+        ["id int primary key", "id int, key int primary key default 1", "id int primary key, what text"]
+    {
+        let backup = TestDb::with(
+            "vanishing",
+            &format!(
+                "create table par ({parent}); create table kid (id int primary key, p int);
+                 insert into par (id) values (1); insert into kid values (5, 1), (6, null), (7, 77);"
+            ),
+        );
+        let wanted = backup.digest();
+        let live = backup.copy("vanishing_live");
+        live.psql("delete from kid");
+        let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+        let recipe = "[[recover]]\ntable = \"kid\"\nwhere = \"true\"\n[[foreign_key]]\nfrom = \"kid(p)\"\nto = \"par(id)\"\n";
+        let planned = rescue.recover_text(recipe).expect_code(0);
+        assert!(planned.stdout.contains("Plan: 3 to insert"), "{}", planned.stdout);
+        live.psql("delete from par");
+        let held = rescue.apply().expect_code(1);
+        assert!(held.stdout.contains("public.kid (id = 5)"), "{}", held.stdout);
+        assert_eq!(live.value("select string_agg(id::text, ',' order by id) from kid"), "6,7", "{parent}");
+        live.psql("insert into par (id) values (1)");
+        let again = Rescue::new(&live, &backup.dump(&["-Fc"]));
+        let _planned = again.recover_text(recipe).expect_code(0);
+        let _applied = again.apply().expect_code(0);
+        wanted.assert_same(&live.digest(), parent);
+        let _verified = again.verify().expect_code(0);
+    }
+}
