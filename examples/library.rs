@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rowback::apply::JournalPlace;
 use rowback::cancel::CancelToken;
 use rowback::case::{self, ApplyOptions, Context, DryRun, LIVE_JOBS, RecoverOptions};
 use rowback::env::Env;
@@ -80,7 +81,13 @@ async fn rescue(
         return Ok(ExitCode::from(1));
     }
 
-    let apply = ApplyOptions { live: None, confirm: dbname, dry_run: DryRun::No, jobs: LIVE_JOBS };
+    let apply = ApplyOptions {
+        live: None,
+        confirm: dbname,
+        dry_run: DryRun::No,
+        jobs: LIVE_JOBS,
+        journal: JournalPlace::Case,
+    };
     let applied = case::apply(&options.case_dir, apply, &context).await.map_err(|error| explained(&error))?;
     let verified = case::verify(&options.case_dir, None, case::LIVE_JOBS, &context)
         .await

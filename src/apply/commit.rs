@@ -46,11 +46,23 @@ impl Runner<'_> {
         if self.task == Task::DryRun {
             return self.conclude_trial(job, event).await;
         }
-        if let Err(error) = self.record(number, event) {
+        let line = self.line(number, event);
+        if let Err(error) = self.write(line.clone()) {
             // The journal's error is the one to tell.
             drop(self.session.rollback().await);
             return Err(error);
         }
+        if let Err(error) = self.tell_live(&line).await {
+            self.leave_transaction(&error).await;
+            self.record(number, self.endings().1)?;
+            return Ok(Conclusion::NotCommitted(error));
+        }
+        self.commit_announced(job, &xid).await
+    }
+
+    /// The commit, once the journal has announced it.
+    async fn commit_announced(&mut self, job: &Job<'_>, xid: &str) -> Result<Conclusion, ApplyError> {
+        let number = job.batch.number;
         let (yes, no) = self.endings();
         match self.session.commit().await {
             Ok(()) => {
@@ -65,7 +77,7 @@ impl Runner<'_> {
                 self.around
                     .progress
                     .note(&format!("the connection was lost while committing batch {number}"));
-                match self.ask_again(job.batch, &xid).await? {
+                match self.ask_again(job.batch, xid).await? {
                     Fate::Committed => {
                         self.record(number, yes)?;
                         Ok(Conclusion::Done)
@@ -89,9 +101,11 @@ impl Runner<'_> {
         if !names.is_empty() {
             self.session.execute("clearing up", &format!("drop table {names}")).await?;
         }
+        let line = self.line(job.batch.number, event);
+        self.tell_live(&line).await?;
         self.session.execute("releasing the savepoint", "release savepoint rowback").await?;
-        // Nothing of a dry run goes into the journal.
-        self.record(job.batch.number, event)?;
+        // Nothing of a dry run goes into the case's journal.
+        self.write(line)?;
         self.record(job.batch.number, Event::Committed)?;
         Ok(Conclusion::Done)
     }

@@ -1,7 +1,7 @@
 //! What all sessions of one run share: the case, the journal and what is known from it. The sessions work in one task, so
 //! nothing is borrowed while a server is waited for; what must stay the same for that long is handed out as a copy.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -31,6 +31,8 @@ pub(super) struct Desk<'a> {
     pub(super) identity: ServerIdentity,
     history: RefCell<History>,
     journal: RefCell<Journal>,
+    /// Does live keep a journal as well?
+    in_live: Cell<bool>,
     /// What a person should know, each with the batch that it is about.
     notes: RefCell<Vec<(u32, String)>>,
     /// Rows in live that must not be there.
@@ -77,6 +79,7 @@ impl OpenCase {
             identity,
             history: RefCell::new(self.history),
             journal: RefCell::new(self.journal),
+            in_live: Cell::new(false),
             notes: RefCell::default(),
             named: RefCell::default(),
             recovered: RefCell::new(Rc::new(recovered)),
@@ -171,15 +174,39 @@ impl Desk<'_> {
         self.named.borrow().iter().any(|row| row.table == *table && row.key == *key)
     }
 
-    /// Adds to the history and, unless nothing of this run may last, to the journal.
-    pub(super) fn record(&self, batch: u32, event: Event) -> Result<(), ApplyError> {
-        self.history.borrow_mut().follow(batch, &event);
+    /// The case's journal.
+    pub(super) fn journal(&self) -> Ref<'_, Journal> {
+        self.journal.borrow()
+    }
+
+    /// Does live keep a journal as well?
+    pub(super) fn keeps_in_live(&self) -> bool {
+        self.in_live.get()
+    }
+
+    /// Says whether live keeps a journal as well.
+    pub(super) fn keep_in_live(&self, kept: bool) {
+        self.in_live.set(kept);
+    }
+
+    /// A line about what happens now.
+    pub(super) fn line(&self, batch: u32, event: Event) -> Line {
+        let plan = self.plan().seal.clone();
+        Line { format: JOURNAL_FORMAT, plan, batch, at: clock::now_utc(), event }
+    }
+
+    /// Adds to the history and, unless nothing of this run may last, to the case's journal.
+    pub(super) fn write(&self, line: Line) -> Result<(), ApplyError> {
+        self.history.borrow_mut().follow(line.batch, &line.event);
         if self.task == Task::DryRun {
             return Ok(());
         }
-        let plan = self.plan().seal.clone();
-        let line = Line { format: JOURNAL_FORMAT, plan, batch, at: clock::now_utc(), event };
         self.journal.borrow_mut().append(line)
+    }
+
+    /// The same about what happens now.
+    pub(super) fn record(&self, batch: u32, event: Event) -> Result<(), ApplyError> {
+        self.write(self.line(batch, event))
     }
 
     /// Where a run is that is at this batch.

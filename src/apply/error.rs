@@ -143,6 +143,12 @@ pub enum ApplyError {
         /// What the system said.
         cause: String,
     },
+    /// Live cannot keep the journal, or what it keeps cannot be used.
+    #[error("the journal in live cannot be used")]
+    LiveJournal {
+        /// What is wrong.
+        cause: String,
+    },
     /// Before the first batch, the server or the connection failed.
     #[error(transparent)]
     Server(#[from] PgError),
@@ -226,6 +232,7 @@ impl Explain for ApplyError {
             Self::JournalFormat { .. } => "journal-format",
             Self::JournalOfAnotherPlan { .. } => "journal-of-another-plan",
             Self::JournalUnwritable { .. } => "journal-unwritable",
+            Self::LiveJournal { .. } => "journal-live",
             Self::Server(error) => error.code(),
             Self::BatchBlocked { .. } => "batch-blocked",
             Self::BatchFailed { .. } => "batch-failed",
@@ -240,7 +247,10 @@ impl Explain for ApplyError {
     fn kind(&self) -> Kind {
         match self {
             Self::ConfirmationMissing | Self::ConfirmationWrong { .. } => Kind::Usage,
-            Self::PlanMissing { .. } | Self::CaseUnreadable { .. } | Self::NotPermitted { .. } => Kind::Input,
+            Self::PlanMissing { .. }
+            | Self::CaseUnreadable { .. }
+            | Self::NotPermitted { .. }
+            | Self::LiveJournal { .. } => Kind::Input,
             Self::PlanFormat { .. }
             | Self::PlanEdited
             | Self::FileEdited { .. }
@@ -269,7 +279,8 @@ impl Explain for ApplyError {
         match self {
             Self::CaseUnreadable { cause, .. }
             | Self::JournalDamaged { cause, .. }
-            | Self::JournalUnwritable { cause } => vec![cause.clone()],
+            | Self::JournalUnwritable { cause }
+            | Self::LiveJournal { cause } => vec![cause.clone()],
             Self::PlanForeign { planned, found } => {
                 vec![
                     format!("planned for {}", describe(planned)),
@@ -399,6 +410,10 @@ impl ApplyError {
             Self::JournalOfAnotherPlan { .. } => {
                 "Take the other plan back with `rowback undo` while its files are there, or recover into a new case \
                  directory. Nothing was changed."
+            }
+            Self::LiveJournal { .. } => {
+                "Let somebody who may run `create schema rowback authorization` for this role, or grant it USAGE on the schema and \
+                 SELECT and INSERT on rowback.journal; or apply without `--journal live`. No batch was run."
             }
             Self::JournalUnwritable { .. } => {
                 "Free space or correct the permissions of the case directory, then run the same command again. The \

@@ -38,6 +38,7 @@ fn all() -> Vec<ApplyError> {
         ApplyError::JournalFormat { found: 2 },
         ApplyError::JournalOfAnotherPlan { batches: 2 },
         ApplyError::JournalUnwritable { cause: "No space left on device".into() },
+        ApplyError::LiveJournal { cause: "permission denied for schema rowback (SQLSTATE 42501)".into() },
         ApplyError::BatchBlocked {
             place: Box::new(place(Task::Apply)),
             object: "\"shop.orders\"".into(),

@@ -16,6 +16,7 @@ mod isolate_groups;
 mod journal;
 mod lanes;
 mod limits;
+mod live_journal;
 mod lock;
 mod moved;
 mod named;
@@ -43,6 +44,7 @@ pub use companions::MadeRows;
 pub use error::{ApplyError, Holder};
 pub use journal::{Event, Exception, Held, JOURNAL_FORMAT, Journal, Line, PartRecord, TakenRecord};
 pub use limits::Limits;
+pub use live_journal::JournalPlace;
 pub use lock::{CaseLock, LOCK_FILE};
 pub use moved::MovedRow;
 pub use place::{Place, Task};
@@ -89,6 +91,8 @@ pub struct ApplyOptions {
     pub limits: Limits,
     /// Connections that write batches at the same time, where these have nothing to do with each other. A dry run has one.
     pub jobs: usize,
+    /// Where the journal is kept.
+    pub journal: JournalPlace,
 }
 
 /// Applies the plan of a case. Everything is checked before the first write; batches that an earlier run committed are
@@ -100,7 +104,8 @@ pub async fn run(
     progress: SharedProgress,
     cancel: CancelToken,
 ) -> Result<ApplySummary, ApplyError> {
-    let around = Surroundings { settings, limits: &options.limits, progress, cancel };
+    let (limits, journal) = (&options.limits, options.journal);
+    let around = Surroundings { settings, limits, journal, progress, cancel };
     let task = if options.mode == Mode::DryRun { Task::DryRun } else { Task::Apply };
     let runner = Runner::open(case, task, &options.confirm, around).await?;
     runner.settle().await?;
@@ -108,6 +113,7 @@ pub async fn run(
     let waiting = waiting(runner.plan(), &runner.history());
     drop(runner.look_for_tombstones(None).await?);
     runner.check_privileges(&waiting).await?;
+    runner.fill_live_for_good().await?;
     let rows = waiting.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
     let bar = runner.around.progress.clone();
     bar.start(progress::Step::Apply, &runner.dbname(), Some(rows));

@@ -15,6 +15,7 @@ use super::holders::{Seen, Watch};
 use super::isolate::{self, Writing};
 use super::isolate_groups;
 use super::journal::Event;
+use super::live_journal::JournalPlace;
 use super::moved;
 use super::place::Task;
 use super::sealed::Purpose;
@@ -35,6 +36,7 @@ use crate::progress::SharedProgress;
 pub(super) struct Surroundings<'a> {
     pub(super) settings: &'a ConnectSettings,
     pub(super) limits: &'a Limits,
+    pub(super) journal: JournalPlace,
     pub(super) progress: SharedProgress,
     pub(super) cancel: CancelToken,
 }
@@ -87,7 +89,9 @@ impl<'a> Runner<'a> {
         let session = WriteSession::connect(around.settings, &around.limits.session_options()).await?;
         let identity = session.identity().await?;
         check_identity(case.plan(), confirm, &identity)?;
-        Ok(Self { desk: Rc::new(case.on(identity, task, around)), session, reader: None })
+        let runner = Self { desk: Rc::new(case.on(identity, task, around)), session, reader: None };
+        runner.take_from_live().await?;
+        Ok(runner)
     }
 
     /// Another session for the same work; the inner error says why it cannot be had, which harms nobody.
@@ -156,7 +160,8 @@ impl<'a> Runner<'a> {
 
     /// Opens the one transaction of a dry run.
     pub(super) async fn begin_trial(&self) -> Result<(), ApplyError> {
-        Ok(self.session.begin().await?)
+        self.session.begin().await?;
+        self.fill_live().await
     }
 
     /// Rolls the dry run back.
@@ -211,6 +216,7 @@ impl<'a> Runner<'a> {
             Task::Apply | Task::Undo => self.session.begin().await,
         }
         .map_err(unseen)?;
+        self.enter_live().await.map_err(unseen)?;
         let table_by_table = match isolating {
             Writing::InTurn => true,
             Writing::WithoutRefused | Writing::RowByRow => isolate_groups::moves(&job.batch.parts),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::history::{BatchHistory, CHANGED, GONE, History, Ours, Pending};
 use super::journal::{Event, Held, TakenRecord};
+use super::live_journal::JournalPlace;
 use super::row_key::{RowName, json_array};
 use super::runner::{Announced, Job, Runner, Surroundings};
 use super::summary::{Remains, held_rows};
@@ -38,7 +39,8 @@ pub async fn run(
     progress: SharedProgress,
     cancel: CancelToken,
 ) -> Result<UndoSummary, ApplyError> {
-    let around = Surroundings { settings, limits: &options.limits, progress, cancel };
+    let (limits, journal) = (&options.limits, JournalPlace::Case);
+    let around = Surroundings { settings, limits, journal, progress, cancel };
     let mut runner = Runner::open(case, Task::Undo, &options.confirm, around).await?;
     runner.settle().await?;
     let started = runner.clock().await?;
@@ -46,6 +48,7 @@ pub async fn run(
         runner.history().all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
     let batches = applied(&runner);
     runner.check_privileges(&batches).await?;
+    runner.fill_live_for_good().await?;
     let rows = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
     let progress = runner.around.progress.clone();
     progress.start(progress::Step::Undo, &runner.dbname(), Some(rows));

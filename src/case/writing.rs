@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::{Context, Error, Layout, recipe_of, settings_of};
 use crate::apply::undo::{self, UndoOptions as UndoStage};
-use crate::apply::{self, ApplyError, ApplyOptions as ApplyStage, ApplySummary, Limits, Mode, UndoSummary};
+use crate::apply::{
+    self, ApplyError, ApplyOptions as ApplyStage, ApplySummary, JournalPlace, Limits, Mode, UndoSummary,
+};
 use crate::pg::ConnectSettings;
 
 /// Shall apply only try?
@@ -27,6 +29,8 @@ pub struct ApplyOptions {
     pub dry_run: DryRun,
     /// Connections that write at the same time, where batches have nothing to do with each other.
     pub jobs: usize,
+    /// Where the journal is kept.
+    pub journal: JournalPlace,
 }
 
 /// What a person says about an undo.
@@ -49,6 +53,7 @@ pub async fn apply(case: &Path, options: ApplyOptions, context: &Context) -> Res
         mode: if options.dry_run == DryRun::Yes { Mode::DryRun } else { Mode::Real },
         limits: Limits::default(),
         jobs: options.jobs,
+        journal: options.journal,
     };
     let applied = apply::run(case, &settings, &stage, context.progress.clone(), context.cancel.clone()).await;
     refresh_report(case, context);

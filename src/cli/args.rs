@@ -114,6 +114,14 @@ pub struct RecipeArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Journal {
+    /// In the case; in live as well if an earlier run began one there
+    Case,
+    /// In the case and in live
+    Live,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum KindWord {
     /// Rows are gone
     Deleted,
@@ -268,6 +276,9 @@ pub struct ApplyArgs {
     /// Run every batch and roll it back, over one connection
     #[arg(long)]
     pub dry_run: bool,
+    /// Keep the journal in live as well, in a table `rowback.journal` that is made for it
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "case")]
+    pub journal: Journal,
     /// Connections that write at the same time, where batches have nothing to do with each other; 2 if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowback::apply::{self, ApplyError, ApplyOptions, Limits, Mode};
+use rowback::apply::{self, ApplyError, ApplyOptions, JournalPlace, Limits, Mode};
 use rowback::cancel::CancelToken;
 use rowback::error::Explain;
 use rowback::pg::Backoff;
@@ -295,7 +295,13 @@ async fn apply_on(
     live: &TestDb<'_>,
     limits: Limits,
 ) -> Result<apply::ApplySummary, ApplyError> {
-    let options = ApplyOptions { confirm: live.name().to_owned(), mode: Mode::Real, limits, jobs: 2 };
+    let options = ApplyOptions {
+        confirm: live.name().to_owned(),
+        mode: Mode::Real,
+        limits,
+        jobs: 2,
+        journal: JournalPlace::Case,
+    };
     apply::run(&rescue.case(), &settings(live), &options, Arc::new(Silent), CancelToken::default()).await
 }
 

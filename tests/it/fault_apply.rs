@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rowback::apply::{self, ApplyError, ApplyOptions, Limits, Mode};
+use rowback::apply::{self, ApplyError, ApplyOptions, JournalPlace, Limits, Mode};
 use rowback::cancel::CancelToken;
 use rowback::pg::Backoff;
 use rowback::progress::Silent;
@@ -362,7 +362,13 @@ async fn apply_on(
     settle: Duration,
 ) -> Result<apply::ApplySummary, ApplyError> {
     let limits = Limits { settle_within: settle, ..Limits::default() };
-    let options = ApplyOptions { confirm: live.name().to_owned(), mode: Mode::Real, limits, jobs: 1 };
+    let options = ApplyOptions {
+        confirm: live.name().to_owned(),
+        mode: Mode::Real,
+        limits,
+        jobs: 1,
+        journal: JournalPlace::Case,
+    };
     apply::run(case, &settings(live), &options, Arc::new(Silent), CancelToken::default()).await
 }
 

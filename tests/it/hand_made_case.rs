@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rowback::apply::{self, ApplyError, ApplyOptions, ApplySummary, Limits, Mode, UndoSummary, undo};
+use rowback::apply::{
+    self, ApplyError, ApplyOptions, ApplySummary, JournalPlace, Limits, Mode, UndoSummary, undo,
+};
 use rowback::cancel::CancelToken;
 use rowback::catalog::{self, Catalog};
 use rowback::ident::{Ident, TableName};
@@ -218,6 +220,7 @@ impl HandMadeCase {
             mode: Mode::Real,
             limits: Limits::default(),
             jobs: 2,
+            journal: JournalPlace::Case,
         };
         change(&mut options);
         let (settings, cancel) = (settings(&self.live), CancelToken::default());

@@ -44,6 +44,7 @@ mod hand_made_case;
 mod inheritance;
 mod keys_added_since;
 mod kinds_together;
+mod live_journal;
 mod locales;
 mod misrouted_schema;
 mod not_valid;

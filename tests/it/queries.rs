@@ -99,6 +99,11 @@ async fn connect(database: &TestDb<'_>) -> Client {
     let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("set search_path = ''").await.unwrap();
+    // What queries refer to that rowback makes itself.
+    for name in ["apply_journal_schema", "apply_journal_table"] {
+        let text = std::fs::read_to_string(repository().join(format!("queries/{name}.sql"))).unwrap();
+        client.batch_execute(&text).await.unwrap();
+    }
     client
 }
 

@@ -1,0 +1,248 @@
+//! The journal in live, beside `journal.jsonl` (`--journal live`): each transaction of apply and undo says in a row of
+//! `rowback.journal` what it did. The row is there when, and only when, the transaction is committed, so a case whose file was
+//! lost, or that was copied to another machine before, is as good as the one that was at work.
+
+use std::collections::BTreeMap;
+
+use super::journal::{Event, JOURNAL_FORMAT, Line};
+use super::place::Task;
+use super::runner::Runner;
+use super::{ApplyError, Journal};
+use crate::error::Explain;
+use crate::pg::{PgError, WriteSession, column};
+use crate::sql::registry::{
+    APPLY_JOURNAL_ADD, APPLY_JOURNAL_AWAIT, APPLY_JOURNAL_ENTER, APPLY_JOURNAL_LINES, APPLY_JOURNAL_SCHEMA,
+    APPLY_JOURNAL_STATE, APPLY_JOURNAL_TABLE,
+};
+
+const WHAT: &str = "asking for the journal in live";
+
+/// Where the journal is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JournalPlace {
+    /// In the case; in live as well if live has lines of this plan already.
+    #[default]
+    Case,
+    /// In the case and in live, where a table is made for it.
+    Live,
+}
+
+/// What live has.
+struct State {
+    schema_there: bool,
+    there: bool,
+    ours: bool,
+    readable: bool,
+}
+
+impl State {
+    async fn of(session: &WriteSession) -> Result<Self, PgError> {
+        let rows = session.query(&APPLY_JOURNAL_STATE, &[]).await?;
+        let Some(row) = rows.first() else {
+            return Err(PgError::Answer { what: WHAT.to_owned(), cause: "no row".to_owned() });
+        };
+        Ok(Self {
+            schema_there: column(row, "schema_there", WHAT)?,
+            there: column(row, "there", WHAT)?,
+            ours: column(row, "ours", WHAT)?,
+            readable: column(row, "readable", WHAT)?,
+        })
+    }
+}
+
+/// A transaction that the journal announces.
+struct Announced<'j> {
+    line: &'j Line,
+    xid: &'j str,
+    /// Did it commit? `None` as long as nobody knows.
+    committed: Option<bool>,
+}
+
+/// The transactions of a plan, oldest first.
+fn announced<'j>(journal: &'j Journal, seal: &str) -> Vec<Announced<'j>> {
+    let mut found: Vec<Announced<'j>> = Vec::new();
+    let mut last = BTreeMap::new();
+    for line in journal.lines().iter().filter(|line| line.plan == seal) {
+        let ended = match &line.event {
+            Event::Writing { xid, .. } | Event::UndoWriting { xid, .. } => {
+                last.insert(line.batch, found.len());
+                found.push(Announced { line, xid, committed: None });
+                continue;
+            }
+            Event::Committed | Event::Undone => true,
+            Event::RolledBack | Event::UndoRolledBack => false,
+        };
+        // A batch that only moves sequences is taken back without a transaction.
+        if let Some(one) = last.remove(&line.batch).and_then(|at: usize| found.get_mut(at)) {
+            one.committed = Some(ended);
+        }
+    }
+    found
+}
+
+impl Runner<'_> {
+    /// Takes in what live's journal knows of the plan and the case's does not, and finds out whether it is kept on.
+    pub(super) async fn take_from_live(&self) -> Result<(), ApplyError> {
+        let state = State::of(&self.session).await?;
+        let asked = self.around.journal == JournalPlace::Live;
+        self.keep_in_live(asked);
+        if !state.there || !state.ours {
+            return Ok(());
+        }
+        if !state.readable {
+            let note =
+                "The role may not read rowback.journal of live: whether it tells of this plan is not known.";
+            self.tell(0, note.to_owned());
+            return Ok(());
+        }
+        let rows = self.lines_in_live().await?;
+        self.keep_in_live(asked || !rows.is_empty());
+        let mut taken = 0;
+        for (xid, text) in &rows {
+            taken += u32::from(self.take_line(xid, text)?);
+        }
+        if taken > 0 {
+            let batches = if taken == 1 { "transaction" } else { "transactions" };
+            self.tell(
+                0,
+                format!(
+                    "journal.jsonl lacked {taken} {batches} that live's journal knows: they are in it now."
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// What live knows of the plan, number of transaction and line, once all have ended that were about to add to it.
+    async fn lines_in_live(&self) -> Result<Vec<(String, String)>, PgError> {
+        let seal = self.plan().seal.clone();
+        self.session.begin().await?;
+        let rows = match self.session.query(&APPLY_JOURNAL_AWAIT, &[&seal]).await {
+            Ok(_) => self.session.query(&APPLY_JOURNAL_LINES, &[&seal]).await,
+            Err(error) => Err(error),
+        };
+        // Nothing was written; the first error is the one to tell.
+        let left = self.session.rollback().await;
+        let rows = rows?;
+        left?;
+        rows.iter().map(|row| Ok((column(row, "xid", WHAT)?, column(row, "line", WHAT)?))).collect()
+    }
+
+    /// Adds a committed transaction to the case's journal; `false` if that knows it.
+    fn take_line(&self, xid: &str, text: &str) -> Result<bool, ApplyError> {
+        let damaged = |cause: String| ApplyError::LiveJournal {
+            cause: format!("the line of transaction {xid} cannot be read: {cause}"),
+        };
+        let line: Line = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        if line.format != JOURNAL_FORMAT {
+            return Err(ApplyError::JournalFormat { found: line.format });
+        }
+        let ending = match &line.event {
+            Event::Writing { .. } => Event::Committed,
+            Event::UndoWriting { .. } => Event::Undone,
+            _ => return Err(damaged("it announces nothing".to_owned())),
+        };
+        let known = {
+            let journal = self.journal();
+            let transactions = announced(&journal, &line.plan);
+            transactions.iter().find(|known| known.xid == xid).map(|known| known.committed)
+        };
+        let batch = line.batch;
+        match known {
+            // What the file calls rolled back and live calls committed is committed: its row says so.
+            Some(Some(true)) => return Ok(false),
+            Some(None) => {}
+            None | Some(Some(false)) => self.write(line)?,
+        }
+        self.record(batch, ending)?;
+        Ok(true)
+    }
+
+    /// Makes live's journal where it is not there, and tells it what the case's knows and it does not. In the open transaction.
+    pub(super) async fn fill_live(&self) -> Result<(), ApplyError> {
+        if !self.keeps_in_live() {
+            return Ok(());
+        }
+        let refused = |error: PgError| match error.sqlstate() {
+            Some(_) => {
+                let mut causes = vec![error.to_string()];
+                causes.extend(error.causes());
+                ApplyError::LiveJournal { cause: causes.join(": ") }
+            }
+            None => error.into(),
+        };
+        let state = State::of(&self.session).await?;
+        if state.there && !state.ours {
+            let cause = "live has a table rowback.journal that is not rowback's".to_owned();
+            return Err(ApplyError::LiveJournal { cause });
+        }
+        if !state.schema_there {
+            self.session.query(&APPLY_JOURNAL_SCHEMA, &[]).await.map_err(refused)?;
+        }
+        if !state.there {
+            self.session.query(&APPLY_JOURNAL_TABLE, &[]).await.map_err(refused)?;
+            let note = "Live keeps the journal as well now, in the table rowback.journal; drop it when nothing is to be undone \
+                        any more.";
+            self.tell(0, note.to_owned());
+        }
+        let seal = self.plan().seal.clone();
+        let rows = self.session.query(&APPLY_JOURNAL_LINES, &[&seal]).await.map_err(refused)?;
+        let known = rows.iter().map(|row| column(row, "xid", WHAT)).collect::<Result<Vec<String>, _>>()?;
+        let missing: Vec<(u32, String, String)> = {
+            let journal = self.journal();
+            let committed = announced(&journal, &seal).into_iter().filter(|one| one.committed == Some(true));
+            let missing = committed.filter(|one| known.iter().all(|xid| xid != one.xid));
+            let told = |one: Announced<'_>| Ok((one.line.batch, one.xid.to_owned(), json(one.line)?));
+            missing.map(told).collect::<Result<_, PgError>>()?
+        };
+        for (batch, xid, text) in missing {
+            self.add(batch, &xid, &text).await.map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// The same in a transaction of its own. A dry run does it in the one that it rolls back.
+    pub(super) async fn fill_live_for_good(&self) -> Result<(), ApplyError> {
+        if !self.keeps_in_live() || self.task == Task::DryRun {
+            return Ok(());
+        }
+        self.session.begin().await?;
+        if let Err(error) = self.fill_live().await {
+            // The first error is the one to tell; without its connection the server rolls back by itself.
+            drop(self.session.rollback().await);
+            return Err(error);
+        }
+        Ok(self.session.commit().await?)
+    }
+
+    /// Makes other runs that read live's journal wait for the transaction that has just begun.
+    pub(super) async fn enter_live(&self) -> Result<(), PgError> {
+        if self.keeps_in_live() {
+            let seal = &self.plan().seal;
+            drop(self.session.query(&APPLY_JOURNAL_ENTER, &[seal]).await?);
+        }
+        Ok(())
+    }
+
+    /// Tells live what the open transaction did, if live keeps a journal.
+    pub(super) async fn tell_live(&self, line: &Line) -> Result<(), PgError> {
+        match &line.event {
+            Event::Writing { xid, .. } | Event::UndoWriting { xid, .. } if self.keeps_in_live() => {
+                self.add(line.batch, xid, &json(line)?).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn add(&self, batch: u32, xid: &str, text: &str) -> Result<(), PgError> {
+        let number = i32::try_from(batch).unwrap_or(i32::MAX);
+        let seal = &self.plan().seal;
+        self.session.query(&APPLY_JOURNAL_ADD, &[seal, &number, &xid, &text]).await.map(drop)
+    }
+}
+
+/// The line as it stands in the file.
+fn json(line: &Line) -> Result<String, PgError> {
+    let what = || "writing the journal in live".to_owned();
+    serde_json::to_string(line).map_err(|error| PgError::Answer { what: what(), cause: error.to_string() })
+}

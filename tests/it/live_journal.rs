@@ -1,0 +1,157 @@
+//! `apply --journal live`: live tells by itself what was done, so a case whose journal is lost goes on and can be undone.
+
+use std::time::{Duration, Instant};
+
+use super::hand_made_case::{ACCIDENT, SHOP};
+use super::support::{Output, Rescue, TestDb};
+
+const RECIPE: &str = "[[recover]]\ntable = \"public.customers\"\nwhere = \"id <= 30\"\n\n\
+    [[recover]]\ntable = \"public.team\"\nwhere = \"id <= 4\"\n";
+
+fn planned<'db>(backup: &TestDb<'_>, live: &'db TestDb<'db>) -> Rescue<'db> {
+    let rescue = Rescue::new(live, &backup.dump(&["-Fc"]));
+    live.psql(ACCIDENT);
+    let _plan = rescue.recover_with(RECIPE, &["--batch-rows", "4"]).expect_code(0);
+    rescue
+}
+
+fn apply(rescue: &Rescue<'_>, live: &TestDb<'_>, more: &[&str]) -> Output {
+    let url = live.url();
+    let mut args = vec!["apply", "case", "--live", &url, "--confirm", live.name()];
+    args.extend(more);
+    rescue.rowback().run(args)
+}
+
+fn lose_journal(rescue: &Rescue<'_>) -> String {
+    let path = rescue.case().join("journal.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    // A run that was killed early has not begun one.
+    std::fs::remove_file(&path).ok();
+    text
+}
+
+fn in_live(live: &TestDb<'_>) -> String {
+    live.value("select count(*) from rowback.journal")
+}
+
+#[test]
+fn a_case_without_its_journal_is_undone_and_applied_again() {
+    let backup = TestDb::with("kept", SHOP);
+    let live = backup.copy("kept_live");
+    let rescue = planned(&backup, &live);
+    let accident = live.digest();
+
+    let _tried = apply(&rescue, &live, &["--journal", "live", "--dry-run"]).expect_code(0);
+    accident.assert_same(&live.digest(), "after the dry run");
+    assert_eq!(live.value("select to_regnamespace('rowback') is null"), "t", "a dry run makes nothing");
+
+    let applied = apply(&rescue, &live, &["--journal", "live"]).expect_code(0);
+    assert!(applied.stdout.contains("the table rowback.journal"), "{}", applied.stdout);
+    let text = lose_journal(&rescue);
+    let batches = text.matches("\"state\":\"committed\"").count();
+    assert!(batches > 60, "{batches} batches");
+    assert_eq!(in_live(&live), batches.to_string());
+
+    // Without a word about it, the journal in live is read and kept on.
+    let undone = rescue.undo().expect_code(0);
+    assert!(undone.stdout.contains(&format!("lacked {batches} transactions")), "{}", undone.stdout);
+    assert!(lose_journal(&rescue).contains("\"state\":\"undone\""));
+    let again = apply(&rescue, &live, &[]).expect_code(0);
+    assert!(again.stdout.contains("rows inserted"), "{}", again.stdout);
+    drop(lose_journal(&rescue));
+    let nothing = apply(&rescue, &live, &[]).expect_code(0);
+    assert!(nothing.stdout.contains("an earlier run had done everything"), "{}", nothing.stdout);
+    let _verified = rescue.verify().expect_code(0);
+    let _undone = rescue.undo().expect_code(0);
+    live.psql("drop schema rowback cascade");
+    accident.assert_same(&live.digest(), "after the second undo");
+}
+
+#[test]
+fn killed_and_robbed_of_its_journal_the_same_command_goes_on() {
+    let backup = TestDb::with("robbed", SHOP);
+    let live = backup.copy("robbed_live");
+    let rescue = planned(&backup, &live);
+    let accident = live.digest();
+    let mut kills = 0u64;
+    loop {
+        let url = live.url();
+        let args = ["apply", "case", "--live", &url, "--confirm", live.name(), "--journal", "live"];
+        let mut running = rescue.rowback().start(args);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(40 + kills * 23) && !running.ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !running.ended() {
+            running.signal("KILL");
+        }
+        if running.wait().code == Some(0) {
+            break;
+        }
+        drop(lose_journal(&rescue));
+        kills += 1;
+        assert!(kills < 200, "it never came to its end");
+    }
+    assert!(kills >= 3, "killed only {kills} times");
+    let _verified = rescue.verify().expect_code(0);
+    drop(lose_journal(&rescue));
+    let _undone = rescue.undo().expect_code(0);
+    live.psql("drop schema rowback cascade");
+    accident.assert_same(&live.digest(), "after undo");
+}
+
+#[test]
+fn what_the_case_knows_already_is_told_to_live_later() {
+    let backup = TestDb::with("later", SHOP);
+    let live = backup.copy("later_live");
+    let rescue = planned(&backup, &live);
+    let accident = live.digest();
+    let _applied = apply(&rescue, &live, &[]).expect_code(0);
+    assert_eq!(live.value("select to_regnamespace('rowback') is null"), "t", "nothing is made unasked");
+    let _told = apply(&rescue, &live, &["--journal", "live"]).expect_code(0);
+    drop(lose_journal(&rescue));
+    let _undone = rescue.undo().expect_code(0);
+    // A backup that holds the journal is as good as another.
+    live.psql("delete from customers where id = 31");
+    let other = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from customers where id = 32");
+    let _planned = other
+        .recover_text("[[recover]]\ntable = \"public.customers\"\nwhere = \"id <= 40\"\n")
+        .expect_code(0);
+    live.psql("drop schema rowback cascade");
+    let live_now = live.digest();
+    assert_ne!(format!("{live_now:?}"), format!("{accident:?}"));
+    let _applied = other.apply().expect_code(0);
+    let _undone = other.undo().expect_code(0);
+    live_now.assert_same(&live.digest(), "after the other undo");
+}
+
+#[test]
+fn a_journal_that_live_may_not_keep_stops_before_the_first_batch() {
+    let backup = TestDb::with("forbidden", SHOP);
+    let live = backup.copy("forbidden_live");
+    let rescue = planned(&backup, &live);
+    let role = format!("keeper_{}", live.name());
+    live.psql(&format!(
+        "create role {role} login; grant select, insert, update, delete on all tables in schema public to {role};
+         grant usage, select, update on all sequences in schema public to {role}"
+    ));
+    let accident = live.digest();
+    let url = live.url_as(&role);
+    let args = ["apply", "case", "--live", &url, "--confirm", live.name(), "--journal", "live"];
+    let refused = rescue.rowback().run(args).expect_code(3);
+    assert!(refused.stderr.contains("error[journal-live]"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("permission denied for database"), "{}", refused.stderr);
+    accident.assert_same(&live.digest(), "refused");
+
+    // Somebody else's table of that name is not written to.
+    live.psql(&format!(
+        "create schema rowback authorization {role}; create table rowback.journal (what text)"
+    ));
+    let refused = rescue.rowback().run(args).expect_code(3);
+    assert!(refused.stderr.contains("is not rowback's"), "{}", refused.stderr);
+    live.psql("drop table rowback.journal");
+    let _applied = rescue.rowback().run(args).expect_code(0);
+    live.psql(&format!("drop schema rowback cascade; drop owned by {role}; drop role {role}"));
+    backup.digest().assert_same(&live.digest(), "applied");
+}
