@@ -8,6 +8,7 @@ use super::privileges::Lacking;
 use super::several::{Midway, Several};
 use super::tombstone_lists::TombstonesUnusable;
 use crate::error::{Explain, Kind};
+use crate::ident::Ident;
 use crate::pg::{DbFacts, PgError};
 use crate::plan::LiveIdentity;
 
@@ -102,6 +103,14 @@ pub enum ApplyError {
     Standby {
         /// The database.
         dbname: String,
+    },
+    /// Transactions start read-only there, as when a database was frozen after the accident.
+    #[error("transactions in \"{dbname}\" start read-only (default_transaction_read_only)")]
+    ReadOnly {
+        /// The database.
+        dbname: String,
+        /// The role.
+        role: String,
     },
     /// The role may not write what the batches write.
     #[error("the role \"{}\" may not {}", lacking.role, what_for(*task))]
@@ -226,6 +235,7 @@ impl Explain for ApplyError {
             Self::Tombstones(error) => error.code(),
             Self::PlanForeign { .. } => "plan-foreign",
             Self::Standby { .. } => "live-is-standby",
+            Self::ReadOnly { .. } => "live-is-read-only",
             Self::NotPermitted { .. } => "privilege-missing",
             Self::CaseBusy { .. } => "case-busy",
             Self::JournalDamaged { .. } => "journal-damaged",
@@ -257,6 +267,7 @@ impl Explain for ApplyError {
             | Self::PlanStale { .. }
             | Self::PlanForeign { .. }
             | Self::Standby { .. }
+            | Self::ReadOnly { .. }
             | Self::CaseBusy { .. }
             | Self::JournalDamaged { .. }
             | Self::JournalFormat { .. }
@@ -315,6 +326,7 @@ impl Explain for ApplyError {
             | Self::FileEdited { .. }
             | Self::PlanStale { .. }
             | Self::Standby { .. }
+            | Self::ReadOnly { .. }
             | Self::CaseBusy { .. }
             | Self::JournalFormat { .. }
             | Self::JournalOfAnotherPlan { .. }
@@ -331,6 +343,11 @@ impl Explain for ApplyError {
             Self::ConfirmationWrong { dbname, .. } => format!(
                 "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \
                  was changed."
+            ),
+            Self::ReadOnly { role, .. } => format!(
+                "If the database may be written to again, ask for: alter role {} set default_transaction_read_only = off; then \
+                 run the same command again. Nothing was changed.",
+                Ident::new(role).quoted()
             ),
             Self::NotPermitted { task, lacking } => format!(
                 "Use another role with `--live`, or ask for: {}; then run the same command again. Nothing was {}.",

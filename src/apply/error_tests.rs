@@ -33,6 +33,7 @@ fn all() -> Vec<ApplyError> {
             found: Box::new(identity("shop", 20000)),
         },
         ApplyError::Standby { dbname: "shop".into() },
+        ApplyError::ReadOnly { dbname: "shop".into(), role: "Repair".into() },
         ApplyError::CaseBusy { case },
         ApplyError::JournalDamaged { line: 3, cause: "missing field `batch`".into() },
         ApplyError::JournalFormat { found: 2 },

@@ -348,5 +348,8 @@ fn check_identity(plan: &Plan, confirm: &str, identity: &ServerIdentity) -> Resu
     if identity.in_recovery {
         return Err(ApplyError::Standby { dbname: found.dbname });
     }
+    if identity.is_read_only {
+        return Err(ApplyError::ReadOnly { dbname: found.dbname, role: identity.user.clone() });
+    }
     Ok(())
 }

@@ -74,6 +74,20 @@ impl Fit<'_> {
         names.into_iter().map(|name| self.position(name)).collect()
     }
 
+    /// Notes columns whose values cannot be written because live computes them, and the backup did not.
+    pub fn note_generated(&mut self, staged: &StagedTable, backup: &Table) {
+        for column in self.columns.iter().filter(|column| column.live.generated) {
+            let was = staged.columns.get(column.staged).and_then(|staged| backup.column(&staged.name));
+            if was.is_some_and(|was| !was.generated) {
+                self.notes.push(format!(
+                    "{}.{} is generated in live and was not in the backup: the backup's values are not written, live \
+                     computes its own",
+                    staged.table, column.live.name
+                ));
+            }
+        }
+    }
+
     /// The columns that are written: all but generated ones.
     pub fn written(&self) -> impl Iterator<Item = (usize, &FitColumn<'_>)> {
         self.columns.iter().enumerate().filter(|(_, column)| !column.live.generated)

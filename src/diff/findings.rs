@@ -70,6 +70,12 @@ pub(super) async fn finish(
         diffed.tables.push(diffed_table(input, fit, &judged));
         diffed.convoys.extend(judged.convoy);
     }
+    for down in diffed.sequences.iter().filter(|state| state.increment < 0) {
+        diffed.notes.push(format!(
+            "the sequence {} counts downwards and is not moved: see that it does not hand out a recovered row's number again",
+            down.sequence
+        ));
+    }
     for (table, (_, cascaded)) in diffed.followers().iter().filter(|(_, (_, cascaded))| *cascaded > 0) {
         diffed.notes.push(format!("{cascaded} rows of {table} move along by ON UPDATE CASCADE"));
     }

@@ -106,7 +106,10 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     let mut fits = Fits::new();
     for file in &input.extracted.files {
         let name = &file.table.table;
-        let fit = drift::fit(&file.table, live.tables.get(name), input.recipe.columns.get(name))?;
+        let mut fit = drift::fit(&file.table, live.tables.get(name), input.recipe.columns.get(name))?;
+        if let Some(backup) = input.extracted.catalog.tables.get(name) {
+            fit.note_generated(&file.table, backup);
+        }
         fits.insert(name.clone(), fit);
     }
     structure::load_bounds(session, &mut fits).await?;
@@ -159,6 +162,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.unfollowed = input.extracted.unfollowed.clone();
     diffed.unfollowed.extend(unknown_keys(input, &live));
     diffed.notes.extend(diffed.unfollowed.iter().map(Unfollowed::note));
+    diffed.notes.extend(structure::notes_on_partitions(&input.extracted.catalog, &live));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }

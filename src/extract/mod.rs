@@ -44,7 +44,7 @@ use self::replay::{Reached, Replays};
 use crate::catalog::{Catalog, ForeignKey};
 use crate::ident::{Ident, TableName};
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::{Recipe, Recover, Selection};
+use crate::recipe::{Recipe, Selection};
 use crate::scratch::Scratch;
 use crate::scratch::choice::Choice;
 use crate::staging::StagedFile;
@@ -68,8 +68,7 @@ pub async fn run(
     progress: &SharedProgress,
 ) -> Result<Extracted, ExtractError> {
     let mut catalog = scratch.catalog().clone();
-    let unmade = |entry: &Recover| scratch.why_not_made(&entry.table);
-    if let Some(refused) = recipe.recover.iter().find_map(unmade) {
+    if let Some(refused) = resolve::named_tables(recipe).find_map(|table| scratch.why_not_made(table)) {
         return Err(refused.into());
     }
     resolve::check_recipe(recipe, &catalog)?;
@@ -77,7 +76,7 @@ pub async fn run(
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     resolve::check_conditions(scratch, &catalog).await?;
     let mut notes = Vec::new();
-    let of_live = resolve::keys_of_live(options.live_keys.as_deref(), recipe, &catalog);
+    let mut of_live = resolve::keys_of_live(options.live_keys.as_deref(), scratch, recipe, &catalog);
     catalog.declare(of_live.added.iter().cloned());
     let entries = entries(recipe, &catalog)?;
     // What a replay reaches is asked while the tables are empty.
@@ -100,11 +99,13 @@ pub async fn run(
     notes.extend(followed.map(|fk| {
         format!("live's foreign key {} of {}, which the backup lacks, is followed as well", fk.name, fk.child)
     }));
-    let mut unfollowed = of_live.unfollowed;
-    unfollowed.retain(|key| {
-        let follows = |entry: &Entry<'_>| entry.is_followed() && entry.following.leads_to(&key.child);
-        is_staged(&key.parent) && entries.iter().any(follows)
+    of_live.keep_what_matters(reached_below(&catalog, &entries, is_staged), |child| {
+        entries.iter().any(|entry| entry.is_followed() && entry.following.leads_to(child))
     });
+    notes.extend(of_live.without_parent.iter().filter(|(child, ..)| is_staged(child)).map(
+        |(child, parent, why)| format!("what rows of {child} refer to in {parent} cannot come back: {why}"),
+    ));
+    let unfollowed = of_live.unfollowed;
     let live_asked = options.live_keys.is_some();
     let references = Some(catalog.foreign_keys.clone());
     let catalog = only_staged(&catalog, &files);
@@ -122,6 +123,26 @@ pub async fn run(
         notes,
         passes,
     })
+}
+
+/// The tables of the entries, and those with rows that hang on them: what stands above is brought along only as far as it is
+/// needed, and what hangs on that stays out of it.
+fn reached_below(
+    catalog: &Catalog,
+    entries: &[Entry<'_>],
+    is_staged: impl Fn(&TableName) -> bool,
+) -> BTreeSet<TableName> {
+    let mut reached: BTreeSet<TableName> =
+        entries.iter().map(|entry| entry.recover.table.clone()).filter(|table| is_staged(table)).collect();
+    let mut open: Vec<TableName> = reached.iter().cloned().collect();
+    while let Some(parent) = open.pop() {
+        let followed = catalog
+            .children_of(&parent)
+            .filter(|fk| entries.iter().any(|entry| entry.is_followed() && entry.following.follows(fk)));
+        let children = followed.map(|fk| &fk.child).filter(|child| is_staged(child));
+        open.extend(children.filter(|child| reached.insert((*child).clone())).cloned());
+    }
+    reached
 }
 
 /// Writes down which rows are chosen, follows their references, and stages them all.

@@ -1,12 +1,25 @@
 //! Holds the names of a recipe against the backup's catalog.
 
+use std::collections::BTreeSet;
+
 use super::{ExtractError, KeyColumns, Unfollowed};
 use crate::catalog::load::TypedKey;
 use crate::catalog::{Action, Catalog, Column, ForeignKey, Origin, Table, column_list};
+use crate::error::Explain;
 use crate::ident::{Ident, TableName};
 use crate::recipe::{ChildColumn, Children, DeclaredForeignKey, Recipe, Recover};
 use crate::scratch::Scratch;
 use crate::value::BaseType;
+
+/// The tables that the recipe names, those to which it is about first.
+pub(super) fn named_tables(recipe: &Recipe) -> impl Iterator<Item = &TableName> {
+    let children = recipe.recover.iter().flat_map(|entry| match &entry.children {
+        Children::Only(children) => children.as_slice(),
+        _ => &[],
+    });
+    let ends = recipe.foreign_keys.iter().flat_map(|fk| [&fk.from_table, &fk.to_table]);
+    recipe.recover.iter().map(|entry| &entry.table).chain(children).chain(ends)
+}
 
 /// Every table and column that the recipe names must be in the backup.
 pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), ExtractError> {
@@ -112,20 +125,91 @@ fn foreign_key(declared: &DeclaredForeignKey, catalog: &Catalog) -> Result<Forei
     })
 }
 
-/// What live refers by and the backup does not.
+/// What live refers by and the backup's rows in scratch do not.
 #[derive(Default)]
 pub(super) struct KeysOfLive {
     /// The accident went along these, so they are followed with the backup's rows.
     pub added: Vec<ForeignKey>,
     /// These cannot be followed.
     pub unfollowed: Vec<Unfollowed>,
+    /// These lead to tables that scratch could not take: child, parent, and why.
+    pub without_parent: Vec<(TableName, TableName, String)>,
+}
+
+impl KeysOfLive {
+    /// Adds a reference of which scratch lacks one end although the backup has it; `false` if it lacks none.
+    fn add_unmade(
+        &mut self,
+        scratch: &Scratch,
+        name: &str,
+        (child, parent): (&TableName, &TableName),
+    ) -> bool {
+        let why = |table: &TableName| {
+            let error = scratch.why_not_made(table)?;
+            let causes = error.causes().join("; ");
+            Some(format!(
+                "scratch could not take {table} ({causes}); install what is missing on this machine, or give a server that has \
+                 it with --scratch"
+            ))
+        };
+        let unfollowed = |why: String| Unfollowed {
+            name: name.to_owned(),
+            child: child.clone(),
+            parent: parent.clone(),
+            why,
+            in_backup: true,
+        };
+        match (why(child), why(parent)) {
+            (None, None) => return false,
+            (Some(why), _) => self.unfollowed.push(unfollowed(why)),
+            (None, Some(why)) => {
+                self.unfollowed.push(unfollowed(why.clone()));
+                self.without_parent.push((child.clone(), parent.clone(), why));
+            }
+        }
+        true
+    }
+
+    /// Leaves of those that were not followed the ones that matter: they lead down from rows that are wanted, or from rows that
+    /// are missed for another of them. `reached` are the tables that are followed downwards in any case.
+    pub(super) fn keep_what_matters(
+        &mut self,
+        mut reached: BTreeSet<TableName>,
+        leads_to: impl Fn(&TableName) -> bool,
+    ) {
+        let mut open = std::mem::take(&mut self.unfollowed);
+        open.retain(|key| leads_to(&key.child));
+        loop {
+            let (matter, others): (Vec<_>, Vec<_>) =
+                open.into_iter().partition(|key| reached.contains(&key.parent));
+            open = others;
+            if matter.is_empty() {
+                return;
+            }
+            reached.extend(matter.iter().map(|key| key.child.clone()));
+            self.unfollowed.extend(matter);
+        }
+    }
 }
 
 /// Which references of live are to be followed beside the backup's own. Rows of the backup are compared by its own types, which
 /// is the same only where live has the same.
-pub(super) fn keys_of_live(live: Option<&[TypedKey]>, recipe: &Recipe, catalog: &Catalog) -> KeysOfLive {
+pub(super) fn keys_of_live(
+    live: Option<&[TypedKey]>,
+    scratch: &Scratch,
+    recipe: &Recipe,
+    catalog: &Catalog,
+) -> KeysOfLive {
     let mut found = KeysOfLive::default();
+    if live.is_none() {
+        for lost in scratch.lost_references() {
+            found.add_unmade(scratch, lost.name.as_str(), (&lost.child, &lost.parent));
+        }
+    }
     for TypedKey { key: fk, types } in live.into_iter().flatten().filter(|live| live.key.is_enforced()) {
+        if found.add_unmade(scratch, &fk.name, (&fk.child, &fk.parent)) {
+            continue;
+        }
         let known = ForeignKey { origin: Origin::Live, carriers: Vec::new(), ..in_backup(fk, recipe) };
         let Some(parent) = catalog.tables.get(&fk.parent) else { continue };
         if catalog.foreign_keys.iter().any(|own| own.is_like(&known)) {

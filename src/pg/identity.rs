@@ -24,6 +24,9 @@ pub struct ServerIdentity {
     pub is_superuser: bool,
     /// Is the server a standby?
     pub in_recovery: bool,
+    /// Do transactions start read-only, unless the session says otherwise?
+    #[serde(skip)]
+    pub is_read_only: bool,
 }
 
 impl ServerIdentity {
@@ -57,6 +60,7 @@ pub(super) async fn ask(wire: &Wire) -> Result<ServerIdentity, PgError> {
         user: column(&row, "user_name", WHAT)?,
         is_superuser: column(&row, "is_superuser", WHAT)?,
         in_recovery: column(&row, "in_recovery", WHAT)?,
+        is_read_only: column(&row, "is_read_only", WHAT)?,
     };
     if column(&row, "may_ask_identifier", WHAT)? {
         // Some hosted servers offer the function and refuse it when called: then the number stays unknown.
@@ -89,6 +93,7 @@ mod tests {
             user: "ann".into(),
             is_superuser: false,
             in_recovery: false,
+            is_read_only: false,
         };
         let other_user = ServerIdentity { user: "bob".into(), is_superuser: true, ..shop.clone() };
         assert!(shop.is_same_database(&other_user));

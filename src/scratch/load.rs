@@ -211,6 +211,9 @@ impl Scratch {
 
     pub(super) fn streams_of(&self, table: &TableName) -> Result<Vec<rows::Stream>, RestoreError> {
         let found = self.catalog.tables.get(table).ok_or_else(|| self.why_missing(table))?;
+        if let Some(refused) = self.why_not_whole(table) {
+            return Err(refused);
+        }
         let names = std::iter::once(table).chain(self.catalog.partitions_of(table));
         rows::streams(&self.backup, names, found.partitioned.then_some(table))
     }

@@ -15,6 +15,7 @@ pub mod restore;
 mod restore_error;
 mod rows;
 pub mod sweep;
+mod unmade;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -173,7 +174,7 @@ impl Scratch {
             .map(|entry| restore::reasons(entries, &self.failures, entry.id))
             .unwrap_or_default()
             .into_iter()
-            .map(|failure| format!("{}: {}", failure.object, failure.message))
+            .map(unmade::told)
             .collect();
         RestoreError::TableNotRestored { table: table.clone(), reasons }
     }

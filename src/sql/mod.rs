@@ -2,7 +2,7 @@
 
 pub mod condition;
 mod guard;
-mod lexer;
+pub(crate) mod lexer;
 pub mod literal;
 pub mod mention;
 pub mod predicate;

@@ -355,7 +355,7 @@ impl<'a> Checking<'a> {
             .map(|(table, columns)| {
                 let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
                 format!(
-                    "{table}: live computes other values for the generated column {} than the backup did.",
+                    "{table}: the generated column {} has other values in live than in the restored backup.",
                     columns.join(", ")
                 )
             })

@@ -114,3 +114,20 @@ fn a_sequence_that_may_not_be_moved_is_named_before_the_first_row() {
     let _applied = run_as(&rescue, &live, &role, "apply").expect_code(0);
     assert_eq!(live.value("select nextval('orders_id_seq')"), "3");
 }
+
+/// A database that was frozen after the accident says so before the first batch.
+#[test]
+fn a_database_that_starts_read_only_is_refused() {
+    let live = TestDb::with("frozen", TENANTS);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from a.orders where id = 3");
+    let recipe = "[[recover]]\ntable = \"a.orders\"\nwhere = \"id = 3\"\n";
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    live.psql(&format!("alter database {} set default_transaction_read_only = on", live.name()));
+    let refused = rescue.apply().expect_code(4);
+    assert!(refused.stderr.contains("error[live-is-read-only]"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("set default_transaction_read_only = off"), "{}", refused.stderr);
+    assert!(!rescue.case().join("journal.jsonl").exists(), "no batch was begun");
+    let tried = ["apply", "case", "--live", &live.url(), "--confirm", live.name(), "--dry-run"];
+    let _refused = rescue.rowback().run(tried).expect_code(4);
+}

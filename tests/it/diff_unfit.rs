@@ -169,3 +169,36 @@ fn swapped_unique_values_are_kept_and_the_reason_says_why() {
         assert_eq!(codes, "b a c x", "what is free is set right; the other follows in a second recovery");
     });
 }
+
+/// Nobody can write to a column that live computes; the backup's own values there are lost, and that is told before anything is.
+#[test]
+fn a_column_that_live_computes_since_is_told() {
+    let world = "create table it (id int primary key, net numeric, total numeric, twice numeric generated always as (net * 2) stored);
+        insert into it values (1, 100, 116), (2, 200, 232)";
+    let accident = "alter table it drop total, drop twice;
+        alter table it add total numeric generated always as (net * 1.19) stored;
+        alter table it add twice numeric generated always as (net * 2) stored;
+        delete from it where id = 2";
+    recover(world, accident, ALL, |live, rescue, planned| {
+        let planned = planned.expect_code(0);
+        let told = "public.it.total is generated in live and was not in the backup";
+        assert!(words(&planned).contains(told), "{}", planned.stdout);
+        assert!(!words(&planned).contains("public.it.twice is"), "{}", planned.stdout);
+        let _applied = rescue.apply().expect_code(0);
+        assert_eq!(live.value("select total || ' ' || twice from it where id = 2"), "238.00 400");
+        let verified = rescue.verify().expect_code(0);
+        let told = "the generated column total has other values in live than in the restored backup";
+        assert!(words(&verified).contains(told), "{}", verified.stdout);
+    });
+}
+
+#[test]
+fn a_sequence_that_counts_downwards_is_named() {
+    let world = "create sequence down increment -1; create table it (id int primary key default nextval('down'), v int);
+        insert into it (v) values (1), (2)";
+    recover(world, "truncate it; alter sequence down restart", ALL, |_, _, planned| {
+        let planned = planned.expect_code(0);
+        let told = "the sequence public.down counts downwards and is not moved";
+        assert!(words(&planned).contains(told), "{}", planned.stdout);
+    });
+}

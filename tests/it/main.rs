@@ -47,6 +47,7 @@ mod kinds_together;
 mod live_journal;
 mod locales;
 mod misrouted_schema;
+mod not_restored;
 mod not_valid;
 mod pg;
 mod pg_tls;

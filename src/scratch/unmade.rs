@@ -1,0 +1,165 @@
+//! What the backup defines and scratch could not take, where rows are at stake: partitions of a table, and references along
+//! which rows would have been found. Told from the definitions that failed, as pg_dump writes them.
+
+use super::Scratch;
+use super::restore::{RestoreFailure, reasons};
+use super::restore_error::RestoreError;
+use crate::backup::Entry;
+use crate::ident::{Ident, TableName};
+use crate::sql::lexer::{Lexeme, split};
+
+/// A foreign key of the backup that scratch lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostReference {
+    /// The constraint's name.
+    pub name: Ident,
+    /// The table that refers.
+    pub child: TableName,
+    /// The table referred to.
+    pub parent: TableName,
+}
+
+impl Scratch {
+    /// Why a table of the backup is not in scratch whole: itself, or one of its partitions, however deep.
+    pub fn why_not_whole(&self, table: &TableName) -> Option<RestoreError> {
+        self.why_not_made(table).or_else(|| {
+            let lost = self.failed().find_map(|(failure, entry)| {
+                let (partition, of) = partition_of(entry)?;
+                (self.catalog.root_of(&of) == table || of == *table).then_some((failure, partition))
+            })?;
+            Some(self.why_without_partition(lost))
+        })
+    }
+
+    fn why_without_partition(&self, (failure, partition): (&RestoreFailure, TableName)) -> RestoreError {
+        self.why_not_made(&partition).unwrap_or_else(|| {
+            let reasons = reasons(&self.backup.contents().entries, &self.failures, failure.entry);
+            RestoreError::TableNotRestored {
+                table: partition,
+                reasons: reasons.into_iter().map(told).collect(),
+            }
+        })
+    }
+
+    /// The foreign keys of the backup that scratch could not take.
+    pub fn lost_references(&self) -> Vec<LostReference> {
+        self.failed().filter_map(|(_, entry)| reference_of(entry)).collect()
+    }
+
+    fn failed(&self) -> impl Iterator<Item = (&RestoreFailure, &Entry)> {
+        let entries = &self.backup.contents().entries;
+        self.failures
+            .iter()
+            .filter_map(|failure| Some((failure, entries.iter().find(|entry| entry.id == failure.entry)?)))
+    }
+}
+
+/// One line about an object that could not be made.
+pub(super) fn told(failure: &RestoreFailure) -> String {
+    format!("{}: {}", failure.object, failure.message)
+}
+
+/// The partition that an entry makes or attaches, and the table that it is a partition of.
+fn partition_of(entry: &Entry) -> Option<(TableName, TableName)> {
+    match entry.kind.as_str() {
+        "TABLE ATTACH" => {
+            let table = |words: &[&str]| name_after(&entry.definition, words);
+            let of = table(&["alter", "table", "only"]).or_else(|| table(&["alter", "table"]))?;
+            Some((table(&["attach", "partition"])?, of))
+        }
+        // As pg_dump 10 writes it.
+        "TABLE" => {
+            let partition = TableName::new(entry.schema.clone()?, entry.name.clone());
+            Some((partition, name_after(&entry.definition, &["partition", "of"])?))
+        }
+        _ => None,
+    }
+}
+
+fn reference_of(entry: &Entry) -> Option<LostReference> {
+    if entry.kind != "FK CONSTRAINT" {
+        return None;
+    }
+    let table = |words: &[&str]| name_after(&entry.definition, words);
+    let child = table(&["alter", "table", "only"]).or_else(|| table(&["alter", "table"]))?;
+    let name = names_after(&entry.definition, &["add", "constraint"])?.into_iter().next()?;
+    Some(LostReference { name, child, parent: table(&["references"])? })
+}
+
+/// The qualified name behind these words.
+fn name_after(definition: &str, words: &[&str]) -> Option<TableName> {
+    let mut parts = names_after(definition, words)?.into_iter();
+    let (schema, name) = (parts.next()?, parts.next()?);
+    Some(TableName { schema, name })
+}
+
+/// The parts of the name behind these words, in lower case, where they stand for the first time.
+fn names_after(definition: &str, words: &[&str]) -> Option<Vec<Ident>> {
+    let lexemes = split(definition).ok()?;
+    let is_word = |(_, lexeme): &(usize, Lexeme<'_>), word: &str| matches!(lexeme, Lexeme::Word(found) if found.eq_ignore_ascii_case(word));
+    let starts = |at: &usize| {
+        let here = lexemes.get(*at..*at + words.len());
+        here.is_some_and(|here| here.iter().zip(words).all(|(lexeme, word)| is_word(lexeme, word)))
+    };
+    let behind = (0..lexemes.len()).find(starts)? + words.len();
+    let mut parts = Vec::new();
+    for pair in lexemes.get(behind..)?.chunks(2) {
+        parts.push(match pair.first()?.1 {
+            Lexeme::Word(word) => Ident::new(word),
+            Lexeme::Quoted(quoted) => Ident::new(quoted.get(1..quoted.len() - 1)?.replace("\"\"", "\"")),
+            _ => return None,
+        });
+        if !matches!(pair.get(1), Some((_, Lexeme::Symbol('.')))) {
+            break;
+        }
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Section;
+
+    fn entry(kind: &str, definition: &str) -> Entry {
+        Entry {
+            kind: kind.to_owned(),
+            schema: Some("app".to_owned()),
+            name: "o2".to_owned(),
+            definition: definition.to_owned(),
+            section: Section::PreData,
+            id: 1,
+            owner: None,
+            dependencies: Vec::new(),
+            has_data: false,
+        }
+    }
+
+    #[test]
+    fn partitions_are_told_with_their_tables() {
+        let attach =
+            "ALTER TABLE ONLY app.o ATTACH PARTITION \"App\".\"o \"\"2\" FOR VALUES FROM ('a.b') TO ('c');";
+        let found = partition_of(&entry("TABLE ATTACH", attach));
+        assert_eq!(found, Some((TableName::new("App", "o \"2"), TableName::new("app", "o"))));
+        let old =
+            "CREATE TABLE app.o2 PARTITION OF app.\"O\" (v DEFAULT 'partition of x.y')\nFOR VALUES IN (1);";
+        let found = partition_of(&entry("TABLE", old));
+        assert_eq!(found, Some((TableName::new("app", "o2"), TableName::new("app", "O"))));
+        assert_eq!(partition_of(&entry("TABLE", "CREATE TABLE app.o2 (\n    id integer\n);")), None);
+        assert_eq!(partition_of(&entry("INDEX ATTACH", attach)), None);
+    }
+
+    #[test]
+    fn references_are_told_with_both_ends() {
+        let key = "ALTER TABLE ONLY app.\"Kid\"\n    ADD CONSTRAINT \"kid fk\" FOREIGN KEY (a, b) REFERENCES app.par(a, b) ON DELETE CASCADE;";
+        let expected = LostReference {
+            name: Ident::new("kid fk"),
+            child: TableName::new("app", "Kid"),
+            parent: TableName::new("app", "par"),
+        };
+        assert_eq!(reference_of(&entry("FK CONSTRAINT", key)), Some(expected.clone()));
+        let partitioned = key.replace("ALTER TABLE ONLY", "ALTER TABLE");
+        assert_eq!(reference_of(&entry("FK CONSTRAINT", &partitioned)), Some(expected));
+        assert_eq!(reference_of(&entry("CONSTRAINT", key)), None);
+    }
+}
