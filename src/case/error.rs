@@ -72,6 +72,16 @@ pub enum CaseError {
         /// The recipe's `max_rows`.
         most: u64,
     },
+    /// More columns of a table would be set right at once than a batch can stage.
+    #[error("{columns} columns of {table} would be written at once")]
+    TooWide {
+        /// The table.
+        table: TableName,
+        /// Columns that differ in the same rows.
+        columns: usize,
+        /// So many are possible.
+        most: usize,
+    },
     /// A name that cannot stand in a batch file.
     #[error("the name {name:?} cannot be written into a batch file")]
     OddName {
@@ -130,6 +140,7 @@ impl Explain for CaseError {
             Self::Json { .. } => "case-file-damaged",
             Self::Stale => "diff-stale",
             Self::TooLarge { .. } => "plan-too-large",
+            Self::TooWide { .. } => "plan-too-wide",
             Self::OddName { .. } => "odd-name",
             Self::AfterIsOlder { .. } => "after-is-older",
             Self::AfterOfAnother { .. } => "after-of-another-database",
@@ -159,6 +170,11 @@ impl Explain for CaseError {
             Self::AlreadyApplied { .. } => vec!["it has a journal.jsonl".into()],
             Self::Stale => vec!["staging/manifest.json changed after the diff was made".into()],
             Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],
+            Self::TooWide { most, .. } => {
+                vec![format!(
+                    "PostgreSQL's temporary tables take {most} of them, each with the value that was seen beside it"
+                )]
+            }
             Self::OddName { .. } => vec!["it contains a line break".into()],
             Self::Thread(source) => vec![source.to_string()],
             Self::AfterIsOlder { before, after } => {
@@ -202,6 +218,9 @@ impl Explain for CaseError {
             Self::TooLarge { rows, .. } => format!(
                 "If that is what you expect, write `max_rows = {rows}` under [policy] in the recipe; otherwise narrow the predicate. {nothing}"
             ),
+            Self::TooWide { .. } => {
+                format!("Write `columns` into the entry, some of them, and recover the others with a second case. {nothing}")
+            }
             Self::OddName { .. } => format!("Leave the table out of the recovery. {nothing}"),
             Self::AfterIsOlder { .. } => {
                 format!("`path` (or --backup) was taken before the accident, `after` after it; are they swapped? {nothing}")

@@ -99,6 +99,17 @@ pub(super) fn refuse_odd_names(table: &Table) -> Result<(), CaseError> {
     }
 }
 
+/// A batch that updates stages the value that was seen beside the new one, and PostgreSQL's tables have an end.
+fn refuse_too_wide(part: &BatchTable<'_>) -> Result<(), CaseError> {
+    const MOST_COLUMNS: usize = 1600;
+    let staged = part.key.len() + 2 * part.columns.len() + 1;
+    if part.action.writes_whole_rows() || staged <= MOST_COLUMNS {
+        return Ok(());
+    }
+    let (table, columns) = (part.table.name.clone(), part.columns.len());
+    Err(CaseError::TooWide { table, columns, most: (MOST_COLUMNS - 1 - part.key.len()) / 2 })
+}
+
 /// Makes batches, one after the other.
 pub(super) struct Maker<'a> {
     pub(super) layout: &'a Layout,
@@ -214,6 +225,7 @@ impl<'a> Maker<'a> {
     /// Writes the next batch and its undo file.
     pub(super) fn emit(&mut self, mut parts: Vec<BatchTable<'a>>) -> Result<(), Error> {
         for part in &mut parts {
+            refuse_too_wide(part)?;
             part.guards = self.parents.guards(part)?;
         }
         let number = self.next_number();

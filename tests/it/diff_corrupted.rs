@@ -234,3 +234,34 @@ fn tables_may_have_the_names_that_statements_use_themselves() {
         truth.digest().assert_same(&live.digest(), name);
     }
 }
+
+/// PostgreSQL's tables have 1600 columns at most, and a batch stages two values of each.
+#[test]
+fn more_columns_than_a_batch_can_stage_are_refused_before_a_plan_is_made() {
+    let columns: Vec<String> = (1..=810).map(|number| format!("c{number} int default 1")).collect();
+    let backup = TestDb::with(
+        "wide",
+        &format!(
+            "create table wide (id int primary key, {}); insert into wide values (1)",
+            columns.join(", ")
+        ),
+    );
+    let live = backup.copy("wide_live");
+    let all: Vec<String> = (1..=810).map(|number| format!("c{number} = 2")).collect();
+    live.psql(&format!("update wide set {}", all.join(", ")));
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    let entry = "[[recover]]\ntable = \"wide\"\nkind = \"corrupted\"\ndamaged = \"true\"\nwhere = \"true\"\n";
+    let refused = rescue.recover_text(entry).expect_code(4);
+    assert!(
+        refused.stderr.contains("error[plan-too-wide]: 810 columns of public.wide"),
+        "{}",
+        refused.stderr
+    );
+    let named: Vec<String> = (1..=700).map(|number| format!("\"c{number}\"")).collect();
+    let some = format!("{entry}columns = [{}]\n", named.join(", "));
+    let _planned = rescue.recover_text(&some).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.value("select c1 || ' ' || c700 || ' ' || c701 from wide"), "1 1 2");
+    let _undone = rescue.undo().expect_code(0);
+    assert_eq!(live.value("select c1 || ' ' || c700 || ' ' || c701 from wide"), "2 2 2");
+}
