@@ -1,4 +1,4 @@
--- access:  write
+-- access:  read
 -- params:  $1 text  seal of the plan
 -- returns: xid text, line text
 -- why:     what live's journal knows of a plan, in the order in which it was written; each of these transactions is committed

@@ -1,4 +1,4 @@
--- access:  write
+-- access:  read
 -- params:  none
 -- returns: schema_there bool, there bool, ours bool, readable bool
 -- why:     whether live keeps a journal of rowback, and whether what has its name is one; asked by name in the catalog, because

@@ -9,7 +9,7 @@ use super::place::Task;
 use super::runner::Runner;
 use super::{ApplyError, Journal};
 use crate::error::Explain;
-use crate::pg::{PgError, WriteSession, column};
+use crate::pg::{PgError, ReadSession, Row, WriteSession, column};
 use crate::sql::registry::{
     APPLY_JOURNAL_ADD, APPLY_JOURNAL_AWAIT, APPLY_JOURNAL_ENTER, APPLY_JOURNAL_LINES, APPLY_JOURNAL_SCHEMA,
     APPLY_JOURNAL_STATE, APPLY_JOURNAL_TABLE,
@@ -37,8 +37,11 @@ struct State {
 
 impl State {
     async fn of(session: &WriteSession) -> Result<Self, PgError> {
-        let rows = session.query(&APPLY_JOURNAL_STATE, &[]).await?;
-        let Some(row) = rows.first() else {
+        Self::told(session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())
+    }
+
+    fn told(row: Option<&Row>) -> Result<Self, PgError> {
+        let Some(row) = row else {
             return Err(PgError::Answer { what: WHAT.to_owned(), cause: "no row".to_owned() });
         };
         Ok(Self {
@@ -48,6 +51,22 @@ impl State {
             readable: column(row, "readable", WHAT)?,
         })
     }
+}
+
+/// How many transactions of a plan live's journal knows and this one does not; none where live keeps no journal, or one that
+/// the role may not read.
+pub async fn unknown_to(journal: &Journal, session: &ReadSession, seal: &str) -> Result<usize, PgError> {
+    let state = State::told(session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())?;
+    if !state.there || !state.ours || !state.readable {
+        return Ok(0);
+    }
+    let known = announced(journal, seal);
+    let mut unknown = 0;
+    for row in session.query(&APPLY_JOURNAL_LINES, &[&seal]).await? {
+        let xid: String = column(&row, "xid", WHAT)?;
+        unknown += usize::from(!known.iter().any(|one| one.xid == xid && one.committed == Some(true)));
+    }
+    Ok(unknown)
 }
 
 /// A transaction that the journal announces.

@@ -41,6 +41,9 @@ pub struct AppliedState {
     /// [`AppliedState::look_for_tombstones`].
     #[serde(skip)]
     pub named: Vec<Leftover>,
+    /// Transactions of the plan that live's journal knows and the case's does not; filled by whoever asks live.
+    #[serde(skip)]
+    pub unknown: usize,
     /// When the journal was last written, RFC 3339 in UTC.
     pub last: Option<String>,
 }
@@ -61,6 +64,7 @@ impl AppliedState {
             beside: !history.traces.is_empty() || !history.made.is_empty(),
             of_others: of_others(&history),
             named: Vec::new(),
+            unknown: 0,
             last: journal.lines().last().map(|line| line.at.clone()),
         })
     }

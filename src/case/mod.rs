@@ -35,11 +35,13 @@ pub use timing::Timings;
 pub use verifying::{VerifySummary, verify};
 pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
+use crate::apply::{Journal, unknown_to};
 use crate::backup::Backup;
 use crate::cancel::CancelToken;
 use crate::compare::{CompareOptions, Comparison};
 use crate::env::Env;
 use crate::pg::{ConnectSettings, PgError, ReadSession, SessionOptions};
+use crate::plan::Plan;
 use crate::progress::SharedProgress;
 use crate::recipe::Recipe;
 use crate::scratch::ScratchOptions;
@@ -87,7 +89,10 @@ pub const LIVE_JOBS: usize = 2;
 pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<PlanSummary, Error> {
     // Live is asked first, so that a wrong password does not show after an hour, and then left alone: a transaction
     // that stays open while the backup is read would keep live from cleaning up.
-    let live = stages::LiveFacts::of(&connect_live(&options.live, context).await?).await?;
+    let session = connect_live(&options.live, context).await?;
+    refuse_if_live_tells_of(&Layout::at(&options.case_dir), &session).await?;
+    let live = stages::LiveFacts::of(&session).await?;
+    drop(session);
     let mut opened = stages::open(options, context)?;
     (opened.recipe, opened.notes) = discover::narrow(options, &opened.backup, context).await?;
     let (extracted, removal) = stages::extract(&opened, options, live, context).await?;
@@ -98,6 +103,18 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     plan.timings.extend(extracted.timings);
     plan.passes = extracted.passes;
     Ok(plan)
+}
+
+/// A plan is not made anew while live's journal tells of transactions of the old one: they could not be taken back any more. The
+/// case's own journal is looked for wherever a plan is made.
+async fn refuse_if_live_tells_of(layout: &Layout, session: &ReadSession) -> Result<(), Error> {
+    // A plan that cannot be read was never applied by this version, or is refused for that.
+    let Ok(plan) = layout.read_json::<Plan>(&layout.plan(), "plan") else { return Ok(()) };
+    let journal = Journal::read(layout.root())?;
+    if unknown_to(&journal, session, &plan.seal).await? > 0 {
+        return Err(CaseError::AlreadyApplied { path: layout.root().to_owned() }.into());
+    }
+    Ok(())
 }
 
 async fn diff_and_plan(
@@ -150,6 +167,7 @@ pub async fn diff(
     let _lock = layout.lock()?;
     let settings = settings_of(&recipe, live, &context.env)?;
     let session = connect_live(&settings, context).await?;
+    refuse_if_live_tells_of(&layout, &session).await?;
     let reach = stages::Reach { settings: &settings, jobs };
     stages::diff(&layout, &recipe, session, reach, context).await
 }

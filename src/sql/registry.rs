@@ -43,13 +43,13 @@ queries! {
     /// Number of the open transaction and of its process.
     APPLY_BEGIN_MARK = "apply_begin_mark", Write;
     /// Does live keep a journal?
-    APPLY_JOURNAL_STATE = "apply_journal_state", Write;
+    APPLY_JOURNAL_STATE = "apply_journal_state", Read;
     /// Makes the schema of live's journal.
     APPLY_JOURNAL_SCHEMA = "apply_journal_schema", Write;
     /// Makes live's journal.
     APPLY_JOURNAL_TABLE = "apply_journal_table", Write;
     /// What live's journal knows of a plan.
-    APPLY_JOURNAL_LINES = "apply_journal_lines", Write;
+    APPLY_JOURNAL_LINES = "apply_journal_lines", Read;
     /// Makes whoever reads live's journal wait for this transaction.
     APPLY_JOURNAL_ENTER = "apply_journal_enter", Write;
     /// Waits for the transactions that are about to add to live's journal.

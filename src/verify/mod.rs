@@ -362,6 +362,13 @@ impl<'a> Checking<'a> {
             .chain(self.notes)
             .collect();
         let applied = self.input.applied;
+        if applied.unknown > 0 {
+            notes.push(
+                "Live's journal tells of transactions that journal.jsonl lacks: what was applied or taken back is told wrong here \
+                 until `rowback apply` or `rowback undo` has taken them in."
+                    .to_owned(),
+            );
+        }
         if self.undone {
             notes.push("The recovery was taken back: what it wrote must not be in live any more.".to_owned());
         } else if applied.committed < applied.batches {

@@ -52,6 +52,14 @@ fn a_case_without_its_journal_is_undone_and_applied_again() {
     assert!(batches > 60, "{batches} batches");
     assert_eq!(in_live(&live), batches.to_string());
 
+    // A new plan in its place could not take back what the old one did, and what is not known is not told as if it were.
+    let again = rescue.recover_with(RECIPE, &["--batch-rows", "4"]).expect_code(4);
+    assert!(again.stderr.contains("error[case-already-applied]"), "{}", again.stderr);
+    let diffed = rescue.rowback().run(["diff", "case", "--live", &live.url()]).expect_code(4);
+    assert!(diffed.stderr.contains("error[case-already-applied]"), "{}", diffed.stderr);
+    let verified = rescue.verify().expect_code(0);
+    assert!(verified.stdout.contains("transactions that journal.jsonl lacks"), "{}", verified.stdout);
+
     // Without a word about it, the journal in live is read and kept on.
     let undone = rescue.undo().expect_code(0);
     assert!(undone.stdout.contains(&format!("lacked {batches} transactions")), "{}", undone.stdout);
