@@ -30,7 +30,7 @@ pub use restore_error::RestoreError;
 use self::choice::Choice;
 use self::filter::Encoding;
 use self::restore::RestoreFailure;
-use crate::backup::Backup;
+use crate::backup::{Backup, Entry};
 use crate::cancel::CancelToken;
 use crate::catalog::Catalog;
 use crate::env::Env;
@@ -159,18 +159,26 @@ impl Scratch {
     /// Why a table that the backup defines is not in scratch; `None` where it is, or where the backup knows none of its name.
     pub fn why_not_made(&self, table: &TableName) -> Option<RestoreError> {
         let is_made = self.catalog.tables.contains_key(table) || self.catalog.partitions.contains_key(table);
-        let is_known = self.backup.contents().tables.contains_key(table);
-        (is_known && !is_made).then(|| self.why_missing(table))
+        // The root of partitions has no rows of its own, and no place among the tables that have.
+        let is_known =
+            || self.backup.contents().tables.contains_key(table) || self.definition_of(table).is_some();
+        (!is_made && is_known()).then(|| self.why_missing(table))
+    }
+
+    /// The entry that makes a table.
+    fn definition_of(&self, table: &TableName) -> Option<&Entry> {
+        self.backup.contents().entries.iter().find(|entry| {
+            entry.kind == "TABLE"
+                && entry.schema.as_deref() == Some(table.schema.as_str())
+                && entry.name == table.name.as_str()
+        })
     }
 
     /// Why a table that the backup names is not in scratch.
     fn why_missing(&self, table: &TableName) -> RestoreError {
         let entries = &self.backup.contents().entries;
-        let is_it = |kind: &str, schema: Option<&str>, name: &str| {
-            kind == "TABLE" && schema == Some(table.schema.as_str()) && name == table.name.as_str()
-        };
-        let entry = entries.iter().find(|entry| is_it(&entry.kind, entry.schema.as_deref(), &entry.name));
-        let reasons = entry
+        let reasons = self
+            .definition_of(table)
             .map(|entry| restore::reasons(entries, &self.failures, entry.id))
             .unwrap_or_default()
             .into_iter()

@@ -19,8 +19,11 @@ const WORLD: &str = "create schema app; create schema util;
     create table app.o2 partition of app.o for values from (10) to (20);
     alter table app.o2 alter v set default util.word();
     create table app.o3 partition of app.o default;
+    create table app.split (id int, k int references app.k on delete cascade, m util.mood) partition by range (id);
+    create table app.split1 partition of app.split for values from (0) to (10);
     insert into app.par select g from generate_series(1, 4) g;
     insert into app.k select g, g from generate_series(1, 4) g;
+    insert into app.split select g, g, 'a' from generate_series(1, 4) g;
     insert into app.kid select g, g, 'a' from generate_series(1, 4) g;
     insert into app.cut select g, g, 'a' from generate_series(1, 4) g;
     insert into app.grand select g, g from generate_series(1, 4) g;
@@ -60,7 +63,12 @@ fn what_hung_on_lost_rows_in_tables_that_are_not_there_is_told_and_counted() {
     let dump = backup.dump(&["-Fc", "-n", "app"]);
     live.psql("delete from app.k where id in (2, 3)");
     let recipe = "[[recover]]\ntable = \"app.k\"\nwhere = \"id in (2, 3)\"\n";
-    let missed = ["kid_k_fkey of app.kid", "cut_k_fkey of app.cut", "grand_kid_fkey of app.grand"];
+    let missed = [
+        "kid_k_fkey of app.kid",
+        "cut_k_fkey of app.cut",
+        "grand_kid_fkey of app.grand",
+        "split_k_fkey of app.split",
+    ];
 
     let rescue = Rescue::new(&live, &dump);
     let planned = rescue.recover_text(recipe).expect_code(1);
@@ -70,7 +78,7 @@ fn what_hung_on_lost_rows_in_tables_that_are_not_there_is_told_and_counted() {
     assert!(!planned.stdout.contains("no table of this name"), "{}", planned.stdout);
     assert!(planned.stdout.contains("TABLE app.kid: schema \"util\" does not exist"), "{}", planned.stdout);
     assert!(planned.stdout.contains("Plan: 4 to insert"), "{}", planned.stdout);
-    assert!(planned.stdout.contains("3 left out"), "{}", planned.stdout);
+    assert!(planned.stdout.contains("4 left out"), "{}", planned.stdout);
     assert!(
         planned.stdout.contains("what rows of app.k refer to in app.par cannot come back"),
         "{}",
@@ -78,7 +86,7 @@ fn what_hung_on_lost_rows_in_tables_that_are_not_there_is_told_and_counted() {
     );
     let _applied = rescue.apply().expect_code(0);
     let verified = rescue.verify().expect_code(1);
-    assert!(verified.stdout.contains("3 by keys that were not followed"), "{}", verified.stdout);
+    assert!(verified.stdout.contains("4 by keys that were not followed"), "{}", verified.stdout);
     assert_eq!(live.value("select count(*) from app.plain"), "4");
 
     // Who does not want what hangs on them is not bothered.
@@ -114,14 +122,12 @@ fn tables_that_the_recipe_names_are_refused_with_the_reason() {
         format!("[[foreign_key]]\nfrom = \"app.told(k)\"\nto = \"app.k(id)\"\n{entry}"),
         format!("{entry}children = [\"app.told\"]\n"),
         "[[recover]]\ntable = \"app.told\"\nwhere = \"id = 2\"\n".to_owned(),
+        "[[recover]]\ntable = \"app.split\"\nwhere = \"id = 2\"\n".to_owned(),
     ];
     for recipe in named {
         let refused = rescue.recover_text(&recipe).expect_code(3);
-        assert!(
-            refused.stderr.contains("error[table-not-restored]: table \"app.told\""),
-            "{}",
-            refused.stderr
-        );
+        assert!(refused.stderr.contains("error[table-not-restored]: table \"app."), "{}", refused.stderr);
+        assert!(refused.stderr.contains("schema \"util\" does not exist"), "{}", refused.stderr);
     }
 }
 
