@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::companions::Made;
 use super::history::{BatchHistory, History, Standing};
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
+use super::live_journal::case_id;
 use super::ours::Recovered;
 use super::place::{Place, Task};
 use super::runner::Surroundings;
@@ -31,6 +32,8 @@ pub(super) struct Desk<'a> {
     pub(super) identity: ServerIdentity,
     history: RefCell<History>,
     journal: RefCell<Journal>,
+    /// The name of the case in live's journal.
+    pub(super) case_id: String,
     /// Does live keep a journal as well?
     in_live: Cell<bool>,
     /// What a person should know, each with the batch that it is about.
@@ -48,6 +51,7 @@ pub(super) struct OpenCase {
     case: SealedCase,
     history: History,
     journal: Journal,
+    case_id: String,
     lock: CaseLock,
 }
 
@@ -60,7 +64,8 @@ impl OpenCase {
         let case = SealedCase::open(dir, purpose)?;
         let journal = Journal::read(dir)?;
         let history = History::of(case.plan(), journal.lines())?;
-        Ok(Self { case, history, journal, lock })
+        let case_id = case_id(dir, &case.plan().seal)?;
+        Ok(Self { case, history, journal, case_id, lock })
     }
 
     /// The plan.
@@ -79,6 +84,7 @@ impl OpenCase {
             identity,
             history: RefCell::new(self.history),
             journal: RefCell::new(self.journal),
+            case_id: self.case_id,
             in_live: Cell::new(false),
             notes: RefCell::default(),
             named: RefCell::default(),

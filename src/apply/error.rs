@@ -429,8 +429,8 @@ impl ApplyError {
                  directory. Nothing was changed."
             }
             Self::LiveJournal { .. } => {
-                "Let somebody who may run `create schema rowback authorization` for this role, or grant it USAGE on the schema and \
-                 SELECT and INSERT on rowback.journal; or apply without `--journal live`. No batch was run."
+                "Use the role that the journal belongs to, or let somebody who may run `create schema rowback authorization` for this \
+                 role; a case of which live's journal knows nothing can be applied without `--journal live`. No batch was run."
             }
             Self::JournalUnwritable { .. } => {
                 "Free space or correct the permissions of the case directory, then run the same command again. The \

@@ -190,6 +190,8 @@ fn every_error_has_its_words() {
       hint: Connect to the database that the plan was made for, or run `rowback recover` against this one. Nothing was changed.
     [live-is-standby] Refused: the server of "shop" is a standby, which takes no writes
       hint: Connect to the primary server. Nothing was changed.
+    [live-is-read-only] Refused: transactions in "shop" start read-only (default_transaction_read_only)
+      hint: If the database may be written to again, ask for: alter role "Repair" set default_transaction_read_only = off; then run the same command again. Nothing was changed.
     [case-busy] Refused: another run of rowback is at work on "case"
       hint: Wait until that run has ended, then run the same command again. Nothing was changed by this run.
     [journal-damaged] Refused: the journal is damaged at line 3
@@ -202,6 +204,9 @@ fn every_error_has_its_words() {
     [journal-unwritable] Stopped: the journal cannot be written
       cause: No space left on device
       hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it.
+    [journal-live] Input: the journal in live cannot be used
+      cause: permission denied for schema rowback (SQLSTATE 42501)
+      hint: Use the role that the journal belongs to, or let somebody who may run `create schema rowback authorization` for this role; a case of which live's journal knows nothing can be applied without `--journal live`. No batch was run.
     [batch-blocked] Stopped: stopped at batch 41 of 120; batches 1–40 are committed
       cause: no lock on "shop.orders" within 5 s, 3 attempts (SQLSTATE 55P03); held by pid 48211, application "nightly-report" (active)
       hint: Run the same command again when that session has ended, or with a longer lock timeout. Committed batches are not repeated; this one was rolled back.

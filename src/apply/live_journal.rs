@@ -3,19 +3,24 @@
 //! lost, or that was copied to another machine before, is as good as the one that was at work.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
 
 use super::journal::{Event, JOURNAL_FORMAT, Line};
 use super::place::Task;
 use super::runner::Runner;
 use super::{ApplyError, Journal};
 use crate::error::Explain;
-use crate::pg::{PgError, ReadSession, Row, WriteSession, column};
+use crate::pg::{PgError, ReadSession, Row, column};
 use crate::sql::registry::{
-    APPLY_JOURNAL_ADD, APPLY_JOURNAL_AWAIT, APPLY_JOURNAL_ENTER, APPLY_JOURNAL_LINES, APPLY_JOURNAL_SCHEMA,
-    APPLY_JOURNAL_STATE, APPLY_JOURNAL_TABLE,
+    APPLY_JOURNAL_ADD, APPLY_JOURNAL_AWAIT, APPLY_JOURNAL_ENTER, APPLY_JOURNAL_KNOWN, APPLY_JOURNAL_LINES,
+    APPLY_JOURNAL_SCHEMA, APPLY_JOURNAL_SHARE, APPLY_JOURNAL_STATE, APPLY_JOURNAL_TABLE, APPLY_JOURNAL_USAGE,
 };
 
 const WHAT: &str = "asking for the journal in live";
+
+/// The file of a case that holds its name in live's journal.
+pub const CASE_ID: &str = "case.id";
 
 /// Where the journal is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,38 +36,72 @@ pub enum JournalPlace {
 struct State {
     schema_there: bool,
     there: bool,
-    ours: bool,
+    /// Is it a table of ours that does nothing else when it is written to?
+    fits: bool,
+    /// May its owner see and do whatever this role does?
+    trusted: bool,
     readable: bool,
+    writable: bool,
+    /// May the role see which cases it is about?
+    tells: bool,
+    owner: Option<String>,
 }
 
 impl State {
-    async fn of(session: &WriteSession) -> Result<Self, PgError> {
-        Self::told(session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())
-    }
-
     fn told(row: Option<&Row>) -> Result<Self, PgError> {
         let Some(row) = row else {
             return Err(PgError::Answer { what: WHAT.to_owned(), cause: "no row".to_owned() });
         };
+        let flag = |name| column::<bool>(row, name, WHAT);
         Ok(Self {
-            schema_there: column(row, "schema_there", WHAT)?,
-            there: column(row, "there", WHAT)?,
-            ours: column(row, "ours", WHAT)?,
-            readable: column(row, "readable", WHAT)?,
+            schema_there: flag("schema_there")?,
+            there: flag("there")?,
+            fits: flag("fits")?,
+            trusted: flag("trusted")?,
+            readable: flag("readable")?,
+            writable: flag("writable")?,
+            tells: flag("tells")?,
+            owner: column(row, "owner", WHAT)?,
         })
+    }
+
+    /// Why this role cannot keep its journal there.
+    fn unusable(&self) -> Option<String> {
+        let owner = self.owner.as_deref().unwrap_or("somebody else");
+        if !self.fits {
+            Some("live has a table rowback.journal that is not rowback's, or that has triggers, rules or row security".to_owned())
+        } else if !self.trusted {
+            Some(format!(
+                "rowback.journal belongs to the role {owner:?}, which could read and change what is told there"
+            ))
+        } else if !self.readable || !self.writable {
+            Some(format!("the role may not read and write rowback.journal, which belongs to {owner:?}"))
+        } else {
+            None
+        }
     }
 }
 
-/// How many transactions of a plan live's journal knows and this one does not; none where live keeps no journal, or one that
-/// the role may not read.
-pub async fn unknown_to(journal: &Journal, session: &ReadSession, seal: &str) -> Result<usize, PgError> {
+/// The name of a case in live's journal: it was made with the plan. A case that has none is known by its plan's seal.
+pub(super) fn case_id(case: &Path, seal: &str) -> Result<String, ApplyError> {
+    let path = case.join(CASE_ID);
+    match fs::read_to_string(&path) {
+        Ok(id) => Ok(id.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(seal.to_owned()),
+        Err(error) => Err(ApplyError::CaseUnreadable { path, cause: error.to_string() }),
+    }
+}
+
+/// How many transactions of a case's plan live's journal knows and the case's own does not; none where live keeps no journal.
+pub async fn unknown_to(case: &Path, session: &ReadSession, seal: &str) -> Result<usize, ApplyError> {
     let state = State::told(session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())?;
-    if !state.there || !state.ours || !state.readable {
+    if !state.there || !state.fits || !state.tells {
         return Ok(0);
     }
-    let known = announced(journal, seal);
+    let (journal, id) = (Journal::read(case)?, case_id(case, seal)?);
+    let known = announced(&journal, seal);
     let mut unknown = 0;
-    for row in session.query(&APPLY_JOURNAL_LINES, &[&seal]).await? {
+    for row in session.query(&APPLY_JOURNAL_KNOWN, &[&id, &seal]).await? {
         let xid: String = column(&row, "xid", WHAT)?;
         unknown += usize::from(!known.iter().any(|one| one.xid == xid && one.committed == Some(true)));
     }
@@ -100,22 +139,27 @@ fn announced<'j>(journal: &'j Journal, seal: &str) -> Vec<Announced<'j>> {
 }
 
 impl Runner<'_> {
-    /// Takes in what live's journal knows of the plan and the case's does not, and finds out whether it is kept on.
+    /// Takes in what live's journal knows of the case and its own does not, and finds out whether it is kept on.
     pub(super) async fn take_from_live(&self) -> Result<(), ApplyError> {
-        let state = State::of(&self.session).await?;
+        let state = State::told(self.session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())?;
         let asked = self.around.journal == JournalPlace::Live;
         self.keep_in_live(asked);
-        if !state.there || !state.ours {
+        if !state.there || (!state.fits && !asked) {
             return Ok(());
         }
-        if !state.readable {
-            let note =
-                "The role may not read rowback.journal of live: whether it tells of this plan is not known.";
-            self.tell(0, note.to_owned());
+        let told = state.fits && state.tells && self.is_told().await?;
+        if !asked && !told {
+            if !state.tells {
+                let note = "The role may not use rowback.journal of live: whether it tells of this case is not known.";
+                self.tell(0, note.to_owned());
+            }
             return Ok(());
+        }
+        if let Some(cause) = state.unusable() {
+            return Err(ApplyError::LiveJournal { cause });
         }
         let rows = self.lines_in_live().await?;
-        self.keep_in_live(asked || !rows.is_empty());
+        self.keep_in_live(true);
         let mut taken = 0;
         for (xid, text) in &rows {
             taken += u32::from(self.take_line(xid, text)?);
@@ -132,12 +176,18 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// What live knows of the plan, number of transaction and line, once all have ended that were about to add to it.
+    /// Does live's journal know the case?
+    async fn is_told(&self) -> Result<bool, PgError> {
+        let (id, seal) = (&self.case_id, &self.plan().seal);
+        Ok(!self.session.query(&APPLY_JOURNAL_KNOWN, &[id, seal]).await?.is_empty())
+    }
+
+    /// What live knows of the case, number of transaction and line, once all have ended that were about to add to it.
     async fn lines_in_live(&self) -> Result<Vec<(String, String)>, PgError> {
-        let seal = self.plan().seal.clone();
+        let (id, seal) = (&self.case_id, &self.plan().seal);
         self.session.begin().await?;
-        let rows = match self.session.query(&APPLY_JOURNAL_AWAIT, &[&seal]).await {
-            Ok(_) => self.session.query(&APPLY_JOURNAL_LINES, &[&seal]).await,
+        let rows = match self.session.query(&APPLY_JOURNAL_AWAIT, &[id]).await {
+            Ok(_) => self.session.query(&APPLY_JOURNAL_LINES, &[id, seal]).await,
             Err(error) => Err(error),
         };
         // Nothing was written; the first error is the one to tell.
@@ -190,26 +240,29 @@ impl Runner<'_> {
             }
             None => error.into(),
         };
-        let state = State::of(&self.session).await?;
-        if state.there && !state.ours {
-            let cause = "live has a table rowback.journal that is not rowback's".to_owned();
+        let state = State::told(self.session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())?;
+        if let Some(cause) = state.unusable().filter(|_| state.there) {
             return Err(ApplyError::LiveJournal { cause });
         }
         if !state.schema_there {
             self.session.query(&APPLY_JOURNAL_SCHEMA, &[]).await.map_err(refused)?;
+            self.session.query(&APPLY_JOURNAL_USAGE, &[]).await.map_err(refused)?;
         }
         if !state.there {
             self.session.query(&APPLY_JOURNAL_TABLE, &[]).await.map_err(refused)?;
+            self.session.query(&APPLY_JOURNAL_SHARE, &[]).await.map_err(refused)?;
+        }
+        if !state.there && self.task != Task::DryRun {
             let note = "Live keeps the journal as well now, in the table rowback.journal; drop it when nothing is to be undone \
                         any more.";
             self.tell(0, note.to_owned());
         }
-        let seal = self.plan().seal.clone();
-        let rows = self.session.query(&APPLY_JOURNAL_LINES, &[&seal]).await.map_err(refused)?;
+        let (id, seal) = (&self.case_id, &self.plan().seal);
+        let rows = self.session.query(&APPLY_JOURNAL_KNOWN, &[id, seal]).await.map_err(refused)?;
         let known = rows.iter().map(|row| column(row, "xid", WHAT)).collect::<Result<Vec<String>, _>>()?;
         let missing: Vec<(u32, String, String)> = {
             let journal = self.journal();
-            let committed = announced(&journal, &seal).into_iter().filter(|one| one.committed == Some(true));
+            let committed = announced(&journal, seal).into_iter().filter(|one| one.committed == Some(true));
             let missing = committed.filter(|one| known.iter().all(|xid| xid != one.xid));
             let told = |one: Announced<'_>| Ok((one.line.batch, one.xid.to_owned(), json(one.line)?));
             missing.map(told).collect::<Result<_, PgError>>()?
@@ -237,8 +290,7 @@ impl Runner<'_> {
     /// Makes other runs that read live's journal wait for the transaction that has just begun.
     pub(super) async fn enter_live(&self) -> Result<(), PgError> {
         if self.keeps_in_live() {
-            let seal = &self.plan().seal;
-            drop(self.session.query(&APPLY_JOURNAL_ENTER, &[seal]).await?);
+            drop(self.session.query(&APPLY_JOURNAL_ENTER, &[&self.case_id]).await?);
         }
         Ok(())
     }
@@ -255,8 +307,8 @@ impl Runner<'_> {
 
     async fn add(&self, batch: u32, xid: &str, text: &str) -> Result<(), PgError> {
         let number = i32::try_from(batch).unwrap_or(i32::MAX);
-        let seal = &self.plan().seal;
-        self.session.query(&APPLY_JOURNAL_ADD, &[seal, &number, &xid, &text]).await.map(drop)
+        let (id, seal) = (&self.case_id, &self.plan().seal);
+        self.session.query(&APPLY_JOURNAL_ADD, &[id, seal, &number, &xid, &text]).await.map(drop)
     }
 }
 

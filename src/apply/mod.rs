@@ -44,7 +44,7 @@ pub use companions::MadeRows;
 pub use error::{ApplyError, Holder};
 pub use journal::{Event, Exception, Held, JOURNAL_FORMAT, Journal, Line, PartRecord, TakenRecord};
 pub use limits::Limits;
-pub use live_journal::{JournalPlace, unknown_to};
+pub use live_journal::{CASE_ID, JournalPlace, unknown_to};
 pub use lock::{CaseLock, LOCK_FILE};
 pub use moved::MovedRow;
 pub use place::{Place, Task};

@@ -123,6 +123,8 @@ fn needs(task: Task, batches: &[Batch]) -> Needs {
 /// What is granted on a table.
 struct Granted {
     enter: bool,
+    /// Row security applies, which makes every statement of a batch an error.
+    hidden: bool,
     privileges: BTreeSet<Privilege>,
 }
 
@@ -150,7 +152,14 @@ async fn granted(session: &WriteSession, batches: &[Batch]) -> Result<BTreeMap<T
         }
         let schema: String = column(&row, "schema", WHAT)?;
         let name = TableName::new(schema, column::<String>(&row, "name", WHAT)?);
-        found.insert(name, Granted { enter: column(&row, "may_enter", WHAT)?, privileges });
+        found.insert(
+            name,
+            Granted {
+                enter: column(&row, "may_enter", WHAT)?,
+                hidden: column(&row, "hides_rows", WHAT)?,
+                privileges,
+            },
+        );
     }
     Ok(found)
 }
@@ -184,6 +193,12 @@ fn lacking(
         lines.push(format!("no {} on {}", privilege.word(), names.join(", ")));
         let word = privilege.word().to_lowercase();
         grants.push(format!("grant {word} on {} to {quoted_role}", quoted.join(", ")));
+    }
+    let hidden: Vec<String> =
+        known.iter().filter(|(_, granted)| granted.hidden).map(|(table, _)| table.to_string()).collect();
+    if !needs.is_empty() && !hidden.is_empty() {
+        lines.push(format!("row security applies on {}", hidden.join(", ")));
+        grants.push(format!("alter role {quoted_role} bypassrls"));
     }
     if !sequences.is_empty() {
         let names: Vec<String> = sequences.iter().map(ToString::to_string).collect();

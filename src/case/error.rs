@@ -127,6 +127,9 @@ pub enum CaseError {
     /// A thread died.
     #[error("a working thread ended unexpectedly")]
     Thread(#[source] tokio::task::JoinError),
+    /// The system gives no random numbers.
+    #[error("no random numbers to name the case with")]
+    Random(#[source] openssl::error::ErrorStack),
 }
 
 impl Explain for CaseError {
@@ -141,6 +144,7 @@ impl Explain for CaseError {
             Self::Stale => "diff-stale",
             Self::TooLarge { .. } => "plan-too-large",
             Self::TooWide { .. } => "plan-too-wide",
+            Self::Random(_) => "no-random",
             Self::OddName { .. } => "odd-name",
             Self::AfterIsOlder { .. } => "after-is-older",
             Self::AfterOfAnother { .. } => "after-of-another-database",
@@ -153,7 +157,9 @@ impl Explain for CaseError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Directory { .. } | Self::Json { .. } | Self::StageMissing { .. } => Kind::Input,
+            Self::Directory { .. } | Self::Json { .. } | Self::StageMissing { .. } | Self::Random(_) => {
+                Kind::Input
+            }
             Self::NotInThisVersion { .. } | Self::TableNotNamed { .. } | Self::TableNotInCase { .. } => {
                 Kind::Usage
             }
@@ -179,6 +185,7 @@ impl Explain for CaseError {
             }
             Self::OddName { .. } => vec!["it contains a line break".into()],
             Self::Thread(source) => vec![source.to_string()],
+            Self::Random(source) => vec![source.to_string()],
             Self::AfterIsOlder { before, after } => {
                 vec![format!(
                     "taken at {after}, the one to recover from at {before}, by the clocks of the machines that dumped"
@@ -237,6 +244,7 @@ impl Explain for CaseError {
                 None => format!("`rowback report` lists the tables of the case. {nothing}"),
             },
             Self::Thread(_) => format!("This is a bug of rowback; please report it. {nothing}"),
+            Self::Random(_) => nothing.to_owned(),
         }
     }
 }

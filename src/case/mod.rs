@@ -35,7 +35,7 @@ pub use timing::Timings;
 pub use verifying::{VerifySummary, verify};
 pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
-use crate::apply::{Journal, unknown_to};
+use crate::apply::unknown_to;
 use crate::backup::Backup;
 use crate::cancel::CancelToken;
 use crate::compare::{CompareOptions, Comparison};
@@ -110,8 +110,7 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
 async fn refuse_if_live_tells_of(layout: &Layout, session: &ReadSession) -> Result<(), Error> {
     // A plan that cannot be read was never applied by this version, or is refused for that.
     let Ok(plan) = layout.read_json::<Plan>(&layout.plan(), "plan") else { return Ok(()) };
-    let journal = Journal::read(layout.root())?;
-    if unknown_to(&journal, session, &plan.seal).await? > 0 {
+    if unknown_to(layout.root(), session, &plan.seal).await? > 0 {
         return Err(CaseError::AlreadyApplied { path: layout.root().to_owned() }.into());
     }
     Ok(())

@@ -105,7 +105,8 @@ impl<'a> Parents<'a> {
             };
             let given = self.identities.get(&fk.parent).map_or(&[][..], Vec::as_slice);
             let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&fk.parent).collect();
-            let known = Known { tells: tells(parent, table, given, &upward), ..Known::default() };
+            let tells = beside_the_reference(tells(parent, table, given, &upward), table, given, &referred.1);
+            let known = Known { tells, ..Known::default() };
             let refers = |fk: &&ForeignKey| fk.parent == referred.0 && fk.parent_columns().eq(&referred.1);
             let unenforced =
                 self.diffed.catalog.foreign_keys.iter().filter(refers).any(|fk| !fk.is_enforced());
@@ -213,6 +214,34 @@ impl Lines {
             .collect();
         keys.iter().filter_map(|key| self.line(key)).flatten().copied().collect()
     }
+}
+
+/// The columns referred to are the same in any row that is found by them: by a reference to another column than the key, the key
+/// tells, and so does what is left of the rest.
+fn beside_the_reference(
+    mut found: Tells,
+    diffed: &DiffedTable,
+    given: &[Ident],
+    referred: &[Ident],
+) -> Tells {
+    let key = diffed.staged.table.key.iter().map(|at| diffed.columns.get(*at)?.clone());
+    let Some(key) = key.collect::<Option<Vec<Ident>>>().filter(|key| !key.is_empty()) else { return found };
+    if !given.is_empty() || key.iter().all(|name| referred.contains(name)) {
+        return found;
+    }
+    let columns = found.columns.clone();
+    found
+        .any_of
+        .retain(|group| group.iter().any(|at| columns.get(*at).is_some_and(|name| !referred.contains(name))));
+    let place = |name: &Ident| {
+        found.columns.iter().position(|column| column == name).unwrap_or_else(|| {
+            found.columns.push(name.clone());
+            found.columns.len() - 1
+        })
+    };
+    let group = key.iter().map(place).collect();
+    found.any_of.insert(0, group);
+    found
 }
 
 /// Does the part write every column that the reference's condition may be about?

@@ -12,7 +12,7 @@ use super::planning::{self, Checks};
 use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
 use super::timing::StepClock;
 use super::{CaseError, Context, Error, RecoverOptions};
-use crate::apply::CaseLock;
+use crate::apply::{CASE_ID, CaseLock};
 use crate::backup::{Backup, BackupError};
 use crate::cancel::{CancelToken, StopOnDrop};
 use crate::catalog::load::{Place, TypedKey, references};
@@ -311,6 +311,20 @@ fn refuse_when_applied(layout: &Layout) -> Result<(), CaseError> {
     Ok(())
 }
 
+/// A name that no other case has, though its plan may be the same to the byte.
+fn new_id() -> Result<Vec<u8>, CaseError> {
+    use std::fmt::Write as _;
+    let mut random = [0u8; 16];
+    openssl::rand::rand_bytes(&mut random).map_err(CaseError::Random)?;
+    let mut id = random.iter().fold(String::new(), |mut id, byte| {
+        // Writing to a string never fails.
+        write!(id, "{byte:02x}").ok();
+        id
+    });
+    id.push('\n');
+    Ok(id.into_bytes())
+}
+
 /// From verdicts to batches. Work of files and text, so on a thread that may block.
 pub(super) async fn plan(layout: Layout, recipe: Recipe, batch_rows: u32) -> Result<PlanSummary, Error> {
     let made = tokio::task::spawn_blocking(move || plan_now(&layout, &recipe, batch_rows));
@@ -346,6 +360,7 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
         notes: extracted.notes,
     };
     let plan = planning::make(layout, &diffed, batch_rows, checks)?;
+    layout.write(&layout.root().join(CASE_ID), &new_id()?)?;
     layout.write_json(&layout.plan(), &plan)?;
     super::reporting::refresh(layout)?;
     Ok(PlanSummary::of(&plan))

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::stages::{Reach, load_extracted};
 use super::{CaseError, Context, Error, Layout, connect_live, recipe_of, settings_of};
-use crate::apply::{AppliedState, Journal, unknown_to};
+use crate::apply::{AppliedState, unknown_to};
 use crate::diff::{Diffed, Verdict};
 use crate::ident::TableName;
 use crate::pg::ConnectSettings;
@@ -72,7 +72,7 @@ pub async fn verify(
     let parts = plan.batches.iter().flat_map(|batch| &batch.parts);
     let lookups = reach.lookups(&session, parts.map(|part| part.rows).sum()).await;
     applied.look_for_tombstones(case, &plan, &session).await?;
-    applied.unknown = unknown_to(&Journal::read(case)?, &session, &plan.seal).await?;
+    applied.unknown = unknown_to(case, &session, &plan.seal).await?;
     let (progress, cancel) = (&context.progress, &context.cancel);
     let input = VerifyInput {
         case,

@@ -205,6 +205,7 @@ fn unknown_keys(input: &DiffInput<'_>, live: &Catalog) -> Vec<Unfollowed> {
             parent: fk.parent.clone(),
             why: "extraction did not ask live; run rowback recover, or extract with --live".to_owned(),
             in_backup: true,
+            inherits: false,
         })
         .collect()
 }

@@ -105,7 +105,8 @@ pub async fn run(
     notes.extend(of_live.without_parent.iter().filter(|(child, ..)| is_staged(child)).map(
         |(child, parent, why)| format!("what rows of {child} refer to in {parent} cannot come back: {why}"),
     ));
-    let unfollowed = of_live.unfollowed;
+    let mut unfollowed = of_live.unfollowed;
+    unfollowed.extend(resolve::lost_heirs(scratch, recipe));
     let live_asked = options.live_keys.is_some();
     let references = Some(catalog.foreign_keys.clone());
     let catalog = only_staged(&catalog, &files);

@@ -71,12 +71,18 @@ pub struct Unfollowed {
     pub why: String,
     /// Does the backup hold rows that may be missed? Otherwise none can come out of it.
     pub in_backup: bool,
+    /// The child does not refer: it inherits, and its rows are rows of the parent to whoever names that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherits: bool,
 }
 
 impl Unfollowed {
     /// One line for the plan.
     pub fn note(&self) -> String {
         let Self { name, child, parent, why, .. } = self;
+        if self.inherits {
+            return format!("rows of {child}, which inherits from {parent}, are not looked for: {why}");
+        }
         format!("what hung on {parent} by live's foreign key {name} of {child} is not looked for: {why}")
     }
 }

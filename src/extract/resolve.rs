@@ -144,20 +144,14 @@ impl KeysOfLive {
         name: &str,
         (child, parent): (&TableName, &TableName),
     ) -> bool {
-        let why = |table: &TableName| {
-            let error = scratch.why_not_made(table)?;
-            let causes = error.causes().join("; ");
-            Some(format!(
-                "scratch could not take {table} ({causes}); install what is missing on this machine, or give a server that has \
-                 it with --scratch"
-            ))
-        };
+        let why = |table: &TableName| why_unmade(scratch, table);
         let unfollowed = |why: String| Unfollowed {
             name: name.to_owned(),
             child: child.clone(),
             parent: parent.clone(),
             why,
             in_backup: true,
+            inherits: false,
         };
         match (why(child), why(parent)) {
             (None, None) => return false,
@@ -192,6 +186,28 @@ impl KeysOfLive {
     }
 }
 
+/// Why scratch lacks a table that the backup has, and what can be done.
+fn why_unmade(scratch: &Scratch, table: &TableName) -> Option<String> {
+    let causes = scratch.why_not_made(table)?.causes().join("; ");
+    Some(format!(
+        "scratch could not take {table} ({causes}); install what is missing on this machine, or give a server that has it with \
+         --scratch"
+    ))
+}
+
+/// Tables that inherit from those of the entries and that scratch could not take: nobody counted their rows.
+pub(super) fn lost_heirs(scratch: &Scratch, recipe: &Recipe) -> Vec<Unfollowed> {
+    let entries: BTreeSet<&TableName> = recipe.recover.iter().map(|entry| &entry.table).collect();
+    let heirs = entries.into_iter().flat_map(|parent| {
+        scratch.lost_heirs(parent).into_iter().filter_map(|child| {
+            let why = why_unmade(scratch, &child)?;
+            let parent = parent.clone();
+            Some(Unfollowed { name: String::new(), child, parent, why, in_backup: true, inherits: true })
+        })
+    });
+    heirs.collect()
+}
+
 /// Which references of live are to be followed beside the backup's own. Rows of the backup are compared by its own types, which
 /// is the same only where live has the same.
 pub(super) fn keys_of_live(
@@ -221,6 +237,7 @@ pub(super) fn keys_of_live(
             parent: fk.parent.clone(),
             why: why.to_owned(),
             in_backup,
+            inherits: false,
         };
         let Some(child) = catalog.tables.get(&fk.child) else {
             found.unfollowed.push(unfollowed("the backup has no table of this name", false));

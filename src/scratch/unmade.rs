@@ -1,6 +1,8 @@
 //! What the backup defines and scratch could not take, where rows are at stake: partitions of a table, and references along
 //! which rows would have been found. Told from the definitions that failed, as pg_dump writes them.
 
+use std::collections::BTreeSet;
+
 use super::Scratch;
 use super::restore::{RestoreFailure, reasons};
 use super::restore_error::RestoreError;
@@ -46,6 +48,26 @@ impl Scratch {
         self.failed().filter_map(|(_, entry)| reference_of(entry)).collect()
     }
 
+    /// Tables that scratch could not take and that inherit from this one, to any depth.
+    pub fn lost_heirs(&self, table: &TableName) -> BTreeSet<TableName> {
+        let heirs: Vec<(TableName, Vec<TableName>)> = self
+            .failed()
+            .filter(|(_, entry)| entry.kind == "TABLE")
+            .filter_map(|(_, entry)| {
+                let heir = TableName::new(entry.schema.clone()?, entry.name.clone());
+                Some((heir, inherited(&entry.definition)?))
+            })
+            .collect();
+        let mut found = BTreeSet::new();
+        let mut open = self.catalog.heirs_of(table);
+        open.insert(table.clone());
+        while let Some(parent) = open.pop_first() {
+            let below = heirs.iter().filter(|(_, parents)| parents.contains(&parent));
+            open.extend(below.map(|(heir, _)| heir).filter(|heir| found.insert((*heir).clone())).cloned());
+        }
+        found
+    }
+
     fn failed(&self) -> impl Iterator<Item = (&RestoreFailure, &Entry)> {
         let entries = &self.backup.contents().entries;
         self.failures
@@ -88,7 +110,11 @@ fn reference_of(entry: &Entry) -> Option<LostReference> {
 
 /// The qualified name behind these words.
 fn name_after(definition: &str, words: &[&str]) -> Option<TableName> {
-    let mut parts = names_after(definition, words)?.into_iter();
+    qualified(names_after(definition, words)?)
+}
+
+fn qualified(parts: Vec<Ident>) -> Option<TableName> {
+    let mut parts = parts.into_iter();
     let (schema, name) = (parts.next()?, parts.next()?);
     Some(TableName { schema, name })
 }
@@ -96,14 +122,36 @@ fn name_after(definition: &str, words: &[&str]) -> Option<TableName> {
 /// The parts of the name behind these words, in lower case, where they stand for the first time.
 fn names_after(definition: &str, words: &[&str]) -> Option<Vec<Ident>> {
     let lexemes = split(definition).ok()?;
+    parts_of(lexemes.get(behind(&lexemes, words)?..)?)
+}
+
+/// The tables of `INHERITS (a.b, c.d)`, which stands behind the columns.
+fn inherited(definition: &str) -> Option<Vec<TableName>> {
+    let lexemes = split(definition).ok()?;
+    let is_inherits = |(_, lexeme): &(usize, Lexeme<'_>)| matches!(lexeme, Lexeme::Word(word) if word.eq_ignore_ascii_case("inherits"));
+    let start = lexemes.iter().rposition(is_inherits)?;
+    let listed = lexemes.get(start + 1..)?;
+    let mut tables = Vec::new();
+    for name in listed.split(|(_, lexeme)| matches!(lexeme, Lexeme::Symbol('(' | ','))).skip(1) {
+        tables.push(qualified(parts_of(name)?)?);
+    }
+    Some(tables)
+}
+
+/// Where the words end that stand there for the first time.
+fn behind(lexemes: &[(usize, Lexeme<'_>)], words: &[&str]) -> Option<usize> {
     let is_word = |(_, lexeme): &(usize, Lexeme<'_>), word: &str| matches!(lexeme, Lexeme::Word(found) if found.eq_ignore_ascii_case(word));
     let starts = |at: &usize| {
         let here = lexemes.get(*at..*at + words.len());
         here.is_some_and(|here| here.iter().zip(words).all(|(lexeme, word)| is_word(lexeme, word)))
     };
-    let behind = (0..lexemes.len()).find(starts)? + words.len();
+    Some((0..lexemes.len()).find(starts)? + words.len())
+}
+
+/// The parts of the name with which these lexemes begin.
+fn parts_of(lexemes: &[(usize, Lexeme<'_>)]) -> Option<Vec<Ident>> {
     let mut parts = Vec::new();
-    for pair in lexemes.get(behind..)?.chunks(2) {
+    for pair in lexemes.chunks(2) {
         parts.push(match pair.first()?.1 {
             Lexeme::Word(word) => Ident::new(word),
             Lexeme::Quoted(quoted) => Ident::new(quoted.get(1..quoted.len() - 1)?.replace("\"\"", "\"")),
@@ -147,6 +195,13 @@ mod tests {
         assert_eq!(found, Some((TableName::new("app", "o2"), TableName::new("app", "O"))));
         assert_eq!(partition_of(&entry("TABLE", "CREATE TABLE app.o2 (\n    id integer\n);")), None);
         assert_eq!(partition_of(&entry("INDEX ATTACH", attach)), None);
+    }
+
+    #[test]
+    fn tables_that_are_inherited_from_are_told() {
+        let table = "CREATE TABLE app.kid (\n    inherits text DEFAULT 'inherits (x.y)'\n)\nINHERITS (app.a, \"App\".\"b c\");";
+        assert_eq!(inherited(table), Some(vec![TableName::new("app", "a"), TableName::new("App", "b c")]));
+        assert_eq!(inherited("CREATE TABLE app.kid (\n    id integer\n);"), None);
     }
 
     #[test]

@@ -48,7 +48,13 @@ queries! {
     APPLY_JOURNAL_SCHEMA = "apply_journal_schema", Write;
     /// Makes live's journal.
     APPLY_JOURNAL_TABLE = "apply_journal_table", Write;
-    /// What live's journal knows of a plan.
+    /// Lets others use the schema of live's journal.
+    APPLY_JOURNAL_USAGE = "apply_journal_usage", Write;
+    /// Lets others see which cases live's journal tells of.
+    APPLY_JOURNAL_SHARE = "apply_journal_share", Write;
+    /// The transactions that live's journal knows of a case.
+    APPLY_JOURNAL_KNOWN = "apply_journal_known", Read;
+    /// What live's journal knows of a case.
     APPLY_JOURNAL_LINES = "apply_journal_lines", Read;
     /// Makes whoever reads live's journal wait for this transaction.
     APPLY_JOURNAL_ENTER = "apply_journal_enter", Write;

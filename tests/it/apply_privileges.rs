@@ -131,3 +131,21 @@ fn a_database_that_starts_read_only_is_refused() {
     let tried = ["apply", "case", "--live", &live.url(), "--confirm", live.name(), "--dry-run"];
     let _refused = rescue.rowback().run(tried).expect_code(4);
 }
+
+/// Row security that applies makes every statement of a batch an error; that is known before the first one.
+#[test]
+fn row_security_is_named_before_the_first_batch() {
+    let live = TestDb::with("hidden", &format!("{TENANTS} insert into b.orders select * from a.orders"));
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from a.orders where id = 3; delete from b.orders; alter table b.orders enable row level security");
+    let recipe = "[[recover]]\ntable = \"a.orders\"\nwhere = \"id = 3\"\n[[recover]]\ntable = \"b.orders\"\nwhere = \"true\"\n";
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    let role = modest_role(&live, "a, b");
+    live.psql("create policy all_of_it on b.orders using (true)");
+    let before = live.digest();
+    let refused = run_as(&rescue, &live, &role, "apply");
+    live.psql(&format!("drop owned by {role}; drop role {role}"));
+    let refused = refused.expect_code(3);
+    assert!(refused.stderr.contains("row security applies on b.orders"), "{}", refused.stderr);
+    before.assert_same(&live.digest(), "refused");
+}

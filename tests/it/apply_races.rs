@@ -337,3 +337,28 @@ fn keys_that_are_moments_mean_the_same_in_every_time_zone() {
     assert_eq!(utc[0].0, Some(1), "{utc:#?}");
     assert_eq!(other, utc);
 }
+
+/// A parent that is referred to by another column than its key: whoever has that value by the time of apply may be a stranger.
+#[test]
+fn a_row_is_not_hung_on_a_stranger_that_took_the_value_it_refers_by() {
+    let world = "create table prod (id int primary key, sku text unique, name text, created_at timestamptz);
+        create table hard (id int primary key, sku text references prod (sku));
+        create table soft (id int primary key, sku text);
+        insert into prod values (1, 's1', 'one', '2025-01-01'), (2, 's2', 'two', '2025-01-02');
+        insert into hard values (1, 's1'), (2, 's2'); insert into soft values (1, 's1'), (2, 's2')";
+    let backup = TestDb::with("taken", world);
+    for table in ["hard", "soft"] {
+        let live = backup.copy("taken_live");
+        live.psql("delete from hard; delete from soft");
+        let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+        let recipe = format!(
+            "[[recover]]\ntable = \"{table}\"\nwhere = \"true\"\n[[foreign_key]]\nfrom = \"soft(sku)\"\nto = \"prod(sku)\"\n"
+        );
+        let planned = rescue.recover_text(&recipe).expect_code(0);
+        assert!(planned.stdout.contains("Plan: 2 to insert"), "{}", planned.stdout);
+        live.psql("delete from prod where id = 2; insert into prod values (99, 's2', 'other', '2026-01-01')");
+        let held = rescue.apply().expect_code(1);
+        assert!(held.stdout.contains(&format!("public.{table} (id = 2): held back")), "{}", held.stdout);
+        assert_eq!(live.value(&format!("select string_agg(id::text, ',') from {table}")), "1", "{table}");
+    }
+}

@@ -163,3 +163,90 @@ fn a_journal_that_live_may_not_keep_stops_before_the_first_batch() {
     live.psql(&format!("drop schema rowback cascade; drop owned by {role}; drop role {role}"));
     backup.digest().assert_same(&live.digest(), "applied");
 }
+
+/// The plan of a second accident may be that of the first to the byte; what was done then is not done now.
+#[test]
+fn the_same_accident_once_more_is_another_case() {
+    let backup = TestDb::with("twice", SHOP);
+    let live = backup.copy("twice_live");
+    let first = planned(&backup, &live);
+    let accident = live.digest();
+    let _applied = apply(&first, &live, &["--journal", "live"]).expect_code(0);
+    let second = planned(&backup, &live);
+    let seal = |rescue: &Rescue<'_>| {
+        let plan = std::fs::read_to_string(rescue.case().join("plan.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&plan).unwrap()["seal"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(seal(&first), seal(&second));
+    let _applied = apply(&second, &live, &["--journal", "live"]).expect_code(0);
+    let _verified = second.verify().expect_code(0);
+    drop(lose_journal(&second));
+    let _undone = second.undo().expect_code(0);
+    live.psql("drop schema rowback cascade");
+    accident.assert_same(&live.digest(), "after undo");
+}
+
+#[test]
+fn a_journal_of_another_role_is_neither_read_nor_written() {
+    let backup = TestDb::with("owners", SHOP);
+    let live = backup.copy("owners_live");
+    let rescue = planned(&backup, &live);
+    let roles = ["a", "b"].map(|name| format!("journal_{name}_{}", live.name()));
+    for role in &roles {
+        live.psql(&format!(
+            "create role {role} login; grant create on database {} to {role};
+             grant select, insert, update, delete on all tables in schema public to {role};
+             grant usage, select, update on all sequences in schema public to {role}",
+            live.name()
+        ));
+    }
+    let run = |role: &str, command: &str, more: &[&str]| {
+        let url = live.url_as(role);
+        let mut args = vec![command, "case", "--live", &url, "--confirm", live.name()];
+        args.extend(more);
+        rescue.rowback().run(args)
+    };
+    let accident = live.digest();
+    let _applied = run(&roles[0], "apply", &["--journal", "live"]).expect_code(0);
+    let done = live.digest();
+    // Who may not read what was done still learns that something was.
+    for command in ["apply", "undo"] {
+        let refused = run(&roles[1], command, &[]).expect_code(3);
+        let told = format!("rowback.journal belongs to the role {:?}", roles[0]);
+        assert!(refused.stderr.contains(&told), "{command}: {}", refused.stderr);
+    }
+    done.assert_same(&live.digest(), "refused");
+    assert_eq!(
+        live.value(&format!(
+            "select has_column_privilege('{}', 'rowback.journal', 'line', 'select')",
+            roles[1]
+        )),
+        "f"
+    );
+    // A trigger would run as whoever writes.
+    live.psql(
+        "create function peek() returns trigger language plpgsql as $$ begin return null; end $$;
+         create trigger peek before insert on rowback.journal for each row execute function peek()",
+    );
+    let refused = run(&roles[0], "apply", &["--journal", "live"]).expect_code(3);
+    assert!(refused.stderr.contains("has triggers"), "{}", refused.stderr);
+    live.psql("drop trigger peek on rowback.journal; drop function peek");
+    let _undone = run(&roles[0], "undo", &[]).expect_code(0);
+    live.psql("drop schema rowback cascade");
+    accident.assert_same(&live.digest(), "after undo");
+    for role in &roles {
+        live.psql(&format!("drop owned by {role}; drop role {role}"));
+    }
+}
+
+#[test]
+fn undo_without_a_journal_claims_nothing() {
+    let backup = TestDb::with("nothing", SHOP);
+    let live = backup.copy("nothing_live");
+    let rescue = planned(&backup, &live);
+    let _applied = apply(&rescue, &live, &[]).expect_code(0);
+    drop(lose_journal(&rescue));
+    let undone = rescue.undo().expect_code(0);
+    assert!(undone.stdout.contains("Nothing was taken back"), "{}", undone.stdout);
+    backup.digest().assert_same(&live.digest(), "nothing was taken back");
+}

@@ -154,3 +154,29 @@ fn partitions_that_only_live_has_are_told() {
     let planned = whole.recover_text(recipe).expect_code(0);
     assert!(!planned.stdout.contains("live has partitions"), "{}", planned.stdout);
 }
+
+#[test]
+fn rows_of_tables_that_inherit_and_are_not_there_are_told_and_counted() {
+    let backup = TestDb::with(
+        "heirless",
+        "create schema x; create type x.mood as enum ('a'); create table base (id int primary key, v text);
+         create table heir (z x.mood) inherits (base); create table below (w int) inherits (heir);
+         insert into base values (1, 'a'); insert into heir values (2, 'b', 'a'); insert into below values (3, 'c', 'a', 1)",
+    );
+    let live = backup.copy("heirless_live");
+    live.psql("delete from base");
+    for format in ["-Fc", "-Fp"] {
+        let rescue = Rescue::new(&live, &backup.dump(&[format, "-n", "public"]));
+        let planned = rescue.recover_text("[[recover]]\ntable = \"base\"\nwhere = \"true\"\n").expect_code(1);
+        for heir in ["heir", "below"] {
+            let told = format!(
+                "rows of public.{heir}, which inherits from public.base, are not looked for: scratch could not"
+            );
+            assert!(planned.stdout.contains(&told), "{heir}: {}", planned.stdout);
+        }
+        assert!(planned.stdout.contains("2 left out"), "{}", planned.stdout);
+    }
+    let whole = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    let planned = whole.recover_text("[[recover]]\ntable = \"base\"\nwhere = \"true\"\n").expect_code(1);
+    assert!(!planned.stdout.contains("are not looked for"), "{}", planned.stdout);
+}

@@ -111,12 +111,18 @@ pub fn undo(undone: &UndoSummary, output: &Output) -> String {
         held.push("everything that apply wrote is taken back".to_owned());
     }
     let held = held.join(", ");
-    let line = format!(
+    let mut line = format!(
         "Taken back in {:?}: {} removed, {} as before; {held}.",
         undone.dbname,
         counted(undone.removed, "row"),
         counted(undone.restored, "row")
     );
+    if undone.undone_now == 0 && undone.undone_before == 0 && undone.complete() {
+        line = format!(
+            "Nothing was taken back in {:?}: the journal tells of nothing that was applied.",
+            undone.dbname
+        );
+    }
     let paint = if undone.complete() { Paint::Green } else { Paint::Yellow };
     text.push_str(&format!("{}\n", output.paint(paint, &line)));
     text
