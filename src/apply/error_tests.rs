@@ -163,10 +163,8 @@ fn what_stops_a_run_midway_says_what_is_through() {
 
 #[test]
 fn every_error_has_its_words() {
-    let mut errors = all();
-    errors.push(together());
-    let texts = words(&errors);
-    insta::assert_snapshot!(texts.join("\n"), @r#"
+    let errors: Vec<ApplyError> = all().into_iter().chain([together()]).collect();
+    insta::assert_snapshot!(words(&errors).join("\n"), @r#"
     [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
       hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
     [confirmation-wrong] Usage: the confirmation names "shop", but the connection leads to the database "shop2"

@@ -173,9 +173,10 @@ impl Explain for CaseError {
             Self::Directory { source, .. } => vec![source.to_string()],
             Self::Json { source, .. } => vec![source.to_string()],
             Self::OtherRun { .. } => vec!["its recipe.toml is not the one of this run".into()],
-            Self::AlreadyApplied { .. } => {
-                vec!["it has a journal.jsonl, or live's own journal tells of it".into()]
+            Self::AlreadyApplied { path } if path.join("journal.jsonl").exists() => {
+                vec!["it has a journal.jsonl".into()]
             }
+            Self::AlreadyApplied { .. } => vec!["live's journal tells of it".into()],
             Self::Stale => vec!["staging/manifest.json changed after the diff was made".into()],
             Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],
             Self::TooWide { most, .. } => {

@@ -295,12 +295,18 @@ async fn add_parents_of(
     }
     scratch.load_all(requests).await?;
     let mut added = 0;
+    let mut doubtful = Vec::new();
     for (at, fk, since, keys) in wanted {
         let found = chosen.add_parents(at, fk, since).await?;
         added += found;
-        match keys {
-            Some(keys) if u64::try_from(keys) == Ok(found) => {}
-            known => *dangling.entry(at).or_default() |= known.is_some(),
+        if keys.is_none_or(|keys| u64::try_from(keys) != Ok(found)) {
+            doubtful.push((at, fk, since));
+        }
+    }
+    // Another reference may have added a parent before; what is still wanted now is not in the backup.
+    for (at, fk, since) in doubtful {
+        if let Some(missing) = parents_wanted(chosen, scratch, fk, since, &mut 0).await? {
+            *dangling.entry(at).or_default() |= missing.is_ok();
         }
     }
     Ok(added)

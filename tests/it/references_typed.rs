@@ -160,3 +160,30 @@ fn a_row_is_not_hung_on_a_parent_that_vanished_since_the_plan() {
         let _verified = again.verify().expect_code(0);
     }
 }
+
+/// Two references that need the same parent: the one that finds it there already does not dangle.
+#[test]
+fn a_parent_that_another_reference_has_brought_is_not_missed() {
+    let backup = TestDb::with(
+        "shared",
+        "create table par (id int primary key, sku text unique); create table hard (id int primary key, sku text references par (sku));
+         create table soft (id int primary key, sku text); create table other (id int primary key, sku text);
+         insert into par select g, 's' || g from generate_series(1, 9) g;
+         insert into hard values (1, 's2'); insert into soft values (1, 's2'), (2, 's3'); insert into other values (1, 's2'), (2, 'none')",
+    );
+    let live = backup.copy("shared_live");
+    live.psql("delete from hard; delete from soft; delete from other; delete from par");
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    let tables = ["soft", "hard", "other"];
+    let mut recipe: String =
+        tables.map(|table| format!("[[recover]]\ntable = \"{table}\"\nwhere = \"true\"\n")).concat();
+    for table in ["soft", "other"] {
+        recipe.push_str(&format!("[[foreign_key]]\nfrom = \"{table}(sku)\"\nto = \"par(sku)\"\n"));
+    }
+    let planned = rescue.recover_text(&recipe).expect_code(0);
+    assert!(planned.stdout.contains("Plan: 7 to insert"), "{}", planned.stdout);
+    assert!(planned.stdout.contains("rows of public.other refer by"), "{}", planned.stdout);
+    assert!(!planned.stdout.contains("rows of public.soft refer by"), "{}", planned.stdout);
+    let _applied = rescue.apply().expect_code(0);
+    let _verified = rescue.verify().expect_code(0);
+}
