@@ -2,7 +2,7 @@
 //! `rowback.journal` what it did. The row is there when, and only when, the transaction is committed, so a case whose file was
 //! lost, or that was copied to another machine before, is as good as the one that was at work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 
@@ -36,8 +36,10 @@ pub enum JournalPlace {
 struct State {
     schema_there: bool,
     there: bool,
-    /// Is it a table of ours that does nothing else when it is written to?
+    /// Is it a table as we make it, of which nobody hides rows?
     fits: bool,
+    /// Does nothing else happen when it is written to?
+    inert: bool,
     /// May its owner see and do whatever this role does?
     trusted: bool,
     readable: bool,
@@ -57,6 +59,7 @@ impl State {
             schema_there: flag("schema_there")?,
             there: flag("there")?,
             fits: flag("fits")?,
+            inert: flag("inert")?,
             trusted: flag("trusted")?,
             readable: flag("readable")?,
             writable: flag("writable")?,
@@ -68,7 +71,7 @@ impl State {
     /// Why this role cannot keep its journal there.
     fn unusable(&self) -> Option<String> {
         let owner = self.owner.as_deref().unwrap_or("somebody else");
-        if !self.fits {
+        if !self.fits || !self.inert {
             Some("live has a table rowback.journal that is not rowback's, or that has triggers, rules or row security".to_owned())
         } else if !self.trusted {
             Some(format!(
@@ -144,13 +147,14 @@ impl Runner<'_> {
         let state = State::told(self.session.query(&APPLY_JOURNAL_STATE, &[]).await?.first())?;
         let asked = self.around.journal == JournalPlace::Live;
         self.keep_in_live(asked);
-        if !state.there || (!state.fits && !asked) {
+        if !state.there {
             return Ok(());
         }
         let told = state.fits && state.tells && self.is_told().await?;
         if !asked && !told {
-            if !state.tells {
-                let note = "The role may not use rowback.journal of live: whether it tells of this case is not known.";
+            if !state.tells || !state.fits {
+                let note = "rowback.journal of live is not as rowback makes it, or this role may not use it: whether it tells of this \
+                            case is not known.";
                 self.tell(0, note.to_owned());
             }
             return Ok(());
@@ -160,9 +164,15 @@ impl Runner<'_> {
         }
         let rows = self.lines_in_live().await?;
         self.keep_in_live(true);
+        let known: BTreeMap<String, Option<bool>> = {
+            let journal = self.journal();
+            let announced = announced(&journal, &self.plan().seal);
+            announced.into_iter().map(|one| (one.xid.to_owned(), one.committed)).collect()
+        };
         let mut taken = 0;
-        for (xid, text) in &rows {
-            taken += u32::from(self.take_line(xid, text)?);
+        for (xid, text) in rows.iter().filter(|(xid, _)| known.get(xid) != Some(&Some(true))) {
+            self.take_line(xid, text, known.get(xid) == Some(&None))?;
+            taken += 1;
         }
         if taken > 0 {
             let batches = if taken == 1 { "transaction" } else { "transactions" };
@@ -197,8 +207,9 @@ impl Runner<'_> {
         rows.iter().map(|row| Ok((column(row, "xid", WHAT)?, column(row, "line", WHAT)?))).collect()
     }
 
-    /// Adds a committed transaction to the case's journal; `false` if that knows it.
-    fn take_line(&self, xid: &str, text: &str) -> Result<bool, ApplyError> {
+    /// Adds a committed transaction to the case's journal, which may have announced it already. What that calls rolled back and
+    /// live calls committed is committed: its row says so.
+    fn take_line(&self, xid: &str, text: &str, is_announced: bool) -> Result<(), ApplyError> {
         let damaged = |cause: String| ApplyError::LiveJournal {
             cause: format!("the line of transaction {xid} cannot be read: {cause}"),
         };
@@ -211,20 +222,11 @@ impl Runner<'_> {
             Event::UndoWriting { .. } => Event::Undone,
             _ => return Err(damaged("it announces nothing".to_owned())),
         };
-        let known = {
-            let journal = self.journal();
-            let transactions = announced(&journal, &line.plan);
-            transactions.iter().find(|known| known.xid == xid).map(|known| known.committed)
-        };
         let batch = line.batch;
-        match known {
-            // What the file calls rolled back and live calls committed is committed: its row says so.
-            Some(Some(true)) => return Ok(false),
-            Some(None) => {}
-            None | Some(Some(false)) => self.write(line)?,
+        if !is_announced {
+            self.write(line)?;
         }
-        self.record(batch, ending)?;
-        Ok(true)
+        self.record(batch, ending)
     }
 
     /// Makes live's journal where it is not there, and tells it what the case's knows and it does not. In the open transaction.
@@ -259,11 +261,12 @@ impl Runner<'_> {
         }
         let (id, seal) = (&self.case_id, &self.plan().seal);
         let rows = self.session.query(&APPLY_JOURNAL_KNOWN, &[id, seal]).await.map_err(refused)?;
-        let known = rows.iter().map(|row| column(row, "xid", WHAT)).collect::<Result<Vec<String>, _>>()?;
+        let known =
+            rows.iter().map(|row| column(row, "xid", WHAT)).collect::<Result<BTreeSet<String>, _>>()?;
         let missing: Vec<(u32, String, String)> = {
             let journal = self.journal();
             let committed = announced(&journal, seal).into_iter().filter(|one| one.committed == Some(true));
-            let missing = committed.filter(|one| known.iter().all(|xid| xid != one.xid));
+            let missing = committed.filter(|one| !known.contains(one.xid));
             let told = |one: Announced<'_>| Ok((one.line.batch, one.xid.to_owned(), json(one.line)?));
             missing.map(told).collect::<Result<_, PgError>>()?
         };

@@ -19,7 +19,7 @@ use crate::catalog::load::{Place, TypedKey, references};
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
-use crate::plan::sha256_hex;
+use crate::plan::{Plan, sha256_hex};
 use crate::progress::{SharedProgress, Step};
 use crate::recipe::{BackupLocation, Recipe};
 use crate::scratch::{RestoreError, Scratch};
@@ -359,8 +359,13 @@ fn plan_now(layout: &Layout, recipe: &Recipe, batch_rows: u32) -> Result<PlanSum
         identities: given.map(|entry| (entry.table.clone(), entry.identity.clone())).collect(),
         notes: extracted.notes,
     };
+    let before: Option<Plan> = layout.read_json(&layout.plan(), "plan").ok();
     let plan = planning::make(layout, &diffed, batch_rows, checks)?;
-    layout.write(&layout.root().join(CASE_ID), &new_id()?)?;
+    // The same plan in the same place is the same case: live's journal may know it.
+    let id = layout.root().join(CASE_ID);
+    if before.is_none_or(|before| before.seal != plan.seal) || !id.exists() {
+        layout.write(&id, &new_id()?)?;
+    }
     layout.write_json(&layout.plan(), &plan)?;
     super::reporting::refresh(layout)?;
     Ok(PlanSummary::of(&plan))

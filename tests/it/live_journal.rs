@@ -60,6 +60,9 @@ fn a_case_without_its_journal_is_undone_and_applied_again() {
     let verified = rescue.verify().expect_code(0);
     assert!(verified.stdout.contains("transactions that journal.jsonl lacks"), "{}", verified.stdout);
 
+    // The same plan made anew is the same case.
+    let _planned = rescue.rowback().run(["plan", "case", "--batch-rows", "4"]).expect_code(0);
+
     // Without a word about it, the journal in live is read and kept on.
     let undone = rescue.undo().expect_code(0);
     assert!(undone.stdout.contains(&format!("lacked {batches} transactions")), "{}", undone.stdout);
@@ -228,10 +231,14 @@ fn a_journal_of_another_role_is_neither_read_nor_written() {
         "create function peek() returns trigger language plpgsql as $$ begin return null; end $$;
          create trigger peek before insert on rowback.journal for each row execute function peek()",
     );
-    let refused = run(&roles[0], "apply", &["--journal", "live"]).expect_code(3);
-    assert!(refused.stderr.contains("has triggers"), "{}", refused.stderr);
+    for (command, more) in [("apply", &["--journal", "live"][..]), ("apply", &[]), ("undo", &[])] {
+        let refused = run(&roles[0], command, more).expect_code(3);
+        assert!(refused.stderr.contains("has triggers"), "{command}: {}", refused.stderr);
+    }
     live.psql("drop trigger peek on rowback.journal; drop function peek");
+    let before: u32 = in_live(&live).parse().unwrap();
     let _undone = run(&roles[0], "undo", &[]).expect_code(0);
+    assert_eq!(in_live(&live), (2 * before).to_string(), "undo is told as well");
     live.psql("drop schema rowback cascade");
     accident.assert_same(&live.digest(), "after undo");
     for role in &roles {
