@@ -7,6 +7,7 @@ mod discover;
 mod doctor;
 mod error;
 mod layout;
+mod naming;
 mod parents;
 mod planning;
 mod reporting;
@@ -35,11 +36,14 @@ pub use timing::Timings;
 pub use verifying::{VerifySummary, verify};
 pub use writing::{ApplyOptions, DryRun, UndoOptions, apply, undo};
 
+use self::naming::Naming;
+use self::stages::Staged;
 use crate::apply::unknown_to;
 use crate::backup::Backup;
 use crate::cancel::CancelToken;
 use crate::compare::{CompareOptions, Comparison};
 use crate::env::Env;
+use crate::extract::Extracted;
 use crate::pg::{ConnectSettings, PgError, ReadSession, SessionOptions};
 use crate::plan::Plan;
 use crate::progress::SharedProgress;
@@ -95,13 +99,13 @@ pub async fn recover(options: &RecoverOptions, context: &Context) -> Result<Plan
     drop(session);
     let mut opened = stages::open(options, context)?;
     (opened.recipe, opened.notes) = discover::narrow(options, &opened.backup, context).await?;
-    let (extracted, removal) = stages::extract(&opened, options, live, context).await?;
-    let planned = diff_and_plan(opened.layout.clone(), options, context).await;
+    let Staged { found, summary, naming, removal } = stages::extract(&opened, options, live, context).await?;
+    let planned = diff_and_plan(opened.layout.clone(), options, (found, naming), context).await;
     let removed = removal.finish().await;
     let mut plan = planned?;
     removed?;
-    plan.timings.extend(extracted.timings);
-    plan.passes = extracted.passes;
+    plan.timings.extend(summary.timings);
+    plan.passes = summary.passes;
     Ok(plan)
 }
 
@@ -119,12 +123,20 @@ async fn refuse_if_live_tells_of(layout: &Layout, session: &ReadSession) -> Resu
 async fn diff_and_plan(
     layout: Layout,
     options: &RecoverOptions,
+    (found, naming): ((Extracted, String), Naming),
     context: &Context,
 ) -> Result<PlanSummary, Error> {
-    let session = connect_live(&options.live, context).await?;
     let start = Instant::now();
-    let reach = stages::Reach { settings: &options.live, jobs: options.live_jobs };
-    stages::diff(&layout, &options.recipe, session, reach, context).await?;
+    let diffed = async {
+        let session = connect_live(&options.live, context).await?;
+        let reach = stages::Reach { settings: &options.live, jobs: options.live_jobs };
+        stages::diff(&layout, &options.recipe, found, session, reach, context).await
+    };
+    let diffed = diffed.await;
+    // Whatever became of the diff, staging is whole then, and `rowback diff` goes on from it.
+    let named = naming.finish(&context.cancel).await;
+    diffed?;
+    named?;
     let diffed = start.elapsed();
     let mut plan = stages::plan(layout, options.recipe.clone(), options.batch_rows).await?;
     let planned = start.elapsed().saturating_sub(diffed);
@@ -148,9 +160,11 @@ pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<Extr
         None => stages::LiveFacts::default(),
     };
     let opened = stages::open(options, context)?;
-    let (extracted, removal) = stages::extract(&opened, options, live, context).await?;
+    let Staged { summary, naming, removal, .. } = stages::extract(&opened, options, live, context).await?;
+    let named = naming.finish(&context.cancel).await;
     removal.finish().await?;
-    Ok(extracted)
+    named?;
+    Ok(summary)
 }
 
 /// From staging to verdicts. `live` wins over what the recipe of the case says; rows are looked up over `jobs`
@@ -168,7 +182,8 @@ pub async fn diff(
     let session = connect_live(&settings, context).await?;
     refuse_if_live_tells_of(&layout, &session).await?;
     let reach = stages::Reach { settings: &settings, jobs };
-    stages::diff(&layout, &recipe, session, reach, context).await
+    let found = stages::load_extracted(&layout)?;
+    stages::diff(&layout, &recipe, found, session, reach, context).await
 }
 
 /// Whole tables of a backup against live; makes no case, writes nothing.

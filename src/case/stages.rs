@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use super::bracket;
-use super::layout::{BackupIdentity, Layout};
+use super::layout::Layout;
+use super::naming::{Backups, Naming, Reading};
 use super::planning::{self, Checks};
 use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
 use super::timing::StepClock;
 use super::{CaseError, Context, Error, RecoverOptions};
 use crate::apply::{CASE_ID, CaseLock};
-use crate::backup::{Backup, BackupError};
-use crate::cancel::{CancelToken, StopOnDrop};
+use crate::backup::Backup;
 use crate::catalog::load::{Place, TypedKey, references};
 use crate::diff::{self, DiffError, DiffInput, Diffed};
 use crate::extract::{self, ExtractOptions, Extracted};
@@ -62,6 +62,17 @@ impl Removal {
     }
 }
 
+/// What extraction made.
+pub(super) struct Staged {
+    /// The rows, and the SHA-256 of the manifest that tells of them.
+    pub(super) found: (Extracted, String),
+    pub(super) summary: ExtractSummary,
+    /// Until it is done, staging has no manifest.
+    pub(super) naming: Naming,
+    /// Scratch may be there a moment longer.
+    pub(super) removal: Removal,
+}
+
 /// What extraction knows of live.
 #[derive(Default)]
 pub(super) struct LiveFacts {
@@ -79,28 +90,25 @@ impl LiveFacts {
     }
 }
 
-/// From the backup to staging. Scratch may be there a moment longer.
+/// From the backup to staging.
 pub(super) async fn extract(
     opened: &Opened,
     options: &RecoverOptions,
     live: LiveFacts,
     context: &Context,
-) -> Result<(ExtractSummary, Removal), Error> {
+) -> Result<Staged, Error> {
     let LiveFacts { identity: live, keys: live_keys } = live;
     let Opened { backup, after, layout, .. } = opened;
     // The manifest first: should this run end here, staging must not look whole.
     layout.forget(&[layout.staging().join(MANIFEST), layout.backup()])?;
     layout.forget(&layout.results_of_staging())?;
     layout.clear_directory(&layout.staging())?;
-    let stop = StopOnDrop(CancelToken::default());
-    let digest = {
-        let (backup, after) = (backup.clone(), after.clone());
-        let (progress, cancel) = (context.progress.clone(), stop.0.clone());
-        tokio::task::spawn_blocking(move || {
-            let digest = |backup: &Backup| backup.digest(&*progress, &cancel);
-            Ok::<_, BackupError>((digest(&backup)?, after.as_deref().map(digest).transpose()?))
-        })
+    let later = after.as_ref().zip(options.recipe.backup.after.as_ref());
+    let backups = Backups {
+        backup: (options.backup.clone(), Arc::clone(backup)),
+        after: later.map(|(after, from)| (from.to_string().into(), Arc::clone(after))),
     };
+    let checksums = Reading::start(backups, context.progress.clone());
     let clock = StepClock::new(context.progress.clone(), Step::Load);
     let progress: SharedProgress = clock.clone();
     let start = Instant::now();
@@ -133,26 +141,18 @@ pub(super) async fn extract(
         }
     };
     extracted.notes.extend(opened.notes.iter().cloned());
-    let (digest, after_digest) = tokio::select! {
-        found = digest => found.map_err(CaseError::Thread)??,
-        () = context.cancel.cancelled() => return Err(BackupError::Cancelled.into()),
-    };
-    let identity = BackupIdentity::of(&options.backup, backup.contents(), digest);
-    let later = after.as_ref().zip(after_digest).zip(options.recipe.backup.after.as_ref());
-    let identity = identity.with_after(later.map(|((after, digest), from)| {
-        BackupIdentity::of(Path::new(&from.to_string()), after.contents(), digest)
-    }));
-    layout.write_json(&layout.backup(), &identity)?;
-    store(layout, &extracted)?;
+    let manifest = manifest_of(layout, &extracted)?;
+    let staging_sha256 = sha256_hex(&manifest.to_bytes(&staging)?);
+    let naming = checksums.and_store(layout.clone(), manifest);
     let summary = ExtractSummary {
         tables: extracted.files.iter().map(|file| (file.table.table.clone(), file.rows)).collect(),
-        notes: extracted.notes,
-        passes: extracted.passes,
+        notes: extracted.notes.clone(),
+        passes: std::mem::take(&mut extracted.passes),
         timings: [("scratch", prepared), ("load", loaded), ("extract", chosen)]
             .map(|(step, spent)| (step.to_owned(), spent.as_secs_f64()))
             .into(),
     };
-    Ok((summary, removal))
+    Ok(Staged { found: (extracted, staging_sha256), summary, naming, removal })
 }
 
 /// What the recipe may say and this version does not do.
@@ -171,8 +171,8 @@ fn refuse_what_is_missing(recipe: &Recipe) -> Result<(), CaseError> {
     Ok(())
 }
 
-/// The manifest is the last file of staging: without it there is no staging.
-fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
+/// What staging's manifest keeps of it.
+fn manifest_of(layout: &Layout, extracted: &Extracted) -> Result<Manifest, Error> {
     let mut manifest = Manifest::new(extracted.files.clone());
     let json = |source| CaseError::Json { path: layout.staging().join(MANIFEST), source };
     manifest.extra.insert("edges".into(), serde_json::to_value(&extracted.edges).map_err(json)?);
@@ -184,7 +184,7 @@ fn store(layout: &Layout, extracted: &Extracted) -> Result<(), Error> {
     manifest.extra.insert("unfollowed".into(), serde_json::to_value(&extracted.unfollowed).map_err(json)?);
     manifest.extra.insert("live_asked".into(), extracted.live_asked.into());
     manifest.extra.insert("notes".into(), serde_json::to_value(&extracted.notes).map_err(json)?);
-    Ok(manifest.store(&layout.staging())?)
+    Ok(manifest)
 }
 
 /// What extraction left, and the SHA-256 of its manifest.
@@ -254,12 +254,12 @@ impl Reach<'_> {
 pub(super) async fn diff(
     layout: &Layout,
     recipe: &Recipe,
+    (extracted, staging_sha256): (Extracted, String),
     session: ReadSession,
     reach: Reach<'_>,
     context: &Context,
 ) -> Result<DiffSummary, Error> {
     refuse_when_applied(layout)?;
-    let (extracted, staging_sha256) = load_extracted(layout)?;
     layout.forget(&layout.results_of_diff())?;
     layout.clear_directory(&layout.diff())?;
     let directory = layout.diff();

@@ -80,11 +80,16 @@ impl Manifest {
 
     /// Writes `<dir>/manifest.json` whole or not at all.
     pub fn store(&self, dir: &Path) -> Result<(), StagingError> {
-        let path = dir.join(FILE_NAME);
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|source| StagingError::ManifestSyntax { path: path.clone(), source })?;
-        bytes.push(b'\n');
+        let (path, bytes) = (dir.join(FILE_NAME), self.to_bytes(dir)?);
         write_atomic(&path, &bytes).map_err(|source| StagingError::write(&path, 0, source))
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self, dir: &Path) -> Result<Vec<u8>, StagingError> {
+        let syntax = |source| StagingError::ManifestSyntax { path: dir.join(FILE_NAME), source };
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(syntax)?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 }
 
