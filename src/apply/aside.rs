@@ -39,6 +39,7 @@ impl Runner<'_> {
         }
         let (made, elsewhere) = self.look_for_made(job, performed, before, &after).await?;
         performed.traces.elsewhere = elsewhere;
+        performed.traces.removed = self.look_for_removed(job, performed, before, &after).await?;
         let list = if self.task == Task::Undo { &mut performed.traces.made } else { &mut performed.made };
         *list = made;
         Ok(())

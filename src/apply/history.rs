@@ -210,6 +210,9 @@ impl BatchHistory {
 /// The reason of undo for a row that somebody else deleted.
 pub(super) const GONE: &str = "gone";
 
+/// The same when somebody has put it there again since.
+pub(super) const BACK: &str = "was gone when undo looked, and is there again since";
+
 /// The reason of undo for a row that somebody else changed.
 pub(super) const CHANGED: &str = "changed since";
 

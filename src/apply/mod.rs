@@ -24,6 +24,7 @@ mod ours;
 mod place;
 mod privileges;
 mod remains;
+mod removed;
 mod row_key;
 mod runner;
 mod sealed;
@@ -54,7 +55,7 @@ pub use several::{Midway, Several};
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, Remains, TableCount, UndoCount, UndoSummary};
 pub use tombstone_lists::TombstonesUnusable;
-pub use traces::{Elsewhere, FormerRow, FormerRows, LeftRows, Traces};
+pub use traces::{Elsewhere, FormerRow, FormerRows, LeftRows, RemovedRows, Traces};
 
 use history::{BatchHistory, History, Standing, mark_ours};
 use lanes::Lanes;
@@ -197,7 +198,8 @@ fn announce(
         let what = || format!("running batch {}", batch.number);
         let refused =
             performed.refused.iter().find(|refused| refused.key == row.key && refused.table == row.table);
-        let refused = refused.filter(|_| ["blocked", "kept", "held_back"].contains(&row.word.as_str()));
+        let refused =
+            refused.filter(|_| ["blocked", "kept", "held_back", "dropped"].contains(&row.word.as_str()));
         let word = refused.map_or(row.word.as_str(), |_| "refused");
         let mut known = performed.in_the_way.iter();
         let because =

@@ -63,12 +63,13 @@ pub(super) struct Tally {
     pub(super) rows: i64,
     pub(super) updated: i64,
     pub(super) inserted: i64,
+    pub(super) deleted: i64,
 }
 
 /// By table.
 pub(super) type Tallies = BTreeMap<TableName, Tally>;
 
-/// What `session` has updated and inserted since PostgreSQL last collected its statistics. That may reach back behind the
+/// What `session` has updated, inserted and deleted since PostgreSQL last collected its statistics. That may reach back behind the
 /// open transaction, so only the difference of two readings inside one says what it did.
 pub(super) async fn tallies(session: &WriteSession) -> Result<Tallies, PgError> {
     let mut found = Tallies::new();
@@ -78,6 +79,7 @@ pub(super) async fn tallies(session: &WriteSession) -> Result<Tallies, PgError> 
             rows: column(&row, "rows", WHAT)?,
             updated: column(&row, "updated", WHAT)?,
             inserted: column(&row, "inserted", WHAT)?,
+            deleted: column(&row, "deleted", WHAT)?,
         };
         found.insert(TableName::new(schema, name), tally);
     }

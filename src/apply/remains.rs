@@ -1,5 +1,6 @@
 //! The end of undo: what triggers did beside the rows that were taken back and that is still there. Rows that they made, as
-//! they left them; rows of others in which columns are not as before apply although nobody else has written them. Only reads.
+//! they left them; rows of others in which columns are not as before apply although nobody else has written them; rows that they removed
+//! and that could not be put back. Only reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +42,7 @@ impl Runner<'_> {
             if !there.is_empty() {
                 let rows = u64::try_from(there.len()).unwrap_or(u64::MAX);
                 let keys = there.into_iter().take(KEYS).collect();
-                found.push(Remains { table, rows, columns: Vec::new(), keys, looked: true });
+                found.push(Remains { table, rows, columns: Vec::new(), keys, looked: true, removed: false });
             }
         }
         let traces = self.traces();
@@ -56,6 +57,7 @@ impl Runner<'_> {
                 format!("Of {rows} rows of {table} that are not part of the recovery, {columns} tells of the undo: a trigger sets it.")
             }));
         }
+        found.extend(self.still_removed().await?);
         Ok((found, notes))
     }
 
@@ -74,6 +76,7 @@ impl Runner<'_> {
             columns: Vec::new(),
             keys: Vec::new(),
             looked: false,
+            removed: false,
         };
         if !column::<bool>(row, "readable", WHAT)? || column::<i64>(row, "rows", WHAT)? > ROWS_AT_MOST {
             return Ok(Some(unseen));
@@ -147,7 +150,7 @@ impl Runner<'_> {
         let remains = |columns: Vec<String>, mut keys: Vec<RowKey>| {
             let rows = u64::try_from(keys.len()).unwrap_or(u64::MAX);
             keys.truncate(KEYS);
-            Remains { table: table.clone(), rows, columns, keys, looked: true }
+            Remains { table: table.clone(), rows, columns, keys, looked: true, removed: false }
         };
         let (mut stamped, mut moved) = (Vec::new(), Vec::new());
         for ((is_stamped, columns), keys) in found {

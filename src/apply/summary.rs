@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::RowKey;
-use super::history::{BatchHistory, History, Standing};
+use super::history::{BatchHistory, GONE, History, Standing};
+use super::journal::Exception;
 use super::row_key::RowName;
+use super::traces::RemovedRows;
 use crate::ident::TableName;
 
 /// Why a staged row did not end as staged.
@@ -33,12 +35,16 @@ pub enum Outcome {
     Altered,
     /// The row to be repaired is not there any more.
     Missing,
+    /// Live holds what the plan saw, and a trigger dropped the change.
+    Dropped,
     /// Named in the recipe's tombstones since the plan was made, or hanging on such a row: not written.
     Excluded,
     /// Written before the recipe's tombstones named it, or what it hangs on, and in live.
     NamedLate,
     /// Named in the recipe's tombstones, and made again by a trigger while rows came back.
     MadeAgain,
+    /// No part of the recovery: it was in live, and a trigger removed it while rows came back.
+    Removed,
 }
 
 /// The word for a row that was left out because a list of tombstones names it by now.
@@ -58,6 +64,7 @@ impl Outcome {
             "swallowed" => Self::Swallowed,
             "altered" => Self::Altered,
             "missing" => Self::Missing,
+            "dropped" => Self::Dropped,
             EXCLUDED => Self::Excluded,
             _ => return None,
         })
@@ -78,6 +85,7 @@ impl Outcome {
                 "written, but live holds other values: a trigger, or the column's type, changed them"
             }
             Self::Missing => "the row to repair is not there any more",
+            Self::Dropped => "not repaired: a trigger dropped the change",
             Self::Excluded => "not written: exclude_keys names it by now, or what it hangs on",
             Self::NamedLate => {
                 "in live: exclude_keys names it, or what it hangs on, since it was written; it is not taken out again"
@@ -85,6 +93,7 @@ impl Outcome {
             Self::MadeAgain => {
                 "in live: exclude_keys names it, and a trigger made it again while rows came back"
             }
+            Self::Removed => "was in live, and a trigger removed it while rows came back; undo puts it back",
         }
     }
 
@@ -204,6 +213,9 @@ pub struct Remains {
     pub keys: Vec<RowKey>,
     /// Was the table looked at? One that is too large, or that may not be read, is not: then some of the rows may be gone.
     pub looked: bool,
+    /// Did triggers remove these rows, and are they not back?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 /// Rows taken back in one table.
@@ -250,8 +262,8 @@ impl UndoSummary {
 /// Rows of applied batches that did not end as staged.
 pub(super) fn leftovers(history: &History) -> Vec<Leftover> {
     let mut found = Vec::new();
-    for (batch, history) in history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
-        for part in &history.written {
+    for (batch, of_batch) in history.all().filter(|(_, batch)| batch.standing == Standing::Committed) {
+        for part in &of_batch.written {
             let left = part.exceptions.iter().filter(|exception| exception.outcome != Outcome::Present);
             found.extend(left.map(|exception| Leftover {
                 batch,
@@ -261,9 +273,30 @@ pub(super) fn leftovers(history: &History) -> Vec<Leftover> {
                 because: exception.because.clone(),
             }));
         }
-        found.extend(moved_rows(batch, history));
+        found.extend(moved_rows(batch, of_batch));
+        found.extend(history.traces.removed_by(batch).flat_map(|rows| removed_rows(batch, rows)).filter(
+            |row| {
+                let is_row = |one: &Exception| one.key == row.key && one.outcome != Outcome::Present;
+                !of_batch
+                    .written
+                    .iter()
+                    .any(|part| part.table == row.table && part.exceptions.iter().any(is_row))
+            },
+        ));
     }
     found
+}
+
+/// Rows that a trigger removed: such as this recovery had put back, and such as are none of its own.
+fn removed_rows(batch: u32, rows: &RemovedRows) -> impl Iterator<Item = Leftover> + '_ {
+    let outcome = if rows.ours { Outcome::Swallowed } else { Outcome::Removed };
+    let left = move |key, because| Leftover { batch, table: rows.table.clone(), key, outcome, because };
+    let because = format!(
+        "{} rows; the table is too large to be looked through, or may not be read, so undo cannot put them back",
+        rows.unseen
+    );
+    let unseen = (rows.unseen > 0).then(|| left(RowKey::default(), Some(because)));
+    rows.keys().map(move |key| left(key, None)).chain(unseen)
 }
 
 /// Rows that a later batch's triggers left with other values, as far as they are not listed for something else.
@@ -289,13 +322,16 @@ pub(super) fn of_others(history: &History) -> BTreeSet<RowName> {
     others.collect()
 }
 
-/// Rows that undo left alone, of several attempts by the last one; and rows that it took back, but not in all columns.
+/// Rows that undo left alone, of several attempts by the last one, and those that were gone already; and rows that it took
+/// back, but not in all columns.
 pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
     let mut found = Vec::new();
     for (batch, of_batch) in history.all() {
         let mut left = history.traces.left(batch);
-        for part in &of_batch.taken[of_batch.held_since..] {
-            for row in &part.held {
+        let (earlier, last) = of_batch.taken.split_at(of_batch.held_since);
+        let gone = earlier.iter().map(|part| (part, true));
+        for (part, is_earlier) in gone.chain(last.iter().map(|part| (part, false))) {
+            for row in part.held.iter().filter(|row| !is_earlier || row.reason == GONE) {
                 let name = (part.table.clone(), row.key.clone());
                 let columns = left.remove(&name).cloned().unwrap_or_default();
                 let reason = match columns.as_slice() {

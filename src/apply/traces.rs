@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::RowKey;
 use super::companions::MadeRows;
 use super::row_key::RowName;
-use crate::ident::TableName;
+use crate::ident::{Ident, TableName};
 use crate::value::copy_text::{fields, push_field, text};
 
 /// Values by column, as text.
@@ -33,6 +33,9 @@ pub struct Traces {
     /// Of undo: rows that were taken back, and the columns in which they are not as before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<LeftRows>,
+    /// Rows that triggers removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedRows>,
 }
 
 impl Traces {
@@ -116,6 +119,76 @@ impl FormerRows {
                 before: self.columns.iter().cloned().zip(values).collect(),
             }
         })
+    }
+}
+
+/// Rows of one table that triggers removed in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedRows {
+    /// The table.
+    pub table: TableName,
+    /// The columns by which its rows are named.
+    pub key: Vec<String>,
+    /// The columns whose values are kept.
+    pub columns: Vec<String>,
+    /// A line of COPY text for each row: its key, then these values, as text.
+    pub rows: String,
+    /// Rows that this recovery had put back: undo need not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ours: bool,
+    /// Instead of the rows how many PostgreSQL counted, where the table is too large or may not be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unseen: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
+}
+
+impl RemovedRows {
+    /// None yet.
+    pub(super) fn of(table: &TableName, key: &[Ident], columns: &[(Ident, String)]) -> Self {
+        let mut key: Vec<String> = key.iter().map(ToString::to_string).collect();
+        // As the key of a row lists them.
+        key.sort();
+        let columns = columns.iter().map(|(name, _)| name.to_string()).collect();
+        Self { table: table.clone(), key, columns, rows: String::new(), ours: false, unseen: 0 }
+    }
+
+    /// Rows of recovered ones, of which nothing but the key is kept.
+    pub(super) fn recovered(table: &TableName, keys: &[RowKey]) -> Self {
+        let key: Vec<Ident> = keys.first().into_iter().flat_map(|key| key.0.keys().map(Ident::new)).collect();
+        let mut rows = Self { ours: true, ..Self::of(table, &key, &[]) };
+        keys.iter().for_each(|key| rows.push(key, &[]));
+        rows
+    }
+
+    /// Rows that are only counted; `None` for none.
+    pub(super) fn unseen(table: &TableName, rows: u64) -> Option<Self> {
+        (rows > 0).then(|| Self { unseen: rows, ..Self::of(table, &[], &[]) })
+    }
+
+    /// Adds a row: `values` in the order of the columns.
+    pub(super) fn push(&mut self, key: &RowKey, values: &[Option<String>]) {
+        push_line(&mut self.rows, key.0.values().chain(values));
+    }
+
+    /// Is there no row?
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.unseen == 0
+    }
+
+    /// The rows' keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = RowKey> + '_ {
+        self.rows.lines().map(|line| RowKey(self.key.iter().cloned().zip(values_of(line)).collect()))
+    }
+
+    /// Each row as a JSON array of its values.
+    pub(super) fn lines_as_json(&self) -> Vec<String> {
+        let values = |line| values_of(line).skip(self.key.len()).collect::<Vec<_>>();
+        // Lists of strings always become JSON.
+        self.rows.lines().map(|line| serde_json::to_string(&values(line)).unwrap_or_default()).collect()
     }
 }
 
@@ -214,6 +287,9 @@ pub(super) struct TraceBook {
     kept: BTreeMap<RowName, Option<Values>>,
     elsewhere: BTreeMap<TableName, Vec<Elsewhere>>,
     left: BTreeMap<u32, Vec<LeftRows>>,
+    /// What triggers removed, by batch: while it is applied, and once it is taken back.
+    removed: BTreeMap<u32, Vec<RemovedRows>>,
+    removed_and_undone: BTreeMap<u32, Vec<RemovedRows>>,
 }
 
 impl TraceBook {
@@ -241,6 +317,12 @@ impl TraceBook {
         if let Some(traces) = self.pending.remove(&batch) {
             self.absorb(batch, traces);
         }
+        if undone {
+            let removed = self.removed.remove(&batch).into_iter().flatten();
+            self.removed_and_undone.entry(batch).or_default().extend(removed);
+        } else {
+            self.removed_and_undone.remove(&batch);
+        }
     }
 
     fn absorb(&mut self, batch: u32, traces: Traces) {
@@ -263,6 +345,23 @@ impl TraceBook {
             self.elsewhere.entry(made.table.clone()).or_default().push(made);
         }
         self.left.entry(batch).or_default().extend(traces.left);
+        self.removed.entry(batch).or_default().extend(traces.removed);
+    }
+
+    /// Rows that triggers removed while the batch was written.
+    pub(super) fn removed_by(&self, batch: u32) -> impl Iterator<Item = &RemovedRows> {
+        self.removed.get(&batch).into_iter().flatten()
+    }
+
+    /// Rows that triggers removed while batches were written, or taken back, that are taken back now.
+    pub(super) fn removed_and_undone(&self) -> impl Iterator<Item = &RemovedRows> {
+        self.removed_and_undone.values().flatten()
+    }
+
+    /// Did triggers remove this row in a batch that is applied?
+    pub(super) fn knows_removed(&self, table: &TableName, key: &RowKey) -> bool {
+        let mut rows = self.removed.values().flatten().filter(|rows| rows.table == *table);
+        rows.any(|rows| rows.keys().any(|known| known == *key))
     }
 
     /// Did a transaction of ours write this version of a row?
@@ -320,7 +419,9 @@ impl TraceBook {
 
     /// Did triggers do anything beside the rows that the plan names?
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.values().all(Option::is_none) && self.elsewhere.is_empty()
+        self.kept.values().all(Option::is_none)
+            && self.elsewhere.is_empty()
+            && self.removed.values().all(Vec::is_empty)
     }
 }
 

@@ -2,19 +2,21 @@
 //! values. Only rows that apply wrote (the journal knows) and that nobody has changed since; all others stay and are
 //! named. Journalled and resumed like apply. Sequences stay where they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::history::{BatchHistory, CHANGED, GONE, History, Ours, Pending};
+use super::companions::in_live;
+use super::history::{BACK, BatchHistory, CHANGED, GONE, History, Ours, Pending};
 use super::journal::{Event, Held, TakenRecord};
 use super::live_journal::JournalPlace;
 use super::row_key::{RowName, json_array};
 use super::runner::{Announced, Job, Runner, Surroundings};
-use super::summary::{Remains, held_rows};
+use super::summary::{HeldRow, Remains, held_rows};
 use super::traces::short;
 use super::transaction::Performed;
 use super::{ApplyError, Limits, RowKey, Task, UndoCount, UndoSummary};
 use crate::cancel::CancelToken;
+use crate::ident::TableName;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
@@ -58,7 +60,25 @@ pub async fn run(
     let (remains, stamped) = runner.remains(&started).await?;
     let mut summary = summary(&runner, batches.len(), before, remains);
     summary.notes.extend(stamped);
+    look_again_for_gone(&runner, &mut summary.held).await?;
     Ok(summary)
+}
+
+/// A row that undo found gone is not taken back later, whoever has put it there by then; but it is not called gone any more.
+async fn look_again_for_gone(runner: &Runner<'_>, held: &mut [HeldRow]) -> Result<(), ApplyError> {
+    let mut gone: BTreeMap<TableName, Vec<RowKey>> = BTreeMap::new();
+    for row in held.iter().filter(|row| row.reason == GONE) {
+        gone.entry(row.table.clone()).or_default().push(row.key.clone());
+    }
+    for (table, keys) in gone {
+        let there: BTreeSet<RowKey> = in_live(&runner.session, &table, keys).await?.into_iter().collect();
+        for row in held.iter_mut().filter(|row| row.reason == GONE && row.table == table) {
+            if there.contains(&row.key) {
+                BACK.clone_into(&mut row.reason);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The batches that have something to be taken back, last one first.

@@ -66,12 +66,13 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     }
     steps.extend(tables.iter().enumerate().flat_map(|(at, part)| parents::stages(at + 1, part)));
     steps.extend(parents::hold(tables));
+    steps.extend(keys_of_stage(tables, firing.triggers));
     steps.extend(moves::hold(tables, firing.foreign_keys));
     steps.extend(hanging::hold(tables, firing.foreign_keys, |fk| format!("{HANGS} {}", fk.name)));
     let writes: Vec<String> = tables.iter().enumerate().map(|(at, part)| write_cte(at + 1, part)).collect();
     let counts = tables.iter().enumerate().map(|(at, part)| count_column(at + 1, part));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    let check = moves::check(tables);
+    let check = format!("{}{}", moves::check(tables), astray(tables, firing.triggers));
     steps.push(Step::sql(StepKind::Write, format!("with {}\nselect {counts};{check}", writes.join(",\n"))));
     let mut settled: Vec<String> = match firing.triggers {
         // A trigger of one table may alter rows of another in the same statement.
@@ -263,6 +264,62 @@ fn fires(part: &BatchTable<'_>) -> bool {
     leaving || written
 }
 
+/// May triggers give a row of the part another key? Nobody would find it there again, undo least of all.
+fn may_stray(part: &BatchTable<'_>, triggers: Triggers) -> bool {
+    triggers != Triggers::Disable && part.action != Action::Move && fires(part)
+}
+
+/// Before the statement that writes: what rows there are at all. Where rows are written group by group, the stage holds but some.
+fn keys_of_stage(tables: &[BatchTable<'_>], triggers: Triggers) -> Option<Step> {
+    let made = (1..).zip(tables).filter(|(_, part)| may_stray(part, triggers)).map(|(number, part)| {
+        let keys = (1..).zip(&part.key).map(|(at, name)| match part.action {
+            Action::Insert | Action::Move => format!("r.{} as k{at}", name.quoted()),
+            Action::Update => format!("r.k{at}"),
+        });
+        format!(
+            "create temporary table \"rowback_keys_{number}\" on commit drop as select {} from pg_temp.\"rowback_{number}\" as r;",
+            keys.collect::<Vec<_>>().join(", ")
+        )
+    });
+    let made: Vec<String> = made.collect();
+    (!made.is_empty()).then(|| Step::sql(StepKind::Hold, made.join("\n")))
+}
+
+/// Behind the statement that writes: no row may stand under a key that was not staged.
+fn astray(tables: &[BatchTable<'_>], triggers: Triggers) -> String {
+    let found = (1..).zip(tables).filter(|(_, part)| may_stray(part, triggers)).map(|(number, part)| {
+        let named = (1..).zip(&part.key);
+        let named = named.map(|(at, name)| format!("{}, d.k{at}::text", literal(name.as_str())));
+        let same: Vec<String> = (1..=part.key.len()).map(|at| format!("d.k{at} = r.k{at}")).collect();
+        format!(
+            "select {} || ' ' || pg_catalog.jsonb_build_object({}) as who from pg_temp.\"rowback_done_{number}\" as d \
+             where not exists (select from pg_temp.\"rowback_keys_{number}\" as r where {})",
+            literal(&part.table.name.to_string()),
+            named.collect::<Vec<_>>().join(", "),
+            same.join(" and ")
+        )
+    });
+    let found: Vec<String> = found.collect();
+    if found.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\ndo $rowback$\ndeclare\n  astray text;\nbegin\n  select who into astray from (\n{}) as m order by 1 limit 1;\n  \
+         if astray is not null then\n    raise exception using errcode = 'integrity_constraint_violation', \
+         message = 'a trigger gives the row another key: ' || astray;\n  end if;\nend\n$rowback$;",
+        found.join("\nunion all\n")
+    )
+}
+
+/// Is the written row `d` the staged row `r`?
+fn done_key(part: &BatchTable<'_>) -> String {
+    let pairs = part.key.iter().enumerate().map(|(at, name)| match part.action {
+        Action::Insert | Action::Move => format!("d.k{} = r.{}", at + 1, name.quoted()),
+        Action::Update => format!("d.k{0} = r.k{0}", at + 1),
+    });
+    pairs.collect::<Vec<_>>().join(" and ")
+}
+
 /// Sets inserted rows that a trigger altered to their staged values. The key and identity columns that are always
 /// generated cannot be set; a row whose key was altered is reported.
 fn settle(number: usize, part: &BatchTable<'_>) -> Option<String> {
@@ -281,19 +338,13 @@ fn settle(number: usize, part: &BatchTable<'_>) -> Option<String> {
     if columns.is_empty() {
         return None;
     }
-    let done: Vec<String> = part
-        .key
-        .iter()
-        .enumerate()
-        .map(|(at, name)| format!("d.k{} = r.{}", at + 1, name.quoted()))
-        .collect();
     Some(format!(
         "with s as (update {} as l set {}\n  from pg_temp.\"rowback_{number}\" as r\n  join \
          pg_temp.\"rowback_done_{number}\" as d on {}\n  where {} and not ({})\n  returning 1)\n\
          select pg_catalog.count(*) as settled from s;",
         part.table.from_sql(),
         columns.join(", "),
-        done.join(" and "),
+        done_key(part),
         same_key(part),
         as_staged(part)
     ))
@@ -321,17 +372,9 @@ pub fn row_key_json(key: &[Ident], action: Action) -> String {
 }
 
 fn report(number: usize, part: &BatchTable<'_>) -> String {
-    let done_key: Vec<String> = part
-        .key
-        .iter()
-        .enumerate()
-        .map(|(at, name)| match part.action {
-            Action::Insert | Action::Move => format!("d.k{} = r.{}", at + 1, name.quoted()),
-            Action::Update => format!("d.k{0} = r.k{0}", at + 1),
-        })
-        .collect();
+    let done_key = done_key(part);
     if part.action == Action::Move {
-        return moves::report(number, part, &done_key.join(" and "));
+        return moves::report(number, part, &done_key);
     }
     let same = as_staged(part);
     let held = |word: &str| {
@@ -341,6 +384,10 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
     };
     let (absent, differs) = match part.action {
         Action::Insert | Action::Move => (held("blocked"), "'kept'".to_owned()),
+        Action::Update if part.table.triggers.iter().any(|trigger| trigger.on_update) => {
+            let dropped = format!("when r.rowback_held is null and {} then 'dropped'", as_seen(part));
+            ("'missing'".to_owned(), format!("case {dropped} else {} end", held("kept")))
+        }
         Action::Update => ("'missing'".to_owned(), held("kept")),
     };
     format!(
@@ -352,6 +399,6 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
         key_json(part),
         part.table.from_sql(),
         same_key(part),
-        done_key.join(" and ")
+        done_key
     )
 }

@@ -42,6 +42,8 @@ macro_rules! queries {
 queries! {
     /// Number of the open transaction and of its process.
     APPLY_BEGIN_MARK = "apply_begin_mark", Write;
+    /// The numbers of the open transaction and its savepoints.
+    APPLY_OWN_TRANSACTIONS = "apply_own_transactions", Write;
     /// Does live keep a journal?
     APPLY_JOURNAL_STATE = "apply_journal_state", Read;
     /// Makes the schema of live's journal.

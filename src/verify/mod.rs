@@ -83,6 +83,7 @@ pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certi
     }
     checking.settle_suspects()?;
     checking.made_again();
+    checking.removed();
     let sequences = sequences::check(input, session).await?;
     let certificate = checking.certificate(identity.dbname, sequences);
     certificate.store(input.case)?;
@@ -335,6 +336,18 @@ impl<'a> Checking<'a> {
             let (table, key, explained) = (row.table.clone(), row.key.clone(), Some(row.reason()));
             self.mismatches.push(Mismatch { table, key, problem: Problem::Named, explained });
         }
+    }
+
+    /// Rows that nobody planned anything for, and that are gone because rows came back.
+    fn removed(&mut self) {
+        let mut gone: BTreeMap<&TableName, usize> = BTreeMap::new();
+        for row in self.input.applied.leftovers.iter().filter(|row| row.outcome == Outcome::Removed) {
+            *gone.entry(&row.table).or_default() += 1;
+        }
+        self.notes.extend(gone.into_iter().map(|(table, rows)| {
+            let rows = if rows == 1 { "a row".to_owned() } else { format!("{rows} rows") };
+            format!("while rows came back, triggers removed {rows} of {table} that the plan says nothing of: the report names them, undo puts them back")
+        }));
     }
 
     /// `written_as` is the table under which the journal names the row.

@@ -59,6 +59,12 @@ fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
             applied.dbname
         );
     }
+    if applied.batches == 0 {
+        return format!(
+            "Nothing to write to {:?}: the plan has no batch. What it leaves for a human: rowback report {case}\n",
+            applied.dbname
+        );
+    }
     let batches = match (applied.was_done_before(), applied.committed_before) {
         (true, _) => "an earlier run had done everything".to_owned(),
         (false, 0) => batches(applied.committed_now),
@@ -129,6 +135,9 @@ pub fn undo(undone: &UndoSummary, output: &Output) -> String {
 }
 
 fn leftover_line(row: &Leftover) -> String {
+    if row.key.0.is_empty() {
+        return format!("{}: {}", row.table, row.reason());
+    }
     format!("{} ({}): {}", row.table, row.key, row.reason())
 }
 
@@ -138,6 +147,9 @@ fn held_line(row: &HeldRow) -> String {
 
 fn remains_line(left: &Remains) -> String {
     let mut line = match (left.columns.as_slice(), left.looked) {
+        _ if left.removed => {
+            format!("{}: {} removed by triggers and not back", left.table, counted(left.rows, "row"))
+        }
         ([], true) => format!("{}: {} made by triggers", left.table, counted(left.rows, "row")),
         ([], false) => format!(
             "{}: up to {} made by triggers; the table is too large to be looked through, or may not be read",
