@@ -82,6 +82,7 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
     ok     backup: …
     ok     rows: the backup has the rows of 4 tables that could be needed
     ok     server programs: …
+    ok     scratch: it takes 4 tables that could be needed
     ok     disk: …
     "#);
 
@@ -108,6 +109,7 @@ fn a_role_that_may_do_nothing_and_one_that_may_do_all() {
     ok     backup: …
     ok     rows: the backup has the rows of 4 tables that could be needed
     ok     server programs: …
+    ok     scratch: it takes 4 tables that could be needed
     ok     disk: …
     "#);
     let digest = shop.digest();
@@ -214,4 +216,38 @@ fn row_security_and_sleeping_triggers() {
     for policy in ["fire", "disable", "replica"] {
         assert_eq!(complaints(policy, &shop.url()), [], "a superuser may do all");
     }
+}
+
+#[test]
+fn what_scratch_cannot_take_is_told_before_a_recovery_needs_it() {
+    let shop = TestDb::with(
+        "doctor_unmade",
+        "create schema app; create schema util; create type util.mood as enum ('a', 'b');
+         create table app.k (id int primary key);
+         create table app.kid (id int primary key, k int references app.k on delete cascade, m util.mood);
+         create table app.plain (id int primary key);
+         insert into app.k values (1); insert into app.kid values (1, 1, 'a'); insert into app.plain values (1);",
+    );
+    let backup = shop.dump(&["-Fc", "-n", "app"]);
+    let rescue = Rescue::new(&shop, &backup);
+    let file = backup.display().to_string();
+    let entry = |table: &str| format!("[[recover]]\ntable = 'app.{table}'\nwhere = 'true'\n");
+    let _well = doctor(&rescue, &entry("plain"), &shop.url(), &["--backup", &file]).expect_code(0);
+    let output = doctor(&rescue, &entry("k"), &shop.url(), &["--backup", &file, "--json"]).expect_code(1);
+    let wrong = wrong(&output);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert_eq!(wrong[0].0, "scratch");
+    assert!(
+        wrong[0].1.contains("\"app.kid\"") && wrong[0].1.contains("schema \"util\" does not exist"),
+        "{wrong:?}"
+    );
+    let mut command = vec!["doctor", "--backup", &file, "--live"];
+    let url = shop.url();
+    command.push(&url);
+    let output = rescue.rowback().run(command).expect_code(0);
+    assert!(
+        output.stdout.contains("ok     scratch: it takes 2 of 3 tables, not app.kid; "),
+        "{}",
+        output.stdout
+    );
 }

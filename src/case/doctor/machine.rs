@@ -93,11 +93,22 @@ pub(super) fn look_for_rows(
 }
 
 /// Is there a server that can take the backup?
-pub(super) fn look_for_programs(pg_bin: Option<&Path>, needed: u32, env: &Env, found: &mut DoctorSummary) {
+pub(super) fn look_for_programs(
+    pg_bin: Option<&Path>,
+    needed: u32,
+    env: &Env,
+    found: &mut DoctorSummary,
+) -> bool {
+    const NAME: &str = "server programs";
     match Programs::find(pg_bin, needed, env) {
-        Ok(programs) => found
-            .right("server programs", format!("{} in {}", programs.version, programs.directory.display())),
-        Err(error) => found.add_error("server programs", &error),
+        Ok(programs) => {
+            found.right(NAME, format!("{} in {}", programs.version, programs.directory.display()));
+            true
+        }
+        Err(error) => {
+            found.add_error(NAME, &error);
+            false
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Is everything there that a recovery needs? Only looks: at live in a read-only transaction, at the backup's table of
-//! contents, at this machine. What is wrong is a check, not an error, so that one run names everything.
+//! contents, at this machine, on which it makes the backup's tables in a temporary cluster. What is wrong is a check, not an error, so that one run names everything.
 
 mod live;
 mod machine;
 mod reach;
+mod scratch;
 
 use std::path::PathBuf;
 
@@ -92,7 +93,11 @@ pub async fn doctor(options: &DoctorOptions, context: &Context) -> Result<Doctor
         machine::look_for_rows(backup, recipe, wanted.as_ref(), &mut found);
     }
     let needed = backup.as_ref().map_or(0, |backup| backup.contents().server_major);
-    machine::look_for_programs(options.pg_bin.as_deref(), needed, &context.env, &mut found);
+    let can_start = machine::look_for_programs(options.pg_bin.as_deref(), needed, &context.env, &mut found);
+    if let Some(backup) = backup.filter(|backup| can_start && !backup.contents().missing_schema()) {
+        let about = (options.recipe.as_ref(), wanted.as_ref());
+        scratch::look(backup, options.pg_bin.clone(), about, context, &mut found).await;
+    }
     machine::look_at_disk(options.backup.as_deref(), &context.env, &mut found);
     Ok(found)
 }
