@@ -41,6 +41,8 @@ pub(super) struct Desk<'a> {
     /// Rows in live that must not be there.
     named: RefCell<Vec<Leftover>>,
     recovered: RefCell<Rc<Recovered>>,
+    /// Batches that this run took back.
+    undone: RefCell<Vec<u32>>,
     /// Whoever reads the lists finds out all about them before the next one looks.
     pub(super) tombstones: Mutex<Tombstones>,
     _lock: CaseLock,
@@ -89,6 +91,7 @@ impl OpenCase {
             notes: RefCell::default(),
             named: RefCell::default(),
             recovered: RefCell::new(Rc::new(recovered)),
+            undone: RefCell::default(),
             tombstones: Mutex::new(tombstones),
             _lock: self.lock,
         }
@@ -138,6 +141,16 @@ impl Desk<'_> {
             Rc::make_mut(&mut recovered).read(&self.case, &self.plan().batches, table);
         }
         Rc::clone(&recovered)
+    }
+
+    /// Batches that this run took back.
+    pub(super) fn undone(&self) -> Vec<u32> {
+        self.undone.borrow().clone()
+    }
+
+    /// Remembers that this run took a batch back.
+    pub(super) fn note_undone(&self, batch: u32) {
+        self.undone.borrow_mut().push(batch);
     }
 
     /// Remembers what a person should know, once.

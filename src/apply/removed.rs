@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::companions::primary_key;
-use super::moved::{ROWS_AT_MOST, Tallies};
+use super::moved::{ROWS_AT_MOST, Tallies, tallies};
 use super::place::Task;
 use super::row_key::json_array;
 use super::runner::{Job, Runner};
@@ -151,12 +151,14 @@ impl Runner<'_> {
         reader.text_rows(WHAT, &shape.rows_sql(&keys)).await?.into_iter().map(Row::parse).collect()
     }
 
-    /// Puts rows back that triggers removed while the batch was written. Where live refuses that, `still_removed` tells.
+    /// Puts rows back that triggers removed while the batch was written, and those of batches that this run has taken back
+    /// before: what stood in their way may be gone by now. Where live refuses, `still_removed` tells.
     pub(super) async fn put_back_removed(&self, batch: u32) -> Result<(), PgError> {
+        let (traces, undone) = (self.traces(), self.undone());
+        let earlier = undone.iter().flat_map(|batch| traces.removed_and_undone_by(*batch));
         let mut waiting: Vec<(String, Vec<String>)> = Vec::new();
-        for rows in self.traces().removed_by(batch).filter(|rows| !rows.ours) {
-            let shape = self.shape_as_kept(rows).await?;
-            if let Some(shape) = shape {
+        for rows in traces.removed_by(batch).chain(earlier).filter(|rows| !rows.ours) {
+            if let Some(shape) = self.shape_as_kept(rows).await? {
                 waiting.push((shape.insert_sql(), rows.lines_as_json()));
             }
         }
@@ -165,7 +167,7 @@ impl Runner<'_> {
             let before: usize = waiting.iter().map(|(_, rows)| rows.len()).sum();
             for (sql, rows) in &mut waiting {
                 let all = format!("[{}]", rows.join(","));
-                if self.try_to_insert(sql, &all).await? {
+                if rows.is_empty() || self.try_to_insert(sql, &all).await? {
                     rows.clear();
                     continue;
                 }
@@ -193,20 +195,20 @@ impl Runner<'_> {
         Ok(columns.map(|columns| Shape { table: rows.table.clone(), key, columns }))
     }
 
+    /// A row that live refuses stays away, and so does one for which triggers would remove others.
     async fn try_to_insert(&self, sql: &str, rows: &str) -> Result<bool, PgError> {
+        let deleted = |tallies: Tallies| tallies.values().map(|tally| tally.deleted).sum::<i64>();
+        let before = deleted(tallies(&self.session).await?);
         let sql = sql.replace(ROWS, &literal(rows));
-        let sql = format!(
-            "savepoint rowback_back; {sql}; set constraints all immediate; release savepoint rowback_back"
-        );
-        match self.session.execute(WHAT, &sql).await {
-            Ok(()) => Ok(true),
-            Err(PgError::Statement { .. }) => {
-                let back = "rollback to savepoint rowback_back; release savepoint rowback_back";
-                self.session.execute(WHAT, back).await?;
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        let sql = format!("savepoint rowback_back; {sql}; set constraints all immediate");
+        let taken = match self.session.execute(WHAT, &sql).await {
+            Ok(()) => deleted(tallies(&self.session).await?) == before,
+            Err(PgError::Statement { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        let back = if taken { "" } else { "rollback to savepoint rowback_back; " };
+        self.session.execute(WHAT, &format!("{back}release savepoint rowback_back")).await?;
+        Ok(taken)
     }
 
     /// Rows that triggers removed, of batches that are taken back now, as far as they are not in live.

@@ -287,9 +287,11 @@ pub(super) struct TraceBook {
     kept: BTreeMap<RowName, Option<Values>>,
     elsewhere: BTreeMap<TableName, Vec<Elsewhere>>,
     left: BTreeMap<u32, Vec<LeftRows>>,
-    /// What triggers removed, by batch: while it is applied, and once it is taken back.
+    /// What triggers removed while a batch was written, as long as it is applied, and once it is taken back.
     removed: BTreeMap<u32, Vec<RemovedRows>>,
     removed_and_undone: BTreeMap<u32, Vec<RemovedRows>>,
+    /// What they removed while it was taken back.
+    removed_by_undo: BTreeMap<u32, Vec<RemovedRows>>,
 }
 
 impl TraceBook {
@@ -311,17 +313,19 @@ impl TraceBook {
     pub(super) fn keep(&mut self, batch: u32, undone: bool) {
         if undone {
             self.undone.extend(self.shifted.remove(&batch).into_iter().flatten());
+            let removed = self.removed.remove(&batch).into_iter().flatten();
+            self.removed_and_undone.entry(batch).or_default().extend(removed);
         } else {
             self.left.remove(&batch);
+            self.removed_and_undone.remove(&batch);
+            self.removed_by_undo.remove(&batch);
         }
         if let Some(traces) = self.pending.remove(&batch) {
             self.absorb(batch, traces);
         }
         if undone {
             let removed = self.removed.remove(&batch).into_iter().flatten();
-            self.removed_and_undone.entry(batch).or_default().extend(removed);
-        } else {
-            self.removed_and_undone.remove(&batch);
+            self.removed_by_undo.entry(batch).or_default().extend(removed);
         }
     }
 
@@ -348,14 +352,19 @@ impl TraceBook {
         self.removed.entry(batch).or_default().extend(traces.removed);
     }
 
-    /// Rows that triggers removed while the batch was written.
+    /// Rows that triggers removed while the batch was written, as long as it is applied.
     pub(super) fn removed_by(&self, batch: u32) -> impl Iterator<Item = &RemovedRows> {
         self.removed.get(&batch).into_iter().flatten()
     }
 
-    /// Rows that triggers removed while batches were written, or taken back, that are taken back now.
+    /// The same once it is taken back.
+    pub(super) fn removed_and_undone_by(&self, batch: u32) -> impl Iterator<Item = &RemovedRows> {
+        self.removed_and_undone.get(&batch).into_iter().flatten()
+    }
+
+    /// Rows that triggers removed while batches were written that are taken back now, or while these were taken back.
     pub(super) fn removed_and_undone(&self) -> impl Iterator<Item = &RemovedRows> {
-        self.removed_and_undone.values().flatten()
+        self.removed_and_undone.values().chain(self.removed_by_undo.values()).flatten()
     }
 
     /// Did triggers remove this row in a batch that is applied?

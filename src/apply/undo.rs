@@ -111,7 +111,9 @@ async fn run_one(runner: &mut Runner<'_>, batch: &Batch) -> Result<(), ApplyErro
     let mut steps = narrowed(steps, batch, &runner.history_of(batch.number));
     let behind = steps.iter().rposition(|step| step.kind == StepKind::Settings).map_or(0, |at| at + 1);
     steps.insert(behind, own_transactions(&runner.history()));
-    runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await
+    runner.run(&Job { left_out: Vec::new(), batch, steps }, announce).await?;
+    runner.note_undone(batch.number);
+    Ok(())
 }
 
 /// Adds, behind the last stage, what the journal knows: which of the staged rows are apply's, and what triggers made

@@ -103,6 +103,50 @@ fn what_cannot_be_put_back_is_listed() {
 }
 
 #[test]
+fn what_undo_leaves_alone_is_not_removed_for_the_sake_of_what_it_puts_back() {
+    let live = sessions("removed_not_again", false);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from sess where id <= 2; insert into sess values (101, 1, 'new'), (102, 2, 'new')");
+    let _planned = rescue.recover_with(&deleted("sess", "id <= 2"), &["--batch-rows", "1"]).expect_code(0);
+    let _applied = rescue.apply().expect_code(1);
+    live.psql("update sess set tok = 'in use' where id = 1");
+    let undone = undo(&rescue).expect_code(1);
+    assert_eq!(list(&undone, "Left alone:"), ["public.sess (id = 1): changed since"], "{undone:?}");
+    assert_eq!(
+        list(&undone, "Left by triggers:"),
+        ["public.sess: 1 row removed by triggers and not back: (id = 101)"],
+        "{undone:?}"
+    );
+    assert_eq!(
+        live.value("select string_agg(id || tok, ',' order by id) from sess where usr <= 2"),
+        "1in use,102new"
+    );
+}
+
+#[test]
+fn what_a_later_batch_cost_is_put_back_once_nothing_stands_in_its_way() {
+    let live = TestDb::with(
+        "removed_in_the_way",
+        &format!(
+            "create table a (id int primary key, slot text unique); create table b (id int primary key, a int references a);
+             insert into a values (1, 'x'); insert into b values (1, 1); {}",
+            trigger("b", "after insert", "delete from a where id = 7; return null;")
+        ),
+    );
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from b; delete from a; insert into a values (7, 'y')");
+    let damaged = live.digest();
+    let _planned = rescue.recover_text(&deleted("a", "id = 1")).expect_code(0);
+    let applied = rescue.apply().expect_code(1);
+    assert_eq!(list(&applied, "Left for a human:").len(), 1, "{applied:?}");
+    // From now on there may be one of them at a time.
+    live.psql("create unique index one on a ((true))");
+    let _undone = undo(&rescue).expect_code(0);
+    live.psql("drop index one");
+    assert_eq!(live.digest(), damaged);
+}
+
+#[test]
 fn rows_that_came_back_and_that_a_later_batch_cost_are_listed() {
     let live = TestDb::with(
         "removed_own",
