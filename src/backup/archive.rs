@@ -16,7 +16,7 @@ use super::fingerprint::{self, FileSum};
 use super::format::{self, Found as Recognised};
 use super::input::{Stored, damaged};
 use super::inspection::{self, Inspection};
-use super::rows::{ReadCounts, RowFault, pass_rows};
+use super::rows::{ReadCounts, RowFault, Shape, pass_rows};
 use super::tar::Tar;
 use super::toc::{self, Block, Place, Toc};
 use super::{BackupError, RowFilter, RowSink, manifest};
@@ -119,13 +119,13 @@ impl Archive {
         let entry = self.contents.rows_entry(table)?;
         let block = self.block(entry)?;
         let mut open = self.open_block(entry, block)?;
-        let columns = if open.codec.has_checksum() { None } else { self.contents.columns_of(table) };
+        let shape = Shape { columns: self.contents.columns_of(table), vouched: open.codec.has_checksum() };
         let mut counts = ReadCounts::default();
         let passed = Decoder::new(open.codec, &mut open.stored)
             .map_err(RowFault::Read)
             .and_then(|text| match open.codec {
-                Codec::Plain => pass_rows((text, columns), filter, cancel, sink, &mut counts),
-                _ => read_ahead(text, |text| pass_rows((text, columns), filter, cancel, sink, &mut counts))?,
+                Codec::Plain => pass_rows((text, shape), filter, cancel, sink, &mut counts),
+                _ => read_ahead(text, |text| pass_rows((text, shape), filter, cancel, sink, &mut counts))?,
             })
             .and_then(|()| check_used_up(&mut open.stored).map_err(RowFault::Read));
         match passed {

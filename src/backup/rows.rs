@@ -159,10 +159,31 @@ pub(super) fn check_shape(rows: &[u8], lines: u64, columns: usize, before: u64) 
     Ok(())
 }
 
-/// Sends the rows that `filter` keeps to `sink`. `counts` is right also when this fails. `columns` is how many the rows have,
-/// where no checksum tells whether they are as they were written.
+/// How many columns the rows have, as the backup says elsewhere, and how far that is held against them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// `None` where the backup does not say.
+    pub(super) columns: Option<usize>,
+    /// Does a checksum tell that the rows are as they were written? Then only the first ones are looked at: they may still be
+    /// another table's, out of a file that went under a wrong name.
+    pub(super) vouched: bool,
+}
+
+impl Shape {
+    /// `before` rows have been looked at.
+    fn check(self, rows: &[u8], before: u64) -> io::Result<()> {
+        match self.columns {
+            Some(columns) if before == 0 || !self.vouched => {
+                check_shape(rows, count_lines(rows), columns, before)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sends the rows that `filter` keeps to `sink`. `counts` is right also when this fails.
 pub(super) fn pass_rows<R: Read>(
-    (text, columns): (R, Option<usize>),
+    (text, shape): (R, Shape),
     filter: &dyn RowFilter,
     cancel: &CancelToken,
     sink: &mut RowSink<'_>,
@@ -174,9 +195,7 @@ pub(super) fn pass_rows<R: Read>(
         if cancel.is_cancelled() {
             return Err(RowFault::Cancelled);
         }
-        if let Some(columns) = columns {
-            check_shape(rows, count_lines(rows), columns, counts.rows_read)?;
-        }
+        shape.check(rows, counts.rows_read)?;
         if filter.keeps_all() {
             let read = count_lines(rows);
             (kept.sink)(rows).map_err(RowFault::Sink)?;
@@ -245,6 +264,8 @@ mod tests {
         }
     }
 
+    const UNKNOWN: Shape = Shape { columns: None, vouched: true };
+
     struct Even;
 
     impl RowFilter for Even {
@@ -261,7 +282,13 @@ mod tests {
             out.extend_from_slice(rows);
             Ok(())
         };
-        pass_rows((Dribble { text, step }, None), filter, &CancelToken::default(), &mut sink, &mut counts)?;
+        pass_rows(
+            (Dribble { text, step }, UNKNOWN),
+            filter,
+            &CancelToken::default(),
+            &mut sink,
+            &mut counts,
+        )?;
         Ok((out, counts))
     }
 
@@ -315,13 +342,13 @@ mod tests {
         let cancel = CancelToken::default();
         cancel.cancel();
         let mut none = ReadCounts::default();
-        let stopped = pass_rows((&b"1\n\\.\n"[..], None), &KeepAll, &cancel, &mut |_| Ok(()), &mut none);
+        let stopped = pass_rows((&b"1\n\\.\n"[..], UNKNOWN), &KeepAll, &cancel, &mut |_| Ok(()), &mut none);
         assert!(matches!(stopped, Err(RowFault::Cancelled)));
         let cancel = CancelToken::default();
         let mut full = |_: &[u8]| Err(io::Error::other("full"));
-        let stopped = pass_rows((&b"1\n\\.\n"[..], None), &Even, &cancel, &mut full, &mut none);
+        let stopped = pass_rows((&b"1\n\\.\n"[..], UNKNOWN), &Even, &cancel, &mut full, &mut none);
         assert!(matches!(stopped, Ok(())), "no row was kept: {stopped:?}");
-        let stopped = pass_rows((&b"12\n\\.\n"[..], None), &Even, &cancel, &mut full, &mut none);
+        let stopped = pass_rows((&b"12\n\\.\n"[..], UNKNOWN), &Even, &cancel, &mut full, &mut none);
         assert!(matches!(stopped, Err(RowFault::Sink(_))));
     }
     #[test]
@@ -332,15 +359,25 @@ mod tests {
                 false
             }
         }
-        let read = |text: &[u8], columns| {
+        let read = |text: &[u8], columns, vouched| {
             let mut counts = ReadCounts::default();
-            pass_rows((text, columns), &Nothing, &CancelToken::default(), &mut |_| Ok(()), &mut counts)
+            let shape = Shape { columns, vouched };
+            pass_rows((text, shape), &Nothing, &CancelToken::default(), &mut |_| Ok(()), &mut counts)
         };
         let sound = b"1\ta\n2\tb\n\\.\n";
-        assert!(read(sound, Some(2)).is_ok());
+        assert!(read(sound, Some(2), false).is_ok());
         for damaged in [&b"1\ta\t2\tb\n\\.\n"[..], b"1\ta\n2\n\\.\n", b"1\ta\n2\t\0\n\\.\n"] {
-            assert!(matches!(read(damaged, Some(2)), Err(RowFault::Read(_))), "{damaged:?}");
-            assert!(read(damaged, None).is_ok(), "a checksum has told");
+            assert!(matches!(read(damaged, Some(2), false), Err(RowFault::Read(_))), "{damaged:?}");
+            assert!(
+                matches!(read(damaged, Some(2), true), Err(RowFault::Read(_))),
+                "another table's: {damaged:?}"
+            );
+            assert!(read(damaged, None, false).is_ok(), "nobody knows");
         }
+        // Behind the first chunk a checksum has told.
+        let mut late = b"1\ta\n".repeat(CHUNK_BYTES);
+        late.extend_from_slice(b"2\n\\.\n");
+        assert!(matches!(read(&late, Some(2), false), Err(RowFault::Read(_))));
+        assert!(read(&late, Some(2), true).is_ok());
     }
 }

@@ -8,7 +8,7 @@ use rowback::error::Explain;
 use rowback::progress::Silent;
 
 use super::backup::{code, database, dump_appending, open_and_verify, read, sha256_of, table, verify};
-use super::support::{TempDir, TestDb, run};
+use super::support::{Rescue, TempDir, TestDb, run};
 
 #[test]
 fn what_is_no_archive_is_said() {
@@ -144,6 +144,40 @@ fn a_flipped_byte_without_checksums_is_found_where_it_changes_the_shape_of_rows(
         let error = open_and_verify(&files.write("bent", &copy)).unwrap_err();
         assert_eq!(error.code(), "backup-damaged");
         assert!(error.causes()[0].contains(fact), "{:?}", error.causes());
+    }
+}
+
+/// A directory with files of other tables or times in it: each is whole, and its checksum right.
+#[test]
+fn a_data_file_of_another_table_is_damage_to_whoever_reads_it() {
+    let database = TestDb::with(
+        "swapped",
+        "create table t (id int primary key, a text, b text); insert into t select g, 'a', 'b' from generate_series(1, 20) as g;
+         create table u (id int primary key, a text); insert into u select g, 'a' from generate_series(1, 20) as g;",
+    );
+    let dump = database.dump(&["-Fd"]);
+    let archive = Archive::open(&dump).unwrap();
+    let file = |name: &str| match &archive.contents().tables[&table(name)] {
+        TableData::Rows { entry, .. } => dump.join(format!("{entry}.dat.gz")),
+        other => panic!("{other:?}"),
+    };
+    let (wide, narrow) = (std::fs::read(file("t")).unwrap(), std::fs::read(file("u")).unwrap());
+    for (name, bytes, fact) in [
+        ("t", &narrow, "20 rows of 3 columns have 20 separators"),
+        ("u", &wide, "20 rows of 2 columns have 40 separators"),
+    ] {
+        let kept = std::fs::read(file(name)).unwrap();
+        std::fs::write(file(name), bytes).unwrap();
+        let rescue = Rescue::new(&database, &dump);
+        let (path, url) = (dump.to_str().unwrap(), database.url());
+        let run = |args: &[&str]| rescue.rowback().run(args).expect_code(3).stderr;
+        let inspected = run(&["inspect", "--quiet", path]);
+        assert!(inspected.starts_with("error[backup-damaged]") && inspected.contains(fact), "{inspected}");
+        assert_eq!(run(&["compare", "--quiet", "--backup", path, "--live", &url]), inspected);
+        let recipe = format!("[[recover]]\ntable = \"{name}\"\nwhere = \"id = 3\"\n");
+        let recovered = rescue.recover_with(&recipe, &["--quiet"]).expect_code(3).stderr;
+        assert_eq!(recovered, inspected);
+        std::fs::write(file(name), kept).unwrap();
     }
 }
 

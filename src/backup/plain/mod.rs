@@ -22,7 +22,7 @@ use super::contents::{Compression, Contents, Format, TableData};
 use super::decode::Codec;
 use super::fingerprint::{self, FileSum};
 use super::inspection::{Inspection, LargeObjects, TableInspection, count_rows};
-use super::rows::{ReadCounts, RowFault, pass_rows};
+use super::rows::{ReadCounts, RowFault, Shape, pass_rows};
 use super::{BackupError, RowFilter, RowSink, manifest};
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
@@ -132,8 +132,9 @@ impl Plain {
     ) -> Result<ReadCounts, BackupError> {
         let span = self.span(self.contents.rows_entry(table)?)?;
         let mut counts = ReadCounts::default();
-        let columns = if self.source.codec.has_checksum() { None } else { self.contents.columns_of(table) };
-        let mut read = |text: &mut dyn Read| pass_rows((text, columns), filter, cancel, sink, &mut counts);
+        let codec = self.source.codec;
+        let shape = Shape { columns: self.contents.columns_of(table), vouched: codec.has_checksum() };
+        let mut read = |text: &mut dyn Read| pass_rows((text, shape), filter, cancel, sink, &mut counts);
         self.read_block(table, span, cancel, &mut read)?;
         Ok(counts)
     }
