@@ -1,10 +1,11 @@
 //! What live's structure has to say about writing to a table before any row is looked at: which partitions there are, and
 //! rules that would lead a write elsewhere. Only reads.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::drift::Fits;
-use super::{DiffError, Diffed, DiffedTable};
+use super::verdict::RowAction;
+use super::{DiffError, Diffed};
 use crate::catalog::Catalog;
 use crate::ident::TableName;
 use crate::pg::{ReadSession, column};
@@ -53,20 +54,27 @@ pub(super) async fn bounds_of(session: &ReadSession, name: &TableName) -> Result
 }
 
 /// Refuses tables that would be written to and have a rule on INSERT or UPDATE: PostgreSQL takes no guarded insert where
-/// there is one of either sort.
+/// there is one of either sort. A rule on DELETE stands in the way where rows move off, and of undo where rows are inserted.
 pub(super) async fn refuse_rules(session: &ReadSession, diffed: &Diffed) -> Result<(), DiffError> {
     const WHAT: &str = "looking for rules";
-    let writes =
-        |table: &&DiffedTable| table.actions.iter().any(|(action, rows)| action.writes() && *rows > 0);
-    let mut written: BTreeSet<&TableName> =
-        diffed.tables.iter().filter(writes).map(|table| &table.table).collect();
+    let mut written: BTreeMap<&TableName, bool> = BTreeMap::new();
+    for table in &diffed.tables {
+        let mut all = table.actions.iter().filter(|(action, rows)| action.writes() && **rows > 0).peekable();
+        if all.peek().is_some() {
+            let adds = |action: &RowAction| matches!(action, RowAction::Insert | RowAction::Move);
+            written.insert(&table.table, all.any(|(action, _)| adds(action)));
+        }
+    }
     let moved = diffed.convoys.iter().flat_map(|convoy| &convoy.tables).filter(|table| table.moved > 0);
-    written.extend(moved.map(|table| &table.table));
+    for table in moved {
+        written.entry(&table.table).or_default();
+    }
     let transfers = diffed.transfers.iter().flat_map(|transfers| &transfers.tables);
-    written.extend(transfers.flat_map(|table| [&table.to, &table.from]));
-    let schemas: Vec<&str> = written.iter().map(|table| table.schema.as_str()).collect();
-    let names: Vec<&str> = written.iter().map(|table| table.name.as_str()).collect();
-    if let Some(row) = session.query(&DIFF_RULES, &[&schemas, &names]).await?.first() {
+    written.extend(transfers.flat_map(|table| [(&table.to, true), (&table.from, true)]));
+    let schemas: Vec<&str> = written.keys().map(|table| table.schema.as_str()).collect();
+    let names: Vec<&str> = written.keys().map(|table| table.name.as_str()).collect();
+    let emptied: Vec<bool> = written.values().copied().collect();
+    if let Some(row) = session.query(&DIFF_RULES, &[&schemas, &names, &emptied]).await?.first() {
         let text = |name: &str| column::<String>(row, name, WHAT);
         let table = TableName::new(text("schema")?, text("name")?);
         return Err(DiffError::Rule { table, rule: text("rule")? });

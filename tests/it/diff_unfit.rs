@@ -128,11 +128,36 @@ fn a_rule_that_leads_writes_elsewhere_is_refused() {
         assert!(live.rows("it").is_empty());
     });
     let on_delete = "delete from it; create rule away as on delete to it do instead nothing;";
-    recover(world, on_delete, ALL, |live, rescue, planned| {
+    recover(world, on_delete, ALL, |live, _, planned| {
+        let refused = planned.expect_code(4);
+        assert!(refused.stdout.contains("rule-in-the-way"), "undo would have to delete: {}", refused.stdout);
+        assert!(live.rows("it").is_empty());
+    });
+    let world = "create table it (id int primary key, v text); insert into it values (1, 'a');";
+    let on_delete = "update it set v = 'bad'; create rule away as on delete to it do instead nothing;";
+    let damaged = "[[recover]]\ntable = \"it\"\nkind = \"corrupted\"\nwhere = \"true\"\ncolumns = [\"v\"]\ndamaged = \"live.v = 'bad'\"\n";
+    recover(world, on_delete, damaged, |live, rescue, planned| {
         let _planned = planned.expect_code(0);
         let _applied = rescue.apply().expect_code(0);
-        assert_eq!(live.rows("it"), ["1"], "a rule on what the plan does not do is in nobody's way");
+        assert_eq!(live.rows("it"), ["1\ta"], "a rule on what the plan does not do is in nobody's way");
+        let _undone = rescue.undo().expect_code(0);
+        assert_eq!(live.rows("it"), ["1\tbad"]);
     });
+    let world = "
+        create schema a; create schema b; create table a.o (id int primary key, v text); create table b.o (id int primary key, v text);
+        insert into a.o select g, 'a' || g from generate_series(1, 4) as g;";
+    let misrouted =
+        "[[recover]]\ntable = \"a.o\"\nkind = \"misrouted\"\nmisrouted_to = \"b.o\"\ndamaged = \"true\"\n";
+    for table in ["a.o", "b.o"] {
+        let accident = format!(
+            "insert into b.o select * from a.o; delete from a.o; create rule away as on delete to {table} do also notify moved;"
+        );
+        recover(world, &accident, misrouted, |live, _, planned| {
+            let refused = planned.expect_code(4);
+            assert!(refused.stdout.contains("rule-in-the-way"), "{table}: {}", refused.stdout);
+            assert_eq!(live.rows("b.o").len(), 4);
+        });
+    }
 }
 
 #[test]
