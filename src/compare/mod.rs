@@ -14,7 +14,7 @@ mod walk;
 pub use error::CompareError;
 pub use tally::{BothValues, ChangedSample, ColumnChange, KeyTexts, Samples};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -61,9 +61,9 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Is every table that was asked for compared?
+    /// Is every table that was asked for compared, with all columns that the backup has of it?
     pub fn is_complete(&self) -> bool {
-        self.skipped.is_empty()
+        self.skipped.is_empty() && self.tables.iter().all(|table| table.unmatched.is_empty())
     }
 }
 
@@ -88,6 +88,8 @@ pub struct TableComparison {
     pub changed_columns: BTreeMap<Ident, u64>,
     /// Columns that one side lacks, or that live generates: not compared.
     pub not_compared: Vec<Ident>,
+    /// Those among them whose values the backup holds: what became of these in live, nobody has looked at.
+    pub unmatched: Vec<Ident>,
     /// A few rows of each sort.
     pub samples: Samples,
     /// What a person should know.
@@ -202,6 +204,7 @@ struct Job<'a> {
     compared: Vec<Compared>,
     key: Vec<Ident>,
     not_compared: Vec<Ident>,
+    unmatched: Vec<Ident>,
     notes: Vec<String>,
 }
 
@@ -213,10 +216,12 @@ impl<'a> Job<'a> {
             written && parts.iter().all(|part| part.columns.contains(name))
         };
         let first = parts.first().map(|part| part.columns.clone()).unwrap_or_default();
-        let (columns, mut not_compared): (Vec<Ident>, Vec<Ident>) = first.into_iter().partition(&on_both);
-        not_compared.extend(table.column_names().filter(|name| !on_both(name)).cloned());
-        not_compared.sort();
-        not_compared.dedup();
+        let columns: Vec<Ident> = first.into_iter().filter(&on_both).collect();
+        let held: BTreeSet<&Ident> = parts.iter().flat_map(|part| &part.columns).collect();
+        let not_compared: BTreeSet<&Ident> =
+            held.iter().copied().chain(table.column_names()).filter(|name| !on_both(name)).collect();
+        let unmatched = not_compared.intersection(&held).copied().cloned().collect();
+        let not_compared = not_compared.into_iter().cloned().collect();
         if columns.is_empty() {
             return Err("backup and live have no column in common".to_owned());
         }
@@ -232,7 +237,7 @@ impl<'a> Job<'a> {
             );
         }
         let kinds = columns.iter().filter_map(|name| table.column(name)).map(Compared::of).collect();
-        Ok(Self { table, parts, columns, compared: kinds, key, not_compared, notes })
+        Ok(Self { table, columns, compared: kinds, key, not_compared, unmatched, notes, parts })
     }
 
     /// Can a list of the key's texts name rows? A single column is compared by its type; several as text, so only where
@@ -310,6 +315,7 @@ impl<'a> Job<'a> {
                 samples: tally.samples(&self.key, &self.columns, options.show_values),
                 key: self.key,
                 not_compared: self.not_compared,
+                unmatched: self.unmatched,
                 notes,
             }
         })

@@ -31,9 +31,7 @@ pub async fn run(args: &CompareArgs, context: &Context, output: &Output) -> Resu
         let mut text = summary::compare(&comparison, output);
         match (&plan, &args.case) {
             (Some(plan), Some(case)) => text.push_str(&format!("\n{}", summary::plan(plan, case, output))),
-            (None, Some(_)) => {
-                text.push_str("Live lacks nothing and differs in nothing: there is no case to make.\n");
-            }
+            (None, Some(_)) => text.push_str(summary::no_case(&comparison)),
             _ => {}
         }
         text

@@ -1,6 +1,7 @@
 //! A comparison as text: a table of counts, then a few rows of each sort.
 
 use rowback::compare::{ChangedSample, Comparison, KeyTexts, TableComparison};
+use rowback::ident::Ident;
 
 use crate::cli::output::{Output, Paint};
 use crate::cli::table::{Align, counted, grouped, table};
@@ -24,8 +25,14 @@ pub fn compare(found: &Comparison, output: &Output) -> String {
         }
     }
     let sum = |of: fn(&TableComparison) -> u64| grouped(found.tables.iter().map(of).sum());
+    let unmatched = sum(|one| u64::try_from(one.unmatched.len()).unwrap_or(u64::MAX));
+    let unmatched = match unmatched.as_str() {
+        "0" => String::new(),
+        "1" => " 1 column of the backup was not compared.".to_owned(),
+        many => format!(" {many} columns of the backup were not compared."),
+    };
     text.push_str(&format!(
-        "\nCompared {} with \"{}\": {} missing in live, {} changed, {} new. Nothing has been written.\n",
+        "\nCompared {} with \"{}\": {} missing in live, {} changed, {} new.{unmatched} Nothing has been written.\n",
         counted(u64::try_from(found.tables.len()).unwrap_or(u64::MAX), "table"),
         found.live.dbname,
         sum(|one| one.missing),
@@ -55,14 +62,38 @@ fn push_details(text: &mut String, one: &TableComparison) {
             .collect();
         lines.push(format!("changed columns: {}", columns.join(", ")));
     }
-    if !one.not_compared.is_empty() && one.missing + one.changed + one.new > 0 {
-        let names: Vec<_> = one.not_compared.iter().map(ToString::to_string).collect();
-        lines.push(format!("columns not compared: {}", names.join(", ")));
-    }
+    lines.extend(not_compared(one));
     lines.extend(one.notes.iter().cloned());
     if !lines.is_empty() {
         text.push_str(&format!("\n{}\n", one.table));
         lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    }
+}
+
+/// Columns that were left out, those first whose values the backup holds.
+fn not_compared(one: &TableComparison) -> Option<String> {
+    let list = |names: &[&Ident]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let of_live: Vec<_> = one.not_compared.iter().filter(|name| !one.unmatched.contains(name)).collect();
+    let groups = [
+        (one.unmatched.iter().collect(), "not in live under this name, or generated there"),
+        (of_live, "not in the backup"),
+    ];
+    let told: Vec<_> = groups
+        .iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, why)| format!("{} ({why})", list(names)))
+        .collect();
+    (!told.is_empty()).then(|| format!("columns not compared: {}", told.join("; ")))
+}
+
+/// Why there is no case, where there are no differences to be planned.
+pub fn no_case(found: &Comparison) -> &'static str {
+    if found.is_complete() {
+        "Live lacks nothing and differs in nothing: there is no case to make.\n"
+    } else {
+        "Live lacks nothing and differs in nothing of what was compared: there is no case to make. The tables and columns above that \
+         were not compared may still have lost values; a recipe (`rowback recover`) can name them, with `[columns]` for \
+         what was renamed.\n"
     }
 }
 
