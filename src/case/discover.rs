@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::{Context, Error, RecoverOptions};
 use crate::backup::Backup;
-use crate::compare::{self, CompareInput, CompareOptions, Comparison, TableComparison};
+use crate::compare::{self, CompareError, CompareInput, CompareOptions, Comparison, TableComparison};
 use crate::ident::{Ident, TableName};
 use crate::pg::ConnectSettings;
-use crate::recipe::{Kind, Recipe, Recover, Selection};
+use crate::recipe::{Children, Kind, Recipe, Recover, Selection};
 use crate::scratch::RestoreError;
 use crate::sql::literal::literal;
 use crate::value::copy_text::{fields, unescape};
@@ -43,6 +43,10 @@ pub(super) async fn narrow(
         show_values: false,
     };
     let found = compare(backup, &options.live, &compared, context).await?;
+    if let Some((table, bar)) = found.unreadable.first() {
+        let (role, table, reason) = (found.live.user.clone(), table.clone(), bar.words());
+        return Err(CompareError::NotReadable { role, table, reason }.into());
+    }
     Ok(fill_in(&options.recipe, &found.tables))
 }
 
@@ -125,12 +129,15 @@ fn selection(table: &TableComparison) -> Option<Selection> {
     )))
 }
 
-/// A recipe that recovers what a comparison found missing.
+/// A recipe that recovers what a comparison found missing, but for tables whose rows nothing names.
 pub(super) fn entries(found: &Comparison) -> Vec<Recover> {
     found
         .tables
         .iter()
-        .filter(|table| table.missing + table.changed > 0)
-        .map(|table| Recover::new(table.table.clone(), Kind::Deleted, Selection::Everything))
+        .filter(|table| table.missing + table.changed > 0 && !table.key.is_empty())
+        .map(|table| Recover {
+            children: found.followed.clone().map_or(Children::All, Children::Only),
+            ..Recover::new(table.table.clone(), Kind::Deleted, Selection::Everything)
+        })
         .collect()
 }

@@ -1,10 +1,11 @@
 //! Tables, columns, keys and foreign keys of one database as plain data, and the foreign-key graph over them.
-//! `load` reads them through queries; everything else here is pure. Partitions appear through their root only.
+//! `load` and `readable` ask through queries; everything else here is pure. Partitions appear through their root only.
 
 mod foreign_key;
 pub mod graph;
 mod key;
 pub mod load;
+pub mod readable;
 mod relation;
 mod table;
 

@@ -18,6 +18,16 @@ pub enum CompareError {
         /// The one most like it.
         nearest: Option<String>,
     },
+    /// The role cannot read a table that a recipe wants to be compared.
+    #[error("the role \"{role}\" may not read \"{table}\" in live")]
+    NotReadable {
+        /// The role.
+        role: String,
+        /// The first such table.
+        table: TableName,
+        /// What stands in the way.
+        reason: &'static str,
+    },
     /// A key that must be unique is there twice on one side.
     #[error("two rows of \"{table}\" have the same key {side}")]
     KeyTwice {
@@ -47,6 +57,7 @@ impl Explain for CompareError {
     fn code(&self) -> &'static str {
         match self {
             Self::UnknownTable { .. } => "unknown-table",
+            Self::NotReadable { .. } => "permission-denied",
             Self::KeyTwice { .. } => "comparison-key-twice",
             Self::Spill(_) => "comparison-not-kept",
             Self::Backup(error) => error.code(),
@@ -59,7 +70,7 @@ impl Explain for CompareError {
     fn kind(&self) -> Kind {
         match self {
             Self::UnknownTable { .. } => Kind::Usage,
-            Self::KeyTwice { .. } => Kind::Input,
+            Self::NotReadable { .. } | Self::KeyTwice { .. } => Kind::Input,
             Self::Backup(error) => error.kind(),
             Self::Pg(error) => error.kind(),
             Self::Thread(_) => Kind::Bug,
@@ -70,6 +81,7 @@ impl Explain for CompareError {
     fn causes(&self) -> Vec<String> {
         match self {
             Self::Spill(source) => vec![source.to_string()],
+            Self::NotReadable { reason, .. } => vec![(*reason).to_owned()],
             Self::Backup(error) => error.causes(),
             Self::Pg(error) => error.causes(),
             Self::Thread(error) => vec![error.to_string()],
@@ -84,6 +96,9 @@ impl Explain for CompareError {
             Self::UnknownTable { nearest: None, .. } => {
                 format!("`rowback inspect` lists the tables of a backup. {nothing}")
             }
+            Self::NotReadable { role, .. } => format!(
+                "Grant \"{role}\" SELECT on the whole of it (and BYPASSRLS where row security is in the way), or connect as a role that has it. {nothing}"
+            ),
             Self::KeyTwice { .. } => format!(
                 "An index may be damaged there: check it with amcheck. Leave the table out by naming the others with `--table`. {nothing}"
             ),
@@ -108,6 +123,7 @@ mod tests {
         let errors = [
             CompareError::UnknownTable { table: table.clone(), nearest: Some("public.order".into()) },
             CompareError::UnknownTable { table: table.clone(), nearest: None },
+            CompareError::NotReadable { role: "me".into(), table: table.clone(), reason: "no SELECT" },
             CompareError::KeyTwice { table, side: "in live" },
             CompareError::Spill(io::Error::other("no space left")),
             CompareError::Cancelled,
@@ -123,6 +139,9 @@ mod tests {
           Did you mean "public.order"? Live was only read; nothing was changed.
         [unknown-table] the backup has no table "public.orders"
           `rowback inspect` lists the tables of a backup. Live was only read; nothing was changed.
+        [permission-denied] the role "me" may not read "public.orders" in live
+          no SELECT
+          Grant "me" SELECT on the whole of it (and BYPASSRLS where row security is in the way), or connect as a role that has it. Live was only read; nothing was changed.
         [comparison-key-twice] two rows of "public.orders" have the same key in live
           An index may be damaged there: check it with amcheck. Leave the table out by naming the others with `--table`. Live was only read; nothing was changed.
         [comparison-not-kept] the rows that do not fit into memory cannot be kept on disk

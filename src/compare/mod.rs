@@ -27,6 +27,7 @@ use self::walk::Walk;
 use crate::backup::{Backup, TableData};
 use crate::cancel::CancelToken;
 use crate::catalog::load::{Place, load};
+use crate::catalog::readable::{Bar, unreadable};
 use crate::catalog::{Catalog, Table};
 use crate::ident::{Ident, TableName};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
@@ -58,12 +59,24 @@ pub struct Comparison {
     pub tables: Vec<TableComparison>,
     /// Tables of the backup that could not be compared, and why.
     pub skipped: BTreeMap<TableName, String>,
+    /// The tables among those that the role may not read whole.
+    #[serde(skip)]
+    pub unreadable: Vec<(TableName, Bar)>,
+    /// Where a table that was compared has no key and hangs on others: the tables into which references can be followed all
+    /// the same. `None`: into all.
+    #[serde(skip)]
+    pub followed: Option<Vec<TableName>>,
 }
 
 impl Comparison {
     /// Is every table that was asked for compared, with all columns that the backup has of it?
     pub fn is_complete(&self) -> bool {
         self.skipped.is_empty() && self.tables.iter().all(|table| table.unmatched.is_empty())
+    }
+
+    /// Tables of which rows are missing and that have no key: nothing names their rows, so that none can be recovered.
+    pub fn without_names(&self) -> impl Iterator<Item = &TableComparison> {
+        self.tables.iter().filter(|table| table.key.is_empty() && table.missing > 0)
     }
 }
 
@@ -117,7 +130,14 @@ pub async fn run(input: &CompareInput<'_>, options: &CompareOptions) -> Result<C
     let session = ReadSession::connect(input.live, &SessionOptions::named("rowback")).await?;
     let catalog = load(Place::Live(&session)).await?;
     let mut skipped = BTreeMap::new();
-    let wanted = wanted(&input.backup, &catalog, &options.tables, &mut skipped)?;
+    let mut wanted = wanted(&input.backup, &catalog, &options.tables, &mut skipped)?;
+    let live = session.identity().await?;
+    let unreadable = unreadable(&session, wanted.keys()).await?;
+    for (name, bar) in &unreadable {
+        wanted.remove(name);
+        let reason = format!("{}; {}", bar.words(), bar.remedy(&live.user));
+        skipped.insert(name.clone(), reason);
+    }
     let mut tables = Vec::new();
     for (name, parts) in wanted {
         let Some(table) = catalog.tables.get(&name) else {
@@ -139,7 +159,28 @@ pub async fn run(input: &CompareInput<'_>, options: &CompareOptions) -> Result<C
         tables.push(compared);
         input.progress.finish(Step::Compare);
     }
-    Ok(Comparison { live: session.identity().await?, tables, skipped })
+    let followed = followed(&input.backup, &catalog, &tables);
+    Ok(Comparison { live, tables, skipped, unreadable, followed })
+}
+
+/// See [`Comparison::followed`].
+fn followed(backup: &Backup, live: &Catalog, compared: &[TableComparison]) -> Option<Vec<TableName>> {
+    let nameless: BTreeSet<&TableName> =
+        compared.iter().filter(|table| table.key.is_empty()).map(|table| &table.table).collect();
+    if !live.foreign_keys.iter().any(|fk| nameless.contains(&fk.child)) {
+        return None;
+    }
+    let contents = backup.contents();
+    let made = |name: &TableName| {
+        contents.entries.iter().any(|entry| {
+            entry.kind == "TABLE"
+                && entry.name == name.name.as_str()
+                && entry.schema.as_deref() == Some(name.schema.as_str())
+        })
+    };
+    let all: BTreeSet<&TableName> = contents.tables.keys().map(|stored| live.root_of(stored)).collect();
+    let followed = all.into_iter().filter(|&name| !nameless.contains(name) && made(name));
+    Some(followed.filter(|&name| live.tables.contains_key(name)).cloned().collect())
 }
 
 /// The backup's tables by the name of their root in live, with the parts that hold their rows.

@@ -306,7 +306,7 @@ impl Explain for ExtractError {
                 )
             }
             Self::NoKey { table } => format!(
-                "Name columns that are unique in the recipe: `key = [\"…\"]` under `[columns.\"{table}\"]`. Where rows may be alike, nothing names one of them: leave the table out (`children = \"none\"`, or a list of the tables to follow) and bring its rows back by hand. {nothing}"
+                "Name columns that are unique in the recipe: `key = [\"…\"]` under `[columns.\"{table}\"]`. Where rows may be alike, nothing names one of them: leave the table out (`children = \"none\"`, or a list of the tables to follow; after `compare --case`, name others with `--table`) and bring its rows back by hand. {nothing}"
             ),
             Self::KeyNotUnique { .. } => format!(
                 "Name other columns in `key = [...]`. Where rows may be alike, nothing names one of them: leave the table out (`children = \"none\"`, or a list of the tables to follow). {nothing}"

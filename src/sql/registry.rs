@@ -93,7 +93,7 @@ queries! {
     /// CHECK constraints.
     CATALOG_CHECKS = "catalog_checks", Read;
     /// May the role read these tables whole?
-    DIFF_READABLE = "diff_readable", Read;
+    CATALOG_READABLE = "catalog_readable", Read;
     /// Which rows a partitioned table takes.
     DIFF_PARTITIONS = "diff_partitions", Read;
     /// Rules that lead writes elsewhere.

@@ -191,7 +191,7 @@ fn tables_without_a_key() {
     insta::assert_snapshot!(refused(&live, &backup, recipe, &[], 4), @r#"
         error[no-key]: table "public.visits" has no key that names a row
           cause: it has neither a primary key nor a unique key over columns that are not null
-          hint: Name columns that are unique in the recipe: `key = ["…"]` under `[columns."public.visits"]`. Where rows may be alike, nothing names one of them: leave the table out (`children = "none"`, or a list of the tables to follow) and bring its rows back by hand. Live was not changed.
+          hint: Name columns that are unique in the recipe: `key = ["…"]` under `[columns."public.visits"]`. Where rows may be alike, nothing names one of them: leave the table out (`children = "none"`, or a list of the tables to follow; after `compare --case`, name others with `--table`) and bring its rows back by hand. Live was not changed.
         "#);
     let recipe = format!("{recipe}key = [\"page\", \"at\"]\n");
     insta::assert_snapshot!(refused(&live, &backup, &recipe, &[], 4), @r#"

@@ -231,7 +231,105 @@ fn bad_input_is_named() {
     run(psql.args(["-Xqc", "create role compare_blind login"]));
     let url = shop.live.url_as("compare_blind");
     let said = rowback.run(["compare", "--quiet", "--backup", shop.dump.to_str().unwrap(), "--live", &url]);
-    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(said.stdout.contains("Compared 0 tables"), "{}", said.stdout);
+}
+
+/// One privilege that is missing says nothing about the other tables.
+#[test]
+fn tables_that_the_role_may_not_read_are_listed_and_the_others_compared() {
+    let backup = TestDb::with(
+        "unread",
+        "create table open_one (id int primary key); insert into open_one select generate_series(1, 5);
+         create table columnwise (id int primary key, v text); create table hidden (id int primary key); create table secret (id int primary key);
+         create schema shut; create table shut.inside (id int primary key)",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    let role = format!("{}_low", live.name());
+    live.psql(&format!(
+        "delete from open_one where id = 3; create role \"{role}\" login; grant select on open_one, hidden to \"{role}\";
+         grant select (id) on columnwise to \"{role}\"; alter table hidden enable row level security"
+    ));
+    let directory = TempDir::new("unread");
+    let (path, url) = (dump.to_str().unwrap(), live.url_as(&role));
+    let rowback = Rowback::new(directory.path());
+    let said = rowback.run(["compare", "--quiet", "--backup", path, "--live", &url]).expect_code(1);
+    let said = said.stdout.replace(live.name(), "[live]").replace("[live]_low", "[role]");
+    insta::assert_snapshot!(said, @r#"
+    table            backup  live  missing  changed  new
+    public.open_one       5     4        1        0    0
+
+    public.open_one
+      missing: 3
+
+    Not compared:
+      public.columnwise: no SELECT; grant "[role]" SELECT on the whole table
+      public.hidden: row security hides rows from this role; connect as one with BYPASSRLS, or as the table's owner
+      public.secret: no SELECT; grant "[role]" SELECT on the whole table
+      shut.inside: no USAGE on its schema; grant "[role]" USAGE there and SELECT on the whole table
+
+    Compared 1 table with "[live]": 1 missing in live, 0 changed, 0 new. Nothing has been written.
+    "#);
+    // A recipe that leaves `where` out cannot do without the table that it names.
+    let args = ["--quiet", "--live", &url];
+    let refused =
+        Rescue::new(&live, &dump).recover_with("[[recover]]\ntable = \"hidden\"\n", &args).expect_code(3);
+    let refused = refused.stderr.replace(live.name(), "[live]").replace("[live]_low", "[role]");
+    insta::assert_snapshot!(refused, @r#"
+    error[permission-denied]: the role "[role]" may not read "public.hidden" in live
+      cause: row security hides rows from this role
+      hint: Grant "[role]" SELECT on the whole of it (and BYPASSRLS where row security is in the way), or connect as a role that has it. Live was only read; nothing was changed.
+    "#);
+    live.psql(&format!("drop owned by \"{role}\"; drop role \"{role}\""));
+}
+
+/// The rows of a table without a key have no names: they are listed, and the other tables planned all the same.
+#[test]
+fn a_case_leaves_tables_without_a_key_out_and_says_so() {
+    let backup = TestDb::with(
+        "nameless",
+        "create table parent (id int primary key, v text); insert into parent select g, 'v' from generate_series(1, 9) as g;
+         create table child (id int primary key, parent int references parent on delete cascade); insert into child select g, g from generate_series(1, 9) as g;
+         create table link (parent int references parent on delete cascade, what text); insert into link select g, 'w' from generate_series(1, 9) as g;
+         create table log (what text); insert into log values ('a'), ('b')",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let (live, only_log) = (backup.copy("live"), backup.copy("log"));
+    live.psql("delete from parent where id < 4; delete from log where what = 'a'");
+    only_log.psql("delete from log where what = 'a'");
+    let rescue = Rescue::new(&live, &dump);
+    let (path, url) = (dump.to_str().unwrap(), live.url());
+    let args = ["compare", "--json", "--backup", path, "--live", &url, "--case", "case"];
+    let found = rescue.rowback().run(args).expect_code(1).json();
+    assert_eq!(found["not_planned"], json!({"public.link": 3, "public.log": 1}));
+    assert_eq!(found["plan"]["insert"], 6, "parents and their children with a key: {found}");
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!((live.rows("parent"), live.rows("child")), (backup.rows("parent"), backup.rows("child")));
+    let url = only_log.url();
+    let args = ["compare", "--quiet", "--backup", path, "--live", &url, "--case", "other"];
+    let said = rescue.rowback().run(args).expect_code(1).stdout.replace(only_log.name(), "[live]");
+    insta::assert_snapshot!(said, @r#"
+    table          backup  live  missing  changed  new
+    public.child        9     9        0        0    0
+    public.link         9     9        0        0    0
+    public.log          2     1        1        0    0
+    public.parent       9     9        0        0    0
+
+    public.link
+      it has no key: whole rows are counted, and a changed row counts as missing and as new
+
+    public.log
+      it has no key: whole rows are counted, and a changed row counts as missing and as new
+
+    Compared 4 tables with "[live]": 1 missing in live, 0 changed, 0 new. Nothing has been written.
+
+    Not planned, since without a key nothing names their rows:
+      public.log: 1 row missing in live
+      Where columns are unique all the same, a recipe can name them (`key` under [columns]); otherwise bring these rows back by hand. `--table` names the tables that are wanted.
+    There is nothing else to be planned, so no case was made.
+    "#);
+    assert!(!rescue.directory().join("other").exists(), "no case without a reason");
 }
 
 /// A column that live lost may have been the accident: silence about it must not look like equality.

@@ -1,7 +1,10 @@
 //! `rowback compare`: whole tables of a backup against live, without a recipe.
 
+use std::collections::BTreeMap;
+
 use rowback::case::{self, Context, PlanSummary};
 use rowback::compare::Comparison;
+use rowback::ident::TableName;
 use serde::Serialize;
 
 use crate::cli::args::CompareArgs;
@@ -14,6 +17,9 @@ use crate::cli::{Ending, settings, summary};
 struct Found<'a> {
     #[serde(flatten)]
     comparison: &'a Comparison,
+    /// Missing rows, by table, of tables whose rows nothing names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_planned: &'a BTreeMap<TableName, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<&'a PlanSummary>,
 }
@@ -22,19 +28,36 @@ struct Found<'a> {
 pub async fn run(args: &CompareArgs, context: &Context, output: &Output) -> Result<Ending, Failure> {
     let (options, recover) = settings::compare(args, &context.env, output)?;
     let comparison = case::compare(&recover.backup, &recover.live, &options, context).await?;
-    let plan = match &args.case {
-        Some(_) => case::recover_found(&comparison, recover, context).await?,
-        None => None,
+    let planned = match &args.case {
+        Some(_) => case::recover_found(&comparison, recover, context).await,
+        None => Ok(None),
     };
-    let found = Found { comparison: &comparison, plan: plan.as_ref() };
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(error) => {
+            // What was found took its time and is true without a plan, too. As JSON there is one object, the error's.
+            if !output.is_json() {
+                output.result("compare", &comparison, |output| summary::compare(&comparison, output))?;
+            }
+            return Err(error.into());
+        }
+    };
+    let not_planned: BTreeMap<_, _> = match &args.case {
+        Some(_) => comparison.without_names().map(|table| (table.table.clone(), table.missing)).collect(),
+        None => BTreeMap::new(),
+    };
+    let found = Found { comparison: &comparison, not_planned: &not_planned, plan: plan.as_ref() };
     output.result("compare", &found, |output| {
         let mut text = summary::compare(&comparison, output);
+        text.push_str(&summary::not_planned(&not_planned, output));
         match (&plan, &args.case) {
             (Some(plan), Some(case)) => text.push_str(&format!("\n{}", summary::plan(plan, case, output))),
-            (None, Some(_)) => text.push_str(summary::no_case(&comparison)),
+            (None, Some(_)) if not_planned.is_empty() => text.push_str(summary::no_case(&comparison)),
+            (None, Some(_)) => text.push_str("There is nothing else to be planned, so no case was made.\n"),
             _ => {}
         }
         text
     })?;
-    Ok(Ending::when_left(!comparison.is_complete() || plan.is_some_and(|plan| plan.leftover())))
+    let left = !comparison.is_complete() || !not_planned.is_empty();
+    Ok(Ending::when_left(left || plan.is_some_and(|plan| plan.leftover())))
 }

@@ -1,7 +1,9 @@
 //! A comparison as text: a table of counts, then a few rows of each sort.
 
+use std::collections::BTreeMap;
+
 use rowback::compare::{ChangedSample, Comparison, KeyTexts, TableComparison};
-use rowback::ident::Ident;
+use rowback::ident::{Ident, TableName};
 
 use crate::cli::output::{Output, Paint};
 use crate::cli::table::{Align, counted, grouped, table};
@@ -95,6 +97,25 @@ pub fn no_case(found: &Comparison) -> &'static str {
          were not compared may still have lost values; a recipe (`rowback recover`) can name them, with `[columns]` for \
          what was renamed.\n"
     }
+}
+
+/// Missing rows that no plan can be about, by table.
+pub fn not_planned(tables: &BTreeMap<TableName, u64>, output: &Output) -> String {
+    if tables.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n{}\n",
+        output.paint(Paint::Yellow, "Not planned, since without a key nothing names their rows:")
+    );
+    for (table, rows) in tables {
+        text.push_str(&format!("  {table}: {} missing in live\n", counted(*rows, "row")));
+    }
+    text.push_str(
+        "  Where columns are unique all the same, a recipe can name them (`key` under [columns]); otherwise bring these rows \
+         back by hand. `--table` names the tables that are wanted.\n",
+    );
+    text
 }
 
 /// `42`, or `(tenant_id 7, number 42)`.

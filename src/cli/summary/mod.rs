@@ -10,7 +10,7 @@ use std::path::Path;
 use rowback::case::{DoctorSummary, ExtractSummary, VerifySummary};
 
 pub use self::apply::{apply, undo};
-pub use self::compare::{compare, no_case};
+pub use self::compare::{compare, no_case, not_planned};
 pub use self::explain::explain;
 pub use self::plan::{diff, plan};
 use super::output::{Output, Paint};
