@@ -6,6 +6,7 @@ mod columns;
 mod error;
 mod feed;
 mod instant;
+mod key_types;
 mod meeting;
 mod pending;
 mod tally;
@@ -340,6 +341,9 @@ impl<'a> Job<'a> {
             let keys = tally.take_keys().filter(|_| self.names_rows());
             let mut notes = self.notes;
             notes.extend(asked);
+            if tally.missing > 0 && tally.new > 0 {
+                notes.extend(key_types::note(input.backup.contents(), self.table, &self.key));
+            }
             TableComparison {
                 table: self.table.name.clone(),
                 backup_rows,

@@ -386,6 +386,44 @@ fn columns_that_cannot_be_compared_are_named_and_are_not_success() {
     assert_eq!(found["tables"][0]["unmatched"], json!(["v"]));
 }
 
+/// Keys meet as text: where live's type writes the same key otherwise, that is said; the twin whose keys meet says nothing.
+#[test]
+fn a_key_of_another_type_than_in_the_backup_is_noted_where_rows_did_not_meet() {
+    let backup = TestDb::with(
+        "key_types",
+        "create table drifted (k numeric primary key, v text); insert into drifted select g + 0.50, 'v' from generate_series(1, 3) as g;
+         create table \"Odd\" (\"the key\" int, n numeric(4,2), primary key (\"the key\", n)); insert into \"Odd\" select g, g from generate_series(1, 3) as g;
+         create table wider (id int primary key, v text); insert into wider select g, 'v' from generate_series(1, 3) as g;
+         create table alike (id int primary key, v text); insert into alike select g, 'v' from generate_series(1, 3) as g;",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql(
+        "alter table drifted alter k type numeric(10,1); alter table \"Odd\" alter n type numeric; update \"Odd\" set n = 1.0 where \"the key\" = 1;
+         alter table wider alter id type bigint; update alike set id = 9 where id = 2;",
+    );
+    let directory = TempDir::new("key-types");
+    let args = ["compare", "--json", "--backup", dump.to_str().unwrap(), "--live", &live.url()];
+    let found = Rowback::new(directory.path()).run(args).expect_code(0).json();
+    assert_eq!(
+        counts(&found),
+        [
+            "public.Odd 3 3 1 0 1",
+            "public.alike 3 3 1 0 1",
+            "public.drifted 3 3 3 0 3",
+            "public.wider 3 3 0 0 0"
+        ]
+    );
+    let notes: Vec<String> =
+        found["tables"].as_array().unwrap().iter().map(|table| table["notes"].to_string()).collect();
+    assert!(notes[0].contains("its key column \\\"n\\\" (numeric in live) had another type"), "{notes:?}");
+    assert!(
+        notes[2].contains("its key column \\\"k\\\" (numeric(10,1) in live) had another type"),
+        "{notes:?}"
+    );
+    assert_eq!([&notes[1], &notes[3]], ["[]", "[]"]);
+}
+
 /// What is missing must come back, what differs or is new must stay; `composite` has a key of two columns.
 const TWO_TABLES: &str = "
 create table accounts (id int primary key, name text);
