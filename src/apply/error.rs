@@ -146,6 +146,16 @@ pub enum ApplyError {
         /// How many.
         batches: usize,
     },
+    /// The certificate tells of more than the journal does.
+    #[error(
+        "the journal is not whole: certificate.json tells of {certified} applied batches, journal.jsonl of {known}"
+    )]
+    JournalLost {
+        /// Batches that were applied when `verify` ran.
+        certified: usize,
+        /// Batches of which the journal says that they were ever applied.
+        known: usize,
+    },
     /// The journal cannot be written.
     #[error("the journal cannot be written")]
     JournalUnwritable {
@@ -241,6 +251,7 @@ impl Explain for ApplyError {
             Self::JournalDamaged { .. } => "journal-damaged",
             Self::JournalFormat { .. } => "journal-format",
             Self::JournalOfAnotherPlan { .. } => "journal-of-another-plan",
+            Self::JournalLost { .. } => "journal-lost",
             Self::JournalUnwritable { .. } => "journal-unwritable",
             Self::LiveJournal { .. } => "journal-live",
             Self::Server(error) => error.code(),
@@ -271,6 +282,7 @@ impl Explain for ApplyError {
             | Self::CaseBusy { .. }
             | Self::JournalDamaged { .. }
             | Self::JournalFormat { .. }
+            | Self::JournalLost { .. }
             | Self::JournalOfAnotherPlan { .. } => Kind::Refused,
             Self::Tombstones(error) => error.kind(),
             Self::Server(error) => error.kind(),
@@ -330,6 +342,7 @@ impl Explain for ApplyError {
             | Self::CaseBusy { .. }
             | Self::JournalFormat { .. }
             | Self::JournalOfAnotherPlan { .. }
+            | Self::JournalLost { .. }
             | Self::Cancelled { .. } => Vec::new(),
         }
     }
@@ -427,6 +440,10 @@ impl ApplyError {
             Self::JournalOfAnotherPlan { .. } => {
                 "Take the other plan back with `rowback undo` while its files are there, or recover into a new case \
                  directory. Nothing was changed."
+            }
+            Self::JournalLost { .. } => {
+                "The journal says which rows are this recovery's, so it is not guessed: restore `journal.jsonl` from a copy. Without one the \
+                 files in `undo/` still take back, last one first, what is as it was written: `psql -f` runs them. Nothing was changed."
             }
             Self::LiveJournal { .. } => {
                 "Use the role that the journal belongs to, or let somebody who may run `create schema rowback authorization` for this \

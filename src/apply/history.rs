@@ -302,6 +302,13 @@ impl History {
         self.batches.entry(number).or_default().follow(event);
     }
 
+    /// Refuses to go on without lines that were there when `verify` found so many batches applied.
+    pub(super) fn check_against(&self, certified: usize) -> Result<(), ApplyError> {
+        let is_known = |batch: &&BatchHistory| batch.standing != Standing::Open || batch.pending.is_some();
+        let known = self.batches.values().filter(is_known).count();
+        if certified > known { Err(ApplyError::JournalLost { certified, known }) } else { Ok(()) }
+    }
+
     /// The numbers of the batches that stand so, lowest first.
     pub(super) fn numbers(&self, standing: Standing) -> Vec<u32> {
         self.batches

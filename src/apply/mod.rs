@@ -51,6 +51,7 @@ pub use moved::MovedRow;
 pub use place::{Place, Task};
 pub use privileges::Lacking;
 pub use row_key::RowKey;
+pub use sealed::certified;
 pub use several::{Midway, Several};
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, Remains, TableCount, UndoCount, UndoSummary};

@@ -18,7 +18,7 @@ use super::journal::Event;
 use super::live_journal::JournalPlace;
 use super::moved;
 use super::place::Task;
-use super::sealed::Purpose;
+use super::sealed::{Purpose, certified};
 use super::settle::{self, Fate};
 use super::summary::EXCLUDED;
 use super::transaction::{Performed, Reported, Transaction};
@@ -91,6 +91,7 @@ impl<'a> Runner<'a> {
         check_identity(case.plan(), confirm, &identity)?;
         let runner = Self { desk: Rc::new(case.on(identity, task, around)), session, reader: None };
         runner.take_from_live().await?;
+        runner.history().check_against(certified(dir, &runner.plan().seal))?;
         Ok(runner)
     }
 

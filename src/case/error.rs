@@ -176,6 +176,12 @@ impl Explain for CaseError {
             Self::AlreadyApplied { path } if path.join("journal.jsonl").exists() => {
                 vec!["it has a journal.jsonl".into()]
             }
+            Self::AlreadyApplied { path } if path.join("certificate.json").exists() => {
+                vec![
+                    "its journal.jsonl is gone, but live's journal or its certificate.json tells of it"
+                        .into(),
+                ]
+            }
             Self::AlreadyApplied { .. } => vec!["live's journal tells of it".into()],
             Self::Stale => vec!["staging/manifest.json changed after the diff was made".into()],
             Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{CaseError, Error};
-use crate::apply::{CaseLock, LOCK_FILE};
+use crate::apply::{CaseLock, LOCK_FILE, certified};
 use crate::backup::{Contents, Digest};
+use crate::plan::Plan;
 use crate::staging::{is_partial, sweep_partial_files, write_atomic};
 
 /// Version of `backup.json`.
@@ -180,7 +181,7 @@ impl Layout {
             }
             Err(source) => return Err(unusable(&self.recipe(), source)),
         };
-        if self.journal().exists() {
+        if self.was_applied() {
             return Err(CaseError::AlreadyApplied { path: self.root.clone() });
         }
         // Hints of the stages before the plan say what to change in the recipe: without a plan nothing is lost.
@@ -188,6 +189,13 @@ impl Layout {
             return Err(CaseError::OtherRun { path: self.root.clone() });
         }
         Ok(())
+    }
+
+    /// Was anything of its plan ever applied? Where the journal was lost, the certificate may tell.
+    pub fn was_applied(&self) -> bool {
+        // A plan that cannot be read was never applied by this version.
+        let plan: Option<Plan> = self.read_json(&self.plan(), "plan").ok();
+        self.journal().exists() || plan.is_some_and(|plan| certified(&self.root, &plan.seal) > 0)
     }
 
     /// Makes a directory that only its owner can enter.

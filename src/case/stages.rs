@@ -305,7 +305,7 @@ pub(super) async fn diff_into(
 
 /// The plan and the diff of an applied case are what undo needs.
 fn refuse_when_applied(layout: &Layout) -> Result<(), CaseError> {
-    if layout.journal().exists() {
+    if layout.was_applied() {
         return Err(CaseError::AlreadyApplied { path: layout.root().to_owned() });
     }
     Ok(())

@@ -257,3 +257,31 @@ fn undo_without_a_journal_claims_nothing() {
     assert!(undone.stdout.contains("Nothing was taken back"), "{}", undone.stdout);
     backup.digest().assert_same(&live.digest(), "nothing was taken back");
 }
+
+#[test]
+fn a_certificate_tells_of_a_journal_that_was_lost() {
+    let backup = TestDb::with("certified", SHOP);
+    let live = backup.copy("certified_live");
+    let rescue = planned(&backup, &live);
+    let _applied = apply(&rescue, &live, &[]).expect_code(0);
+    let _verified = rescue.verify().expect_code(0);
+    let lines = lose_journal(&rescue);
+    let refused = [rescue.undo(), apply(&rescue, &live, &[])];
+    for output in refused {
+        let output = output.expect_code(4);
+        assert!(output.stderr.contains("error[journal-lost]"), "{}", output.stderr);
+        assert!(output.stderr.contains("journal.jsonl of 0"), "{}", output.stderr);
+    }
+    let again = rescue.rowback().run(["diff", "case", "--live", &live.url()]).expect_code(4);
+    assert!(again.stderr.contains("error[case-already-applied]"), "{}", again.stderr);
+    // Half of it is as good as none.
+    let half: String = lines.lines().take(1).map(|line| format!("{line}\n")).collect();
+    let journal = rescue.case().join("journal.jsonl");
+    std::fs::write(&journal, half).unwrap();
+    let refused = rescue.undo().expect_code(4);
+    assert!(refused.stderr.contains("error[journal-lost]"), "{}", refused.stderr);
+    backup.digest().assert_same(&live.digest(), "nothing was taken back");
+    std::fs::write(&journal, lines).unwrap();
+    let _undone = rescue.undo().expect_code(0);
+    let _applied = apply(&rescue, &live, &[]).expect_code(0);
+}
