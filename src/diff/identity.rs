@@ -1,6 +1,8 @@
 //! Is the live row with the same key the same entity? The recipe decides; without it natural keys, creation timestamps,
 //! other unique values and foreign keys speak, in this order. Pure.
 
+use std::collections::BTreeSet;
+
 use super::drift::Fit;
 use super::lookup::{RawKey, StagedRow, key_of};
 use crate::catalog::{Column, ForeignKey};
@@ -86,12 +88,18 @@ impl IdentityRule {
         }
     }
 
+    /// Columns whose values tell who is who by being equal: those that the recipe names, those of unique keys.
+    pub fn told_by_values(&self) -> BTreeSet<usize> {
+        self.given.iter().chain(self.uniques.iter().flat_map(|(_, positions)| positions)).copied().collect()
+    }
+
     /// Compares the staged row with live's row of the same key. What is known to be `damaged` says nothing.
     pub fn judge(&self, staged: &StagedRow, live: &[RawKey], damaged: &[usize]) -> Entity {
         let is_sound = |at: &&usize| !damaged.contains(at);
+        let is_equal = |&at: &usize| staged.has_value_of(live, at);
         let mut given = self.given.iter().filter(is_sound).peekable();
         if given.peek().is_some() {
-            return if given.all(|&at| staged.fields[at] == live[at]) {
+            return if given.all(is_equal) {
                 Entity::Same
             } else {
                 Entity::Other("the recipe's identity columns differ".into())
@@ -104,7 +112,7 @@ impl IdentityRule {
         let are_sound = |positions: &[usize]| positions.iter().all(|at| !damaged.contains(at));
         for (name, positions) in self.uniques.iter().filter(|(_, positions)| are_sound(positions)) {
             match (key_of(&staged.fields, positions), key_of(live, positions)) {
-                (Some(left), Some(right)) if left == right => return Entity::Same,
+                (Some(_), Some(_)) if positions.iter().all(is_equal) => return Entity::Same,
                 (Some(_), Some(_)) => unique_differs = Some(name),
                 _ => {}
             }
@@ -139,7 +147,7 @@ impl IdentityRule {
 
     /// Do the columns that the recipe names say that it is another one?
     pub fn says_other(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
-        self.given.iter().any(|&at| staged.fields[at] != live[at])
+        !self.given.iter().all(|&at| staged.has_value_of(live, at))
     }
 
     /// Was live's row made before the backup's? Then it is not that row made again.

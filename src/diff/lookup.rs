@@ -35,6 +35,8 @@ pub struct StagedRow {
     pub was: BTreeMap<usize, RawKey>,
     /// What the accident made of it, where something tells.
     pub aftermath: Aftermath,
+    /// Where live's row of the same key has an equal value, under another text; only of columns that tell who is who.
+    pub alike: Vec<usize>,
 }
 
 impl StagedRow {
@@ -54,7 +56,13 @@ impl StagedRow {
 
     /// A row as it is.
     pub fn of(fields: RawRow, origin: impl Into<Arc<str>>) -> Self {
-        Self { fields, origin: origin.into(), was: BTreeMap::new(), aftermath: Aftermath::default() }
+        Self {
+            fields,
+            origin: origin.into(),
+            was: BTreeMap::new(),
+            aftermath: Aftermath::default(),
+            alike: Vec::new(),
+        }
     }
 
     /// A row of which only the key is known: raw fields joined by tabs, in the order of the fit's key.
@@ -64,6 +72,11 @@ impl StagedRow {
             row[at] = value.into();
         }
         Self::of(row, "")
+    }
+
+    /// Is the value there that of live's row of the same key, as the column's own equality has it?
+    pub fn has_value_of(&self, live: &[RawKey], at: usize) -> bool {
+        self.fields[at] == live[at] || self.alike.contains(&at)
     }
 
     /// Raw fields at these positions, joined by tabs; `None` when one of them is null.

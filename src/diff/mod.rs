@@ -2,6 +2,7 @@
 
 mod aftermath;
 mod ahead;
+mod alike;
 mod blocked;
 mod charges;
 mod conditions;

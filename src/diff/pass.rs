@@ -16,7 +16,7 @@ use super::tally::{Referred, Tally, record};
 use super::transfer::{Moves, Outcome};
 use super::travel::Travel;
 use super::verdict::Verdict;
-use super::{DiffError, conditions, constraints, damage, verify_parents};
+use super::{DiffError, alike, conditions, constraints, damage, verify_parents};
 use crate::cancel::CancelToken;
 use crate::pg::ReadSession;
 use crate::progress::{SharedProgress, Step};
@@ -84,7 +84,8 @@ pub async fn run(
         if bench.cancel.is_cancelled() {
             return Err(DiffError::Cancelled);
         }
-        let Some(chunk) = ahead.next(parents).await? else { return Ok(tally) };
+        let Some(mut chunk) = ahead.next(parents).await? else { return Ok(tally) };
+        alike::note(bench.session, court, &mut chunk.rows, &chunk.live).await?;
         let rows: Vec<&StagedRow> = chunk.rows.iter().collect();
         let mut stuck = chunk.stuck;
         stuck.extend(left_behind(court, bench, &rows).await?);

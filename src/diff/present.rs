@@ -39,7 +39,8 @@ impl Court<'_> {
             };
         }
         if evidence == Evidence::Needed {
-            return still(Verdict::Same, evidence);
+            // What the guards of its children tell it by is written as live has it.
+            return Judgement { columns: row.alike.clone(), ..still(Verdict::Same, evidence) };
         }
         if let Some(parent) = self.left_excluded(row, live, refers, parents) {
             let reason =

@@ -93,3 +93,55 @@ fn parents_are_needed_by_the_types_own_equality() {
     assert_eq!(live.rows("country"), ["AT"]);
     assert_eq!(live.rows("city"), ["1\tat"]);
 }
+
+/// A unique value that was only written otherwise since makes no other entity of its row, nor of one that a recipe's
+/// `identity` names; another value does.
+#[test]
+fn a_row_is_the_same_whose_unique_value_is_equal_by_its_type() {
+    let world = "
+        create schema ext; create extension citext schema ext;
+        create collation ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        create domain mail as ext.citext;
+        create table customer (id int primary key, email mail not null unique, plan text);
+        create table priced (id int primary key, price numeric not null, code ext.citext not null, unique (price, code));
+        create table named (id int primary key, nick text collate ci unique, alias ext.citext);
+        create table orders (id int primary key, customer int not null references customer on delete cascade);
+        create table prices (id int primary key, priced int not null references priced on delete cascade);
+        create table names (id int primary key, named int not null references named on delete cascade);
+        insert into customer select g, 'User' || g, 'free' from generate_series(1, 4) as g;
+        insert into priced select g, g, 'Code' || g from generate_series(1, 4) as g;
+        insert into named select g, 'Nick' || g, 'Alias' || g from generate_series(1, 4) as g;
+        insert into orders select g, g from generate_series(1, 4) as g;
+        insert into prices select g, g from generate_series(1, 4) as g;
+        insert into names select g, g from generate_series(1, 4) as g;";
+    let backup = TestDb::with("unique", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql(
+        "delete from orders where id < 4; delete from prices where id < 4; delete from names where id < 4;
+         set search_path = public, ext;
+         update customer set email = lower(email); update customer set email = 'mallory' where id = 3;
+         update priced set price = 1.00, code = 'CODE1' where id = 1; update priced set price = 20 where id = 2; update priced set code = 'other' where id = 3;
+         update named set nick = upper(nick); update named set nick = 'other' where id = 3; update named set alias = upper(alias)",
+    );
+    let recipe: String = ["orders", "prices", "names"]
+        .iter()
+        .map(|table| format!("[[recover]]\ntable = \"{table}\"\nwhere = \"true\"\n"))
+        .collect();
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_with(&recipe, &["--json"]).expect_code(1).json();
+    let count = |table: &str, verdict: &str| planned["verdicts"][table][verdict].as_i64().unwrap_or(0);
+    assert_eq!((count("public.customer", "id_reused"), count("public.orders", "lost")), (1, 2), "{planned}");
+    assert_eq!((count("public.priced", "id_reused"), count("public.prices", "lost")), (2, 1), "{planned}");
+    assert_eq!((count("public.named", "id_reused"), count("public.names", "lost")), (1, 2), "{planned}");
+    let damaged = live.digest();
+    let _applied = rescue.apply();
+    assert_eq!(live.rows("orders"), ["1\t1", "2\t2", "4\t4"]);
+    assert_eq!(live.rows("prices"), ["1\t1", "4\t4"]);
+    assert_eq!(live.rows("names"), ["1\t1", "2\t2", "4\t4"]);
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo");
+    let given = "[[recover]]\ntable = \"named\"\nwhere = \"true\"\nidentity = [\"alias\"]\n";
+    let planned = Rescue::new(&live, &dump).recover_with(given, &["--json"]).expect_code(1).json();
+    assert_eq!(planned["verdicts"]["public.named"]["id_reused"], serde_json::Value::Null, "{planned}");
+}
