@@ -165,103 +165,49 @@ fn what_stops_a_run_midway_says_what_is_through() {
 fn a_journal_that_is_not_whole_is_told() {
     let errors = [ApplyError::JournalLost { certified: 3, known: 0 }];
     insta::assert_snapshot!(words(&errors).join("\n"), @r#"
-    "#);
-}
-
-#[test]
-fn every_error_has_its_words() {
-    let errors: Vec<ApplyError> = all().into_iter().chain([together()]).collect();
-    insta::assert_snapshot!(words(&errors).join("\n"), @r#"
-    [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
-      hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
-    [confirmation-wrong] Usage: the confirmation names "shop", but the connection leads to the database "shop2"
-      hint: Give `--confirm shop2` if that is the database to write to, or correct the connection. Nothing was changed.
-    [plan-missing] Input: there is no plan in "case"
-      hint: Name the case directory of an earlier `rowback recover`, or run `rowback plan` for this one. Nothing was changed.
-    [case-unreadable] Input: "case/plan.json" cannot be read
-      cause: permission denied
-      hint: Check the path and the permissions of the case directory. Nothing was changed.
-    [plan-format] Refused: the plan has format 2, this version of rowback knows format 1
-      hint: Use the version of rowback that made the case. Nothing was changed.
-    [plan-edited] Refused: plan.json was changed after it was made
-      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
-    [batch-edited] Refused: "batches/0001-public.t-insert.sql" was changed after the plan was made
-      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
-    [plan-stale] Refused: the plan is stale: "staging/manifest.json" is not the one that it was made from
-      hint: Run `rowback plan` again, review it, and apply that. Nothing was changed.
-    [plan-foreign] Refused: the plan was made for another database than "shop"
-      cause: planned for "shop" (oid 16384, system identifier 7384120045)
-      cause: connected to "shop" (oid 20000, system identifier 7384120045)
-      hint: Connect to the database that the plan was made for, or run `rowback recover` against this one. Nothing was changed.
-    [live-is-standby] Refused: the server of "shop" is a standby, which takes no writes
-      hint: Connect to the primary server. Nothing was changed.
-    [live-is-read-only] Refused: transactions in "shop" start read-only (default_transaction_read_only)
-      hint: If the database may be written to again, ask for: alter role "Repair" set default_transaction_read_only = off; then run the same command again. Nothing was changed.
-    [case-busy] Refused: another run of rowback is at work on "case"
-      hint: Wait until that run has ended, then run the same command again. Nothing was changed by this run.
-    [journal-damaged] Refused: the journal is damaged at line 3
-      cause: missing field `batch`
-      hint: The journal says what was committed, so it is not guessed: restore `journal.jsonl` from a copy, or recover into a new case directory, which finds what live already has. Nothing was changed.
-    [journal-format] Refused: the journal has format 2, which this version of rowback does not know
-      hint: Use the version of rowback that made the case. Nothing was changed.
-    [journal-of-another-plan] Refused: the journal belongs to another plan, of which 2 batches are applied and not taken back
-      hint: Take the other plan back with `rowback undo` while its files are there, or recover into a new case directory. Nothing was changed.
-    [journal-unwritable] Stopped: undo stopped at batch 41 of 120; batches 1–40 are taken back
-      cause: the journal cannot be written
-      cause: No space left on device
-      hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it. Batches that are taken back stay so.
-    "#);
-    let edited = ApplyError::FileEdited { file: "batches/0001-public.t-insert.sql".into() };
-    assert!(matches!(edited.at(nothing_yet), ApplyError::FileEdited { .. }));
-}
-
-#[test]
-fn a_journal_that_is_not_whole_is_told() {
-    let errors = [ApplyError::JournalLost { certified: 3, known: 0 }];
-    insta::assert_snapshot!(words(&errors).join("\n"), @r#"
-    "#);
-}
-
-#[test]
-fn every_error_has_its_words() {
-    let errors: Vec<ApplyError> = all().into_iter().chain([together()]).collect();
-    insta::assert_snapshot!(words(&errors).join("\n"), @r#"
-    [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
-      hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
-    [confirmation-wrong] Usage: the confirmation names "shop", but the connection leads to the database "shop2"
-      hint: Give `--confirm shop2` if that is the database to write to, or correct the connection. Nothing was changed.
-    [plan-missing] Input: there is no plan in "case"
-      hint: Name the case directory of an earlier `rowback recover`, or run `rowback plan` for this one. Nothing was changed.
-    [case-unreadable] Input: "case/plan.json" cannot be read
-      cause: permission denied
-      hint: Check the path and the permissions of the case directory. Nothing was changed.
-    [plan-format] Refused: the plan has format 2, this version of rowback knows format 1
-      hint: Use the version of rowback that made the case. Nothing was changed.
-    [plan-edited] Refused: plan.json was changed after it was made
-      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
-    [batch-edited] Refused: "batches/0001-public.t-insert.sql" was changed after the plan was made
-      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
-    [plan-stale] Refused: the plan is stale: "staging/manifest.json" is not the one that it was made from
-      hint: Run `rowback plan` again, review it, and apply that. Nothing was changed.
-    [plan-foreign] Refused: the plan was made for another database than "shop"
-      cause: planned for "shop" (oid 16384, system identifier 7384120045)
-      cause: connected to "shop" (oid 20000, system identifier 7384120045)
-      hint: Connect to the database that the plan was made for, or run `rowback recover` against this one. Nothing was changed.
-    [live-is-standby] Refused: the server of "shop" is a standby, which takes no writes
-      hint: Connect to the primary server. Nothing was changed.
-    [live-is-read-only] Refused: transactions in "shop" start read-only (default_transaction_read_only)
-      hint: If the database may be written to again, ask for: alter role "Repair" set default_transaction_read_only = off; then run the same command again. Nothing was changed.
-    [case-busy] Refused: another run of rowback is at work on "case"
-      hint: Wait until that run has ended, then run the same command again. Nothing was changed by this run.
-    [journal-damaged] Refused: the journal is damaged at line 3
-      cause: missing field `batch`
-      hint: The journal says what was committed, so it is not guessed: restore `journal.jsonl` from a copy, or recover into a new case directory, which finds what live already has. Nothing was changed.
-    [journal-format] Refused: the journal has format 2, which this version of rowback does not know
-      hint: Use the version of rowback that made the case. Nothing was changed.
-    [journal-of-another-plan] Refused: the journal belongs to another plan, of which 2 batches are applied and not taken back
-      hint: Take the other plan back with `rowback undo` while its files are there, or recover into a new case directory. Nothing was changed.
     [journal-lost] Refused: the journal is not whole: certificate.json tells of 3 applied batches, journal.jsonl of 0
       hint: The journal says which rows are this recovery's, so it is not guessed: restore `journal.jsonl` from a copy. Without one the files in `undo/` still take back, last one first, what is as it was written: `psql -f` runs them. Nothing was changed.
+    "#);
+}
+
+#[test]
+fn every_error_has_its_words() {
+    let errors: Vec<ApplyError> = all().into_iter().chain([together()]).collect();
+    insta::assert_snapshot!(words(&errors).join("\n"), @r#"
+    [confirmation-missing] Usage: nothing is written without the name of the database as confirmation
+      hint: Add `--confirm` with the name of the live database. No connection was made and nothing was changed.
+    [confirmation-wrong] Usage: the confirmation names "shop", but the connection leads to the database "shop2"
+      hint: Give `--confirm shop2` if that is the database to write to, or correct the connection. Nothing was changed.
+    [plan-missing] Input: there is no plan in "case"
+      hint: Name the case directory of an earlier `rowback recover`, or run `rowback plan` for this one. Nothing was changed.
+    [case-unreadable] Input: "case/plan.json" cannot be read
+      cause: permission denied
+      hint: Check the path and the permissions of the case directory. Nothing was changed.
+    [plan-format] Refused: the plan has format 2, this version of rowback knows format 1
+      hint: Use the version of rowback that made the case. Nothing was changed.
+    [plan-edited] Refused: plan.json was changed after it was made
+      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
+    [batch-edited] Refused: "batches/0001-public.t-insert.sql" was changed after the plan was made
+      hint: A plan is applied as it was reviewed or not at all. Change the recipe and run `rowback plan` again, or run the edited file yourself with `psql -f`. Nothing was changed.
+    [plan-stale] Refused: the plan is stale: "staging/manifest.json" is not the one that it was made from
+      hint: Run `rowback plan` again, review it, and apply that. Nothing was changed.
+    [plan-foreign] Refused: the plan was made for another database than "shop"
+      cause: planned for "shop" (oid 16384, system identifier 7384120045)
+      cause: connected to "shop" (oid 20000, system identifier 7384120045)
+      hint: Connect to the database that the plan was made for, or run `rowback recover` against this one. Nothing was changed.
+    [live-is-standby] Refused: the server of "shop" is a standby, which takes no writes
+      hint: Connect to the primary server. Nothing was changed.
+    [live-is-read-only] Refused: transactions in "shop" start read-only (default_transaction_read_only)
+      hint: If the database may be written to again, ask for: alter role "Repair" set default_transaction_read_only = off; then run the same command again. Nothing was changed.
+    [case-busy] Refused: another run of rowback is at work on "case"
+      hint: Wait until that run has ended, then run the same command again. Nothing was changed by this run.
+    [journal-damaged] Refused: the journal is damaged at line 3
+      cause: missing field `batch`
+      hint: The journal says what was committed, so it is not guessed: restore `journal.jsonl` from a copy, or recover into a new case directory, which finds what live already has. Nothing was changed.
+    [journal-format] Refused: the journal has format 2, which this version of rowback does not know
+      hint: Use the version of rowback that made the case. Nothing was changed.
+    [journal-of-another-plan] Refused: the journal belongs to another plan, of which 2 batches are applied and not taken back
+      hint: Take the other plan back with `rowback undo` while its files are there, or recover into a new case directory. Nothing was changed.
     [journal-unwritable] Stopped: the journal cannot be written
       cause: No space left on device
       hint: Free space or correct the permissions of the case directory, then run the same command again. The batch whose journal could not be written was not committed, or the next run asks the server about it.
