@@ -1,14 +1,16 @@
 //! What a batch did beside its own rows, looked at before the commit: rows that triggers moved are set back where they must
 //! not have moved, rows that triggers made in the place of rows still to come are written down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::RowKey;
 use super::companions::{self, MadeRows};
 use super::isolate::{self, Writing};
 use super::moved::{self, Moves, ROWS_AT_MOST, Tallies};
 use super::place::Task;
+use super::removed::deleted_by_batch;
 use super::runner::{Job, Runner};
-use super::traces::Elsewhere;
+use super::traces::{Elsewhere, Fate, LeftRows, RemovedRows};
 use super::transaction::Performed;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, SessionOptions, WriteSession};
@@ -27,6 +29,8 @@ impl Runner<'_> {
         if job.batch.parts.is_empty() {
             return Ok(());
         }
+        // A table that was emptied is locked for whoever else would read it.
+        self.refuse_truncated().await?;
         let after = moved::tallies(&self.session).await?;
         if isolating == Writing::RowByRow {
             // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
@@ -37,9 +41,15 @@ impl Runner<'_> {
         } else {
             performed.moves = self.set_back(job, performed, before, &after).await?;
         }
-        let (made, elsewhere) = self.look_for_made(job, performed, before, &after).await?;
+        let (task, comes) = (self.task, coming(&job.batch.parts, self.task));
+        let inserts = |table: &TableName| inserted_by_batch(&comes, performed, table, task);
+        let beside = self.look_for_removed(job, performed, (before, &after), inserts).await?;
+        let keyless = self.look_for_changed(job, performed, before, &after).await?;
+        let (made, elsewhere) =
+            self.look_for_made(job, performed, (before, &after), &beside.repartitioned).await?;
         performed.traces.elsewhere = elsewhere;
-        performed.traces.removed = self.look_for_removed(job, performed, before, &after).await?;
+        performed.traces.removed = beside.removed.into_iter().chain(keyless).collect();
+        performed.traces.left.extend(LeftRows::gather(std::mem::take(&mut performed.put_back.altered)));
         let list = if self.task == Task::Undo { &mut performed.traces.made } else { &mut performed.made };
         *list = made;
         Ok(())
@@ -57,7 +67,7 @@ impl Runner<'_> {
         if self.task == Task::DryRun {
             return Ok(Moves::default());
         }
-        let touched = moved::touched(before, after, &job.batch.parts, &performed.counts, &performed.set_back);
+        let touched = self.touched(job, performed, before, after);
         if touched.is_empty() {
             return Ok(Moves::default());
         }
@@ -75,28 +85,88 @@ impl Runner<'_> {
         Ok(found)
     }
 
+    /// Tables in which triggers updated rows, or replaced them by others of the same key.
+    fn touched(
+        &self,
+        job: &Job<'_>,
+        performed: &Performed,
+        before: &Tallies,
+        after: &Tallies,
+    ) -> Vec<(TableName, i64)> {
+        let (parts, counts) = (&job.batch.parts, &performed.counts);
+        let mut touched = moved::touched(before, after, parts, counts, &performed.set_back);
+        let comes = coming(parts, self.task);
+        for (table, tally) in after {
+            let earlier = before.get(table).copied().unwrap_or_default();
+            let differs = |more: i64, own: u64| u64::try_from(more) != Ok(own);
+            let inserted = inserted_by_batch(&comes, performed, table, self.task);
+            let replaced = differs(tally.inserted - earlier.inserted, inserted)
+                && differs(
+                    tally.deleted - earlier.deleted,
+                    deleted_by_batch(parts, counts, table, self.task),
+                );
+            if replaced && !touched.iter().any(|(known, _)| known == table) {
+                touched.push((table.clone(), tally.rows));
+            }
+        }
+        touched
+    }
+
+    /// How many rows triggers changed in tables that cannot be looked at, or whose rows nothing tells apart, and that the plan
+    /// does not write.
+    async fn look_for_changed(
+        &self,
+        job: &Job<'_>,
+        performed: &Performed,
+        before: &Tallies,
+        after: &Tallies,
+    ) -> Result<Vec<RemovedRows>, PgError> {
+        let mut found = Vec::new();
+        let (parts, counts) = (&job.batch.parts, &performed.counts);
+        for (table, _) in moved::touched(before, after, parts, counts, &performed.set_back) {
+            let planned =
+                self.plan().batches.iter().flat_map(|batch| &batch.parts).any(|part| part.table == table);
+            let keyless = || companions::primary_key(&self.session, &table);
+            if !planned && (!self.may_be_read(&table).await? || keyless().await?.is_none()) {
+                let updated = |tallies: &Tallies| tallies.get(&table).map_or(0, |tally| tally.updated);
+                let rows = u64::try_from(updated(after) - updated(before)).unwrap_or(0);
+                let changed = RemovedRows::unseen(&table, Fate::Changed, rows);
+                let why = changed.why_unseen();
+                self.tell(
+                    job.batch.number,
+                    format!("triggers changed rows of {table}, and undo leaves them: {why}"),
+                );
+                found.push(changed);
+            }
+        }
+        Ok(found)
+    }
+
     /// Rows that triggers made, or touched again, in tables of which the plan writes rows or exclude_keys names some; and how
     /// many they made in others.
     async fn look_for_made(
         &mut self,
         job: &Job<'_>,
         performed: &Performed,
-        before: &Tallies,
-        after: &Tallies,
+        (before, after): (&Tallies, &Tallies),
+        repartitioned: &BTreeMap<TableName, BTreeSet<RowKey>>,
     ) -> Result<(Vec<MadeRows>, Vec<Elsewhere>), PgError> {
         let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
         let comes = coming(&job.batch.parts, self.task);
         for (table, tally) in after {
             let earlier = before.get(table).copied().unwrap_or_default();
             let inserted = u64::try_from(tally.inserted - earlier.inserted).unwrap_or(0);
-            let made = inserted.abs_diff(inserted_by_batch(&comes, performed, table, self.task));
+            let known = [performed.put_back.rows.get(table), repartitioned.get(table)];
+            let known: BTreeSet<&RowKey> = known.into_iter().flatten().flatten().collect();
+            let own = inserted_by_batch(&comes, performed, table, self.task);
+            let made = inserted.abs_diff(own + u64::try_from(known.len()).unwrap_or(0));
             let touched = tally.updated != earlier.updated && self.made().knows(table);
             if made == 0 && !touched {
                 continue;
             }
             let key = self.key_of_rows_to_know(table).await?;
             if let Some(key) = key.filter(|_| tally.rows <= ROWS_AT_MOST) {
-                found.extend(self.made_in(table, &key, job, &comes).await?);
+                found.extend(self.made_in(table, &key, job, (&comes, &known)).await?);
                 continue;
             }
             if made > 0 && self.task != Task::DryRun {
@@ -120,13 +190,13 @@ impl Runner<'_> {
         table: &TableName,
         key: &[Ident],
         job: &Job<'_>,
-        comes: &[Part],
+        (comes, not_made): (&[Part], &BTreeSet<&RowKey>),
     ) -> Result<Vec<MadeRows>, PgError> {
         let (recovered, known) = (self.recovered_in(std::iter::once(table)), self.made());
         let mut rows = companions::rows_of_transaction(&self.session, table, key, comes).await?;
         rows.retain(|row| {
             let back = recovered.find(table, &row.key).filter(|(batch, _, _)| *batch <= job.batch.number);
-            back.is_none() && !known.is_one(table, &row.key, &row.version)
+            back.is_none() && !known.is_one(table, &row.key, &row.version) && !not_made.contains(&row.key)
         });
         let reader = self.take_reader().await?;
         let others = companions::committed(&self.session, &reader, table, &rows).await;

@@ -56,7 +56,7 @@ pub use several::{Midway, Several};
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, Remains, TableCount, UndoCount, UndoSummary};
 pub use tombstone_lists::TombstonesUnusable;
-pub use traces::{Elsewhere, FormerRow, FormerRows, LeftRows, RemovedRows, Traces};
+pub use traces::{Elsewhere, Fate, FormerRow, FormerRows, LeftRows, RemovedRows, Traces};
 
 use history::{BatchHistory, History, Standing, mark_ours};
 use lanes::Lanes;

@@ -17,7 +17,7 @@ use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
 use crate::plan::{Action, Part};
 use crate::sql::literal::literal;
-use crate::sql::registry::{APPLY_COLUMNS, APPLY_NUMBERING, APPLY_TOUCHED};
+use crate::sql::registry::{APPLY_COLUMNS, APPLY_LOOKABLE, APPLY_NUMBERING, APPLY_TOUCHED};
 
 const WHAT: &str = "looking for rows that triggers moved";
 
@@ -120,6 +120,14 @@ pub(super) async fn set_back(
     let mut moves = Moves::default();
     let scene = Scene { session, reader, recovered, parts, altered };
     for (table, rows) in touched {
+        let name = [table.schema.as_str(), table.name.as_str()];
+        let lookable = session.query(&APPLY_LOOKABLE, &[&name[0], &name[1]]).await?;
+        if !lookable.first().map_or(Ok(false), |row| column::<bool>(row, "readable", WHAT))? {
+            moves.notes.push(format!(
+                "triggers changed rows of {table}, which this role may not read: which ones is not known"
+            ));
+            continue;
+        }
         if rows > ROWS_AT_MOST {
             moves.notes.push(format!("{table} is too large to be searched for rows that triggers moved"));
             continue;

@@ -256,10 +256,10 @@ impl<'a> Runner<'a> {
                     }));
                 }
                 self.name_blockers(job, &mut performed).await.map_err(unseen)?;
-                self.look_aside(job, &mut performed, &before, isolating).await.map_err(unseen)?;
                 if self.task == Task::Undo {
-                    self.put_back_removed(job.batch.number).await.map_err(unseen)?;
+                    performed.put_back = self.put_back_removed(job.batch.number).await.map_err(unseen)?;
                 }
+                self.look_aside(job, &mut performed, &before, isolating).await.map_err(unseen)?;
                 Ok((performed, xid))
             }
             Err(error) => Err((error, watch.seen())),

@@ -8,7 +8,7 @@ use super::RowKey;
 use super::history::{BatchHistory, GONE, History, Standing};
 use super::journal::Exception;
 use super::row_key::RowName;
-use super::traces::RemovedRows;
+use super::traces::{Fate, RemovedRows};
 use crate::ident::TableName;
 
 /// Why a staged row did not end as staged.
@@ -45,6 +45,10 @@ pub enum Outcome {
     MadeAgain,
     /// No part of the recovery: it was in live, and a trigger removed it while rows came back.
     Removed,
+    /// The same of rows that can only be counted.
+    RemovedUnseen,
+    /// No part of the recovery: a trigger removed it, or moved it to another partition with other values.
+    Departed,
 }
 
 /// The word for a row that was left out because a list of tombstones names it by now.
@@ -94,6 +98,12 @@ impl Outcome {
                 "in live: exclude_keys names it, and a trigger made it again while rows came back"
             }
             Self::Removed => "was in live, and a trigger removed it while rows came back; undo puts it back",
+            Self::RemovedUnseen => {
+                "triggers removed rows while others came back, and undo cannot put them back"
+            }
+            Self::Departed => {
+                "was in live, and a trigger removed it, or moved it to another partition, while rows came back; undo leaves it"
+            }
         }
     }
 
@@ -213,9 +223,9 @@ pub struct Remains {
     pub keys: Vec<RowKey>,
     /// Was the table looked at? One that is too large, or that may not be read, is not: then some of the rows may be gone.
     pub looked: bool,
-    /// Did triggers remove these rows, and are they not back?
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub removed: bool,
+    /// Of rows that triggers did not make: what they did to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
 }
 
 /// Rows taken back in one table.
@@ -274,28 +284,34 @@ pub(super) fn leftovers(history: &History) -> Vec<Leftover> {
             }));
         }
         found.extend(moved_rows(batch, of_batch));
-        found.extend(history.traces.removed_by(batch).flat_map(|rows| removed_rows(batch, rows)).filter(
-            |row| {
-                let is_row = |one: &Exception| one.key == row.key && one.outcome != Outcome::Present;
-                !of_batch
-                    .written
-                    .iter()
-                    .any(|part| part.table == row.table && part.exceptions.iter().any(is_row))
-            },
-        ));
+        found.extend(
+            history
+                .traces
+                .removed_by(batch)
+                .filter(|rows| rows.fate != Fate::Changed)
+                .flat_map(|rows| removed_rows(batch, rows))
+                .filter(|row| {
+                    let is_row = |one: &Exception| one.key == row.key && one.outcome != Outcome::Present;
+                    !of_batch
+                        .written
+                        .iter()
+                        .any(|part| part.table == row.table && part.exceptions.iter().any(is_row))
+                }),
+        );
     }
     found
 }
 
 /// Rows that a trigger removed: such as this recovery had put back, and such as are none of its own.
 fn removed_rows(batch: u32, rows: &RemovedRows) -> impl Iterator<Item = Leftover> + '_ {
-    let outcome = if rows.ours { Outcome::Swallowed } else { Outcome::Removed };
+    let outcome = match (rows.fate, rows.unseen) {
+        (Fate::Removed, 0) => Outcome::Removed,
+        (Fate::Recovered, _) => Outcome::Swallowed,
+        (Fate::Departed, _) => Outcome::Departed,
+        (Fate::Removed | Fate::Changed, _) => Outcome::RemovedUnseen,
+    };
     let left = move |key, because| Leftover { batch, table: rows.table.clone(), key, outcome, because };
-    let because = format!(
-        "{} rows; the table is too large to be looked through, or may not be read, so undo cannot put them back",
-        rows.unseen
-    );
-    let unseen = (rows.unseen > 0).then(|| left(RowKey::default(), Some(because)));
+    let unseen = (rows.unseen > 0).then(|| left(RowKey::default(), Some(rows.why_unseen())));
     rows.keys().map(move |key| left(key, None)).chain(unseen)
 }
 

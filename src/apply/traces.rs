@@ -133,12 +133,25 @@ pub struct RemovedRows {
     pub columns: Vec<String>,
     /// A line of COPY text for each row: its key, then these values, as text.
     pub rows: String,
-    /// Rows that this recovery had put back: undo need not.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ours: bool,
-    /// Instead of the rows how many PostgreSQL counted, where the table is too large or may not be read.
+    /// What became of them.
+    pub fate: Fate,
+    /// Instead of the rows how many PostgreSQL counted, where they cannot be told.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unseen: u64,
+}
+
+/// What triggers did to rows that are none of the batch's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Removed: undo puts them back.
+    Removed,
+    /// Removed, and this recovery had put them there: undo need not.
+    Recovered,
+    /// Removed, or gone to another partition with other values: undo cannot know.
+    Departed,
+    /// Changed, in a table that cannot be looked at, or whose rows cannot be told apart.
+    Changed,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
@@ -153,25 +166,39 @@ impl RemovedRows {
         // As the key of a row lists them.
         key.sort();
         let columns = columns.iter().map(|(name, _)| name.to_string()).collect();
-        Self { table: table.clone(), key, columns, rows: String::new(), ours: false, unseen: 0 }
+        Self { table: table.clone(), key, columns, rows: String::new(), fate: Fate::Removed, unseen: 0 }
     }
 
     /// Rows of recovered ones, of which nothing but the key is kept.
     pub(super) fn recovered(table: &TableName, keys: &[RowKey]) -> Self {
         let key: Vec<Ident> = keys.first().into_iter().flat_map(|key| key.0.keys().map(Ident::new)).collect();
-        let mut rows = Self { ours: true, ..Self::of(table, &key, &[]) };
+        let mut rows = Self { fate: Fate::Recovered, ..Self::of(table, &key, &[]) };
         keys.iter().for_each(|key| rows.push(key, &[]));
         rows
     }
 
-    /// Rows that are only counted; `None` for none.
-    pub(super) fn unseen(table: &TableName, rows: u64) -> Option<Self> {
-        (rows > 0).then(|| Self { unseen: rows, ..Self::of(table, &[], &[]) })
+    /// Rows that are only counted.
+    pub(super) fn unseen(table: &TableName, fate: Fate, rows: u64) -> Self {
+        Self { unseen: rows, fate, ..Self::of(table, &[], &[]) }
     }
 
     /// Adds a row: `values` in the order of the columns.
     pub(super) fn push(&mut self, key: &RowKey, values: &[Option<String>]) {
         push_line(&mut self.rows, key.0.values().chain(values));
+    }
+
+    /// How many there are, and why nobody knows which.
+    pub(super) fn why_unseen(&self) -> String {
+        let rows = if self.unseen == 1 { "1 row".to_owned() } else { format!("{} rows", self.unseen) };
+        let why = match self.fate {
+            Fate::Changed => {
+                "the table has no primary key, is too large to be looked through, or may not be read"
+            }
+            _ => {
+                "the table is too large to be looked through, may not be read, or holds the same row several times"
+            }
+        };
+        format!("{rows}; {why}")
     }
 
     /// Is there no row?
@@ -184,11 +211,10 @@ impl RemovedRows {
         self.rows.lines().map(|line| RowKey(self.key.iter().cloned().zip(values_of(line)).collect()))
     }
 
-    /// Each row as a JSON array of its values.
-    pub(super) fn lines_as_json(&self) -> Vec<String> {
-        let values = |line| values_of(line).skip(self.key.len()).collect::<Vec<_>>();
-        // Lists of strings always become JSON.
-        self.rows.lines().map(|line| serde_json::to_string(&values(line)).unwrap_or_default()).collect()
+    /// Each row with its values, in the order of the columns.
+    pub(super) fn each(&self) -> impl Iterator<Item = (RowKey, Vec<Option<String>>)> + '_ {
+        let values = |line| values_of(line).skip(self.key.len()).collect();
+        self.keys().zip(self.rows.lines().map(values))
     }
 }
 
@@ -352,6 +378,11 @@ impl TraceBook {
         self.removed.entry(batch).or_default().extend(traces.removed);
     }
 
+    /// The values that a row of others had before apply, in columns that triggers changed, as far as nobody else wrote it.
+    pub(super) fn before(&self, table: &TableName, key: &RowKey) -> Option<&Values> {
+        self.kept.get(&(table.clone(), key.clone()))?.as_ref()
+    }
+
     /// Rows that triggers removed while the batch was written, as long as it is applied.
     pub(super) fn removed_by(&self, batch: u32) -> impl Iterator<Item = &RemovedRows> {
         self.removed.get(&batch).into_iter().flatten()
@@ -428,9 +459,11 @@ impl TraceBook {
 
     /// Did triggers do anything beside the rows that the plan names?
     pub(super) fn is_empty(&self) -> bool {
+        let all = [&self.removed, &self.removed_and_undone, &self.removed_by_undo];
+        let mut removed = all.into_iter().flat_map(BTreeMap::values).flatten();
         self.kept.values().all(Option::is_none)
             && self.elsewhere.is_empty()
-            && self.removed.values().all(Vec::is_empty)
+            && removed.all(|rows| rows.fate == Fate::Recovered)
     }
 }
 

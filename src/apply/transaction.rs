@@ -14,6 +14,7 @@ use super::isolate_groups;
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use super::moved::Moves;
 use super::place::Task;
+use super::removed::PutBack;
 use super::row_key::json_array;
 use super::traces::{FormerRows, LeftRows, Traces};
 use super::{Limits, RowKey};
@@ -77,6 +78,8 @@ pub(super) struct Performed {
     pub(super) in_the_way: Vec<Refused>,
     /// What triggers did beside the batch's own rows.
     pub(super) moves: Moves,
+    /// Undo: rows that triggers had removed, and that are back.
+    pub(super) put_back: PutBack,
     /// Of the rows written those that triggers had made and that were only set, by part.
     pub(super) taken: Vec<u64>,
     /// The oldest transaction that ran when this one began.

@@ -44,6 +44,10 @@ queries! {
     APPLY_BEGIN_MARK = "apply_begin_mark", Write;
     /// The numbers of the open transaction and its savepoints.
     APPLY_OWN_TRANSACTIONS = "apply_own_transactions", Write;
+    /// By what a table is partitioned.
+    APPLY_PARTITION_KEY = "apply_partition_key", Write;
+    /// Tables that got another file in the open transaction, or changed otherwise.
+    APPLY_REWRITTEN = "apply_rewritten", Write;
     /// Does live keep a journal?
     APPLY_JOURNAL_STATE = "apply_journal_state", Read;
     /// Makes the schema of live's journal.

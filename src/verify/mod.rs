@@ -341,12 +341,13 @@ impl<'a> Checking<'a> {
     /// Rows that nobody planned anything for, and that are gone because rows came back.
     fn removed(&mut self) {
         let mut gone: BTreeMap<&TableName, usize> = BTreeMap::new();
-        for row in self.input.applied.leftovers.iter().filter(|row| row.outcome == Outcome::Removed) {
+        for row in self.input.applied.leftovers.iter().filter(|row| {
+            matches!(row.outcome, Outcome::Removed | Outcome::RemovedUnseen | Outcome::Departed)
+        }) {
             *gone.entry(&row.table).or_default() += 1;
         }
         self.notes.extend(gone.into_iter().map(|(table, rows)| {
-            let rows = if rows == 1 { "a row".to_owned() } else { format!("{rows} rows") };
-            format!("while rows came back, triggers removed {rows} of {table} that the plan says nothing of: the report names them, undo puts them back")
+            format!("while rows came back, triggers removed rows of {table} that the plan says nothing of ({rows} listed by the report)")
         }));
     }
 

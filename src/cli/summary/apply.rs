@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rowback::apply::{ApplySummary, HeldRow, Leftover, Remains, TableCount, UndoSummary};
+use rowback::apply::{ApplySummary, Fate, HeldRow, Leftover, Remains, TableCount, UndoSummary};
 
 use super::{push_list, push_notes, shell_word};
 use crate::cli::output::{Output, Paint};
@@ -147,8 +147,14 @@ fn held_line(row: &HeldRow) -> String {
 
 fn remains_line(left: &Remains) -> String {
     let mut line = match (left.columns.as_slice(), left.looked) {
-        _ if left.removed => {
-            format!("{}: {} removed by triggers and not back", left.table, counted(left.rows, "row"))
+        _ if left.fate.is_some() => {
+            let what = match left.fate {
+                Some(Fate::Changed) => "changed by triggers; nobody knows which, or how they were",
+                Some(Fate::Departed) => "removed by triggers, or moved to another partition",
+                _ if !left.looked => "removed by triggers; nobody knows which",
+                _ => "removed by triggers and not back; journal.jsonl has what is known of them",
+            };
+            format!("{}: {} {what}", left.table, counted(left.rows, "row"))
         }
         ([], true) => format!("{}: {} made by triggers", left.table, counted(left.rows, "row")),
         ([], false) => format!(
