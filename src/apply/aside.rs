@@ -67,7 +67,8 @@ impl Runner<'_> {
         if self.task == Task::DryRun {
             return Ok(Moves::default());
         }
-        let touched = self.touched(job, performed, before, after);
+        let mut touched = self.touched(job, performed, before, after);
+        touched.retain(|(table, _)| !self.locked.contains(table));
         if touched.is_empty() {
             return Ok(Moves::default());
         }
@@ -165,7 +166,7 @@ impl Runner<'_> {
                 continue;
             }
             let key = self.key_of_rows_to_know(table).await?;
-            if let Some(key) = key.filter(|_| tally.rows <= ROWS_AT_MOST) {
+            if let Some(key) = key.filter(|_| tally.rows <= ROWS_AT_MOST && !self.locked.contains(table)) {
                 found.extend(self.made_in(table, &key, job, (&comes, &known)).await?);
                 continue;
             }
@@ -250,13 +251,13 @@ impl Runner<'_> {
 
     /// The session that does not see the open transaction, with a view of this moment.
     pub(super) async fn take_reader(&mut self) -> Result<ReadSession, PgError> {
-        match self.reader.take() {
-            Some(reader) => {
-                reader.restart().await?;
-                Ok(reader)
-            }
-            None => ReadSession::connect(self.around.settings, &SessionOptions::named("rowback apply")).await,
+        if let Some(reader) = self.reader.take() {
+            reader.restart().await?;
+            return Ok(reader);
         }
+        let lock_timeout = Some(self.around.limits.lock_timeout);
+        let options = SessionOptions { lock_timeout, ..SessionOptions::named("rowback apply") };
+        ReadSession::connect(self.around.settings, &options).await
     }
 }
 

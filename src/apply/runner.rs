@@ -1,6 +1,7 @@
 //! Runs one batch after the other, forwards or backwards: transaction, retries, journal, commit, and what to do when
 //! any of it fails. What a batch *means* is the business of `apply` and `undo`.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use super::transaction::{Performed, Reported, Transaction};
 use super::{ApplyError, Limits, RowKey};
 use crate::cancel::CancelToken;
 use crate::error::Explain;
+use crate::ident::TableName;
 use crate::pg::{
     ConnectSettings, PgError, ReadSession, ServerIdentity, SessionOptions, WriteSession, is_worth_retrying,
 };
@@ -54,6 +56,8 @@ pub(super) struct Runner<'a> {
     desk: Rc<Desk<'a>>,
     pub(super) session: WriteSession,
     pub(super) reader: Option<ReadSession>,
+    /// Tables that only the open transaction can read.
+    pub(super) locked: BTreeSet<TableName>,
 }
 
 impl<'a> Deref for Runner<'a> {
@@ -89,7 +93,12 @@ impl<'a> Runner<'a> {
         let session = WriteSession::connect(around.settings, &around.limits.session_options()).await?;
         let identity = session.identity().await?;
         check_identity(case.plan(), confirm, &identity)?;
-        let runner = Self { desk: Rc::new(case.on(identity, task, around)), session, reader: None };
+        let runner = Self {
+            desk: Rc::new(case.on(identity, task, around)),
+            session,
+            reader: None,
+            locked: BTreeSet::new(),
+        };
         runner.take_from_live().await?;
         runner.history().check_against(certified(dir, &runner.plan().seal))?;
         Ok(runner)
@@ -105,7 +114,7 @@ impl<'a> Runner<'a> {
         if identity.in_recovery || !identity.is_same_database(&self.identity) {
             return Err("it leads to another server".to_owned());
         }
-        Ok(Self { desk: Rc::clone(&self.desk), session, reader: None })
+        Ok(Self { desk: Rc::clone(&self.desk), session, reader: None, locked: BTreeSet::new() })
     }
 
     /// Reads the lists of rows that were deleted on purpose, and where one has changed finds out which planned rows it is

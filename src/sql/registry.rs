@@ -46,7 +46,7 @@ queries! {
     APPLY_OWN_TRANSACTIONS = "apply_own_transactions", Write;
     /// By what a table is partitioned.
     APPLY_PARTITION_KEY = "apply_partition_key", Write;
-    /// Tables that got another file in the open transaction, or changed otherwise.
+    /// Tables that the open transaction has locked for everybody, as one that empties them does.
     APPLY_REWRITTEN = "apply_rewritten", Write;
     /// Does live keep a journal?
     APPLY_JOURNAL_STATE = "apply_journal_state", Read;

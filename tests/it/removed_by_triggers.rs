@@ -479,3 +479,20 @@ fn a_trigger_that_truncates_stops_the_batch() {
     assert!(stopped.stderr.contains("a trigger empties or rewrites public.s"), "{stopped:?}");
     assert_eq!(live.digest(), damaged);
 }
+
+#[test]
+fn a_trigger_that_makes_partitions_keeps_nobody_waiting() {
+    let log = "create table log (id int, c int, at date, primary key (id, at)) partition by range (at);
+        create table log0 partition of log for values from ('2020-01-01') to ('2021-01-01');
+        insert into log select i, i, '2020-05-05' from generate_series(1, 10) i";
+    let does = "execute format('create table if not exists log_%s partition of log for values from (%L) to (%L)', new.id,
+            date '2022-01-01' + new.id, date '2022-01-02' + new.id);
+        insert into log values (new.id + 100, new.id, date '2022-01-01' + new.id);
+        update log set c = 0 where c = new.id and id < 100; delete from log where id = new.id + 5;";
+    let (live, recipe) = beside("makes_parts", log, does);
+    let (applied, undone, _) = applied_and_undone(&live, &recipe, 1);
+    let left = list(&applied, "Left for a human:");
+    assert!(left.iter().all(|line| line.starts_with("public.log: triggers removed rows")), "{applied:?}");
+    assert_eq!(undone.code, Some(1), "{undone:?}");
+    assert_eq!(live.value("select count(*) from c"), "5");
+}
