@@ -48,7 +48,8 @@ impl Runner<'_> {
         let (made, elsewhere) =
             self.look_for_made(job, performed, (before, &after), &beside.repartitioned).await?;
         performed.traces.elsewhere = elsewhere;
-        performed.traces.removed = beside.removed.into_iter().chain(keyless).collect();
+        let displaced = RemovedRows::displaced(&std::mem::take(&mut performed.put_back.taken));
+        performed.traces.removed = beside.removed.into_iter().chain(keyless).chain(displaced).collect();
         performed.traces.left.extend(LeftRows::gather(std::mem::take(&mut performed.put_back.altered)));
         let list = if self.task == Task::Undo { &mut performed.traces.made } else { &mut performed.made };
         *list = made;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{History, Standing};
 use super::journal::Journal;
 use super::named::{WHAT, asking_for_made, made_of, named_late};
-use super::sealed::{Purpose, SealedCase};
+use super::sealed::{Purpose, SealedCase, certified};
 use super::summary::{held_rows, leftovers, of_others};
 use super::tombstones::Tombstones;
 use super::{ApplyError, HeldRow, Leftover, RowKey};
@@ -67,6 +67,13 @@ impl AppliedState {
             unknown: 0,
             last: journal.lines().last().map(|line| line.at.clone()),
         })
+    }
+
+    /// Refuses to speak for a journal that has lost lines since `verify` ran last.
+    pub fn check_against_certificate(&self, case: &Path, plan: &Plan) -> Result<(), ApplyError> {
+        let known = [self.committed, self.undone, self.in_doubt].iter().map(|count| *count as usize).sum();
+        let certified = certified(case, &plan.seal);
+        if certified > known { Err(ApplyError::JournalLost { certified, known }) } else { Ok(()) }
     }
 
     /// Reads exclude_keys once more: rows that it came to name after they were written, whether or not live still has them, and

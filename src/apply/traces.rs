@@ -150,6 +150,8 @@ pub enum Fate {
     Recovered,
     /// Removed, or gone to another partition with other values: undo cannot know.
     Departed,
+    /// Removed, and undo found another row under its key, or that of its parent.
+    Displaced,
     /// Changed, in a table that cannot be looked at, or whose rows cannot be told apart.
     Changed,
 }
@@ -167,6 +169,17 @@ impl RemovedRows {
         key.sort();
         let columns = columns.iter().map(|(name, _)| name.to_string()).collect();
         Self { table: table.clone(), key, columns, rows: String::new(), fate: Fate::Removed, unseen: 0 }
+    }
+
+    /// Rows of which nothing but the key is kept, one table after the other.
+    pub(super) fn displaced(rows: &[(TableName, RowKey)]) -> Vec<Self> {
+        let mut found: BTreeMap<&TableName, Self> = BTreeMap::new();
+        for (table, key) in rows {
+            let names: Vec<Ident> = key.0.keys().map(Ident::new).collect();
+            let of_table = || Self { fate: Fate::Displaced, ..Self::of(table, &names, &[]) };
+            found.entry(table).or_insert_with(of_table).push(key, &[]);
+        }
+        found.into_values().collect()
     }
 
     /// Rows of recovered ones, of which nothing but the key is kept.
@@ -311,6 +324,8 @@ pub(super) struct TraceBook {
     undone: Vec<FormerRows>,
     /// `None` once somebody else has written the row.
     kept: BTreeMap<RowName, Option<Values>>,
+    /// Those of them that triggers had made in a transaction of ours.
+    born: BTreeSet<RowName>,
     elsewhere: BTreeMap<TableName, Vec<Elsewhere>>,
     left: BTreeMap<u32, Vec<LeftRows>>,
     /// What triggers removed while a batch was written, as long as it is applied, and once it is taken back.
@@ -361,7 +376,12 @@ impl TraceBook {
         for row in traces.kept {
             let is_own = self.own.contains(&row.version);
             match self.kept.get_mut(&name(&row)) {
-                None => drop(self.kept.insert(name(&row), Some(row.before))),
+                None => {
+                    if is_own {
+                        self.born.insert(name(&row));
+                    }
+                    self.kept.insert(name(&row), Some(row.before));
+                }
                 Some(known) if !is_own => *known = None,
                 Some(Some(known)) => {
                     row.before.into_iter().for_each(|(column, value)| {
@@ -376,6 +396,12 @@ impl TraceBook {
         }
         self.left.entry(batch).or_default().extend(traces.left);
         self.removed.entry(batch).or_default().extend(traces.removed);
+    }
+
+    /// Did triggers make the row in a transaction of ours, of which its version tells the last?
+    pub(super) fn was_made(&self, table: &TableName, key: &RowKey, version: &str) -> bool {
+        let name = (table.clone(), key.clone());
+        self.is_own(version) && (!self.kept.contains_key(&name) || self.born.contains(&name))
     }
 
     /// The values that a row of others had before apply, in columns that triggers changed, as far as nobody else wrote it.

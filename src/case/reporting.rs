@@ -42,6 +42,7 @@ fn gather(layout: &Layout, show_values: bool) -> Result<Report, Error> {
     let backup: BackupIdentity = layout.read_json(&layout.backup(), "extract")?;
     let (extracted, _) = load_extracted(layout)?;
     let applied = AppliedState::read(layout.root(), &plan)?;
+    applied.check_against_certificate(layout.root(), &plan)?;
     // A certificate from before the last apply or undo says nothing about now.
     let certificate = Certificate::load(layout.root(), &plan.seal)
         .filter(|proof| (proof.committed, proof.undone) == (applied.committed, applied.undone))

@@ -73,6 +73,10 @@ pub async fn verify(
     let lookups = reach.lookups(&session, parts.map(|part| part.rows).sum()).await;
     applied.look_for_tombstones(case, &plan, &session).await?;
     applied.unknown = unknown_to(case, &session, &plan.seal).await?;
+    if applied.unknown == 0 {
+        // Else the certificate that tells of it would be gone.
+        applied.check_against_certificate(case, &plan)?;
+    }
     let (progress, cancel) = (&context.progress, &context.cancel);
     let input = VerifyInput {
         case,

@@ -274,6 +274,10 @@ fn a_certificate_tells_of_a_journal_that_was_lost() {
     }
     let again = rescue.rowback().run(["diff", "case", "--live", &live.url()]).expect_code(4);
     assert!(again.stderr.contains("error[case-already-applied]"), "{}", again.stderr);
+    for command in ["verify", "report"] {
+        let output = rescue.rowback().run([command, "case"]).expect_code(4);
+        assert!(output.stderr.contains("error[journal-lost]"), "{command}: {}", output.stderr);
+    }
     // Half of it is as good as none.
     let half: String = lines.lines().take(1).map(|line| format!("{line}\n")).collect();
     let journal = rescue.case().join("journal.jsonl");

@@ -184,7 +184,10 @@ async fn delete(session: &WriteSession, order: Order) -> Result<Order, PgError> 
     Ok(gone)
 }
 
-pub(super) async fn referrers(session: &WriteSession, table: &TableName) -> Result<Vec<Referrer>, PgError> {
+pub(in crate::apply) async fn referrers(
+    session: &WriteSession,
+    table: &TableName,
+) -> Result<Vec<Referrer>, PgError> {
     let mut found = Vec::new();
     for row in session.query(&APPLY_REFERRERS, &[&table.schema.as_str(), &table.name.as_str()]).await? {
         let idents = |names: Vec<String>| names.into_iter().map(Ident::new);

@@ -31,10 +31,10 @@ impl Unique {
 }
 
 /// A foreign key that refers to a table.
-pub(super) struct Referrer {
-    pub(super) child: TableName,
-    pub(super) columns: Vec<(Ident, Ident)>,
-    pub(super) operators: Vec<String>,
+pub(in crate::apply) struct Referrer {
+    pub(in crate::apply) child: TableName,
+    pub(in crate::apply) columns: Vec<(Ident, Ident)>,
+    pub(in crate::apply) operators: Vec<String>,
 }
 
 pub(in crate::apply) fn key_json(alias: &str, key: &[Ident]) -> String {

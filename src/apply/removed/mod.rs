@@ -124,7 +124,11 @@ impl Runner<'_> {
         let mut ours = Vec::new();
         for Row { key, version, values } in looked.into_iter().chain(moved) {
             let seen = self.task == Task::DryRun && traces.knows_removed(table, &key);
-            if seen || known.is_one(table, &key, &version) {
+            // What apply's triggers made was not there before.
+            let made = self.task == Task::Undo
+                && traces.was_made(table, &key, &version)
+                && recovered.find(table, &key).is_none();
+            if seen || made || known.is_one(table, &key, &version) {
                 continue;
             }
             if recovered.find(table, &key).is_some() {
@@ -183,11 +187,16 @@ impl Runner<'_> {
         Ok((moved, keys))
     }
 
-    /// The numbers of the open transaction and its savepoints, for a list in SQL.
-    async fn own_transactions(&self) -> Result<String, PgError> {
+    /// The numbers of the open transaction and its savepoints, as rows carry them.
+    async fn own_versions(&self) -> Result<Vec<String>, PgError> {
         let own = self.session.query(&APPLY_OWN_TRANSACTIONS, &[]).await?;
-        let own = own.iter().map(|row| Ok(literal(&column::<String>(row, "version", WHAT)?)));
-        Ok(own.collect::<Result<Vec<_>, PgError>>()?.join(", "))
+        own.iter().map(|row| column(row, "version", WHAT)).collect()
+    }
+
+    /// The same for a list in SQL.
+    async fn own_transactions(&self) -> Result<String, PgError> {
+        let own: Vec<String> = self.own_versions().await?.iter().map(|version| literal(version)).collect();
+        Ok(own.join(", "))
     }
 
     /// A TRUNCATE is counted nowhere: a batch in which a trigger empties a table goes no further. Remembers the tables that

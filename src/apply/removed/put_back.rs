@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::WHAT;
 use super::shape::{Row, Shape, Wanted, columns_of, parse_key};
+use crate::apply::companions::referrers;
 use crate::apply::moved::{Tallies, tallies};
 use crate::apply::row_key::json_array;
 use crate::apply::runner::Runner;
@@ -21,8 +22,23 @@ const KEYS: usize = 1000;
 pub(in crate::apply) struct PutBack {
     /// By table.
     pub(in crate::apply) rows: BTreeMap<TableName, BTreeSet<RowKey>>,
+    /// Rows that stay away because another row has their key, or that of their parent.
+    pub(in crate::apply) taken: Vec<(TableName, RowKey)>,
     /// Those that triggers made otherwise.
     pub(in crate::apply) altered: Vec<LeftRow>,
+}
+
+/// A row whose place, or its parent's, another row has by now.
+struct Stranger {
+    table: TableName,
+    columns: Vec<(Ident, String)>,
+    row: Wanted,
+}
+
+impl Stranger {
+    fn of(shape: &Shape, row: Wanted) -> Self {
+        Self { table: shape.table.clone(), columns: shape.columns.clone(), row }
+    }
 }
 
 impl Runner<'_> {
@@ -41,6 +57,7 @@ impl Runner<'_> {
             }
         }
         let mut done = PutBack::default();
+        self.leave_taken(&mut waiting, &mut done).await?;
         // A row may need one of another table first.
         loop {
             let before: usize = waiting.iter().map(|(_, rows)| rows.len()).sum();
@@ -62,6 +79,51 @@ impl Runner<'_> {
                 return Ok(done);
             }
         }
+    }
+
+    /// Takes out rows that are there already, as they were, and those whose key another row has by now, with what would hang
+    /// on that stranger.
+    async fn leave_taken(
+        &self,
+        waiting: &mut [(Shape, Vec<Wanted>)],
+        done: &mut PutBack,
+    ) -> Result<(), PgError> {
+        let mut taken: Vec<Stranger> = Vec::new();
+        let now: BTreeSet<String> = self.own_versions().await?.into_iter().collect();
+        for (shape, rows) in waiting.iter_mut() {
+            let keys = json_array(rows.iter().map(|row| &row.key));
+            let there = self.session.text_rows(WHAT, &shape.rows_sql(&shape.is_one_of(&keys))).await?;
+            let there: Vec<Row> = there.into_iter().map(Row::parse).collect::<Result<_, _>>()?;
+            let there: BTreeMap<&RowKey, &Row> = there.iter().map(|row| (&row.key, row)).collect();
+            for row in std::mem::take(rows) {
+                match there.get(&row.key) {
+                    None => rows.push(row),
+                    Some(live) if live.values == row.values && now.contains(&live.version) => {
+                        done.rows.entry(shape.table.clone()).or_default().insert(row.key);
+                    }
+                    Some(live) if live.values == row.values => {}
+                    Some(_other) => taken.push(Stranger::of(shape, row)),
+                }
+            }
+        }
+        while let Some(Stranger { table, columns, row: stranger }) = taken.pop() {
+            for referrer in referrers(&self.session, &table).await? {
+                for (shape, rows) in waiting.iter_mut().filter(|(shape, _)| shape.table == referrer.child) {
+                    let hangs = |row: &Wanted| {
+                        referrer.columns.iter().all(|(child, parent)| {
+                            let value = row.value(&shape.columns, child);
+                            value.is_some() && value == stranger.value(&columns, parent)
+                        })
+                    };
+                    let (away, stays): (Vec<Wanted>, Vec<Wanted>) =
+                        std::mem::take(rows).into_iter().partition(hangs);
+                    *rows = stays;
+                    taken.extend(away.into_iter().map(|row| Stranger::of(shape, row)));
+                }
+            }
+            done.taken.push((table, stranger.key));
+        }
+        Ok(())
     }
 
     /// The table with the columns that were kept; `None` where one has gone.
@@ -134,33 +196,42 @@ impl Runner<'_> {
         Ok(found)
     }
 
-    /// Rows that triggers removed, of batches that are taken back now, as far as they are not in live.
+    /// Rows that triggers removed, of batches that are taken back now, as far as they are not in live; one for each table and
+    /// fate.
     pub(in crate::apply) async fn still_removed(&self) -> Result<Vec<Remains>, ApplyError> {
-        let mut found = Vec::new();
-        for rows in self.traces().removed_and_undone().filter(|rows| rows.fate != Fate::Recovered) {
+        let mut found: BTreeMap<(&TableName, Fate), (BTreeSet<RowKey>, u64)> = BTreeMap::new();
+        let traces = self.traces();
+        for rows in traces.removed_and_undone().filter(|rows| rows.fate != Fate::Recovered) {
             let keys: Vec<RowKey> = rows.keys().collect();
             let there: BTreeSet<RowKey> = match self.shape_as_kept(rows).await? {
-                Some(shape) if !keys.is_empty() => {
+                Some(shape) if !keys.is_empty() && rows.fate != Fate::Displaced => {
                     let sql = shape.there_sql(&json_array(keys.iter()));
                     let there = self.session.text_rows(WHAT, &sql).await?;
                     there.iter().map(|row| parse_key(row.first())).collect::<Result<_, _>>()?
                 }
                 _ => BTreeSet::new(),
             };
-            let fate = rows.fate;
-            let gone: Vec<RowKey> = keys.into_iter().filter(|key| !there.contains(key)).collect();
-            let count = rows.unseen + u64::try_from(gone.len()).unwrap_or(u64::MAX);
-            if count > 0 {
-                found.push(Remains {
-                    table: rows.table.clone(),
-                    rows: count,
-                    columns: Vec::new(),
-                    keys: gone.into_iter().take(KEYS).collect(),
-                    looked: rows.unseen == 0,
-                    fate: Some(fate),
-                });
-            }
+            let (gone, unseen) = found.entry((&rows.table, rows.fate)).or_default();
+            gone.extend(keys.into_iter().filter(|key| !there.contains(key)));
+            *unseen += rows.unseen;
         }
-        Ok(found)
+        // What hangs on a stranger's key is not in live either, and told once.
+        let displaced: BTreeSet<(&TableName, RowKey)> = found
+            .iter()
+            .filter(|((_, fate), _)| *fate == Fate::Displaced)
+            .flat_map(|((table, _), (keys, _))| keys.iter().map(|key| (*table, key.clone())))
+            .collect();
+        let remains = found.into_iter().map(|((table, fate), (mut gone, unseen))| {
+            gone.retain(|key| fate == Fate::Displaced || !displaced.contains(&(table, key.clone())));
+            Remains {
+                table: table.clone(),
+                rows: unseen + u64::try_from(gone.len()).unwrap_or(u64::MAX),
+                columns: Vec::new(),
+                keys: gone.into_iter().take(KEYS).collect(),
+                looked: unseen == 0,
+                fate: Some(fate),
+            }
+        });
+        Ok(remains.filter(|left| left.rows > 0).collect())
     }
 }

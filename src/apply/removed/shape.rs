@@ -135,6 +135,14 @@ pub(super) struct Wanted {
     pub(super) values: Vec<Option<String>>,
 }
 
+impl Wanted {
+    /// The value in one of the table's columns.
+    pub(super) fn value(&self, columns: &[(Ident, String)], name: &Ident) -> Option<&String> {
+        let at = columns.iter().position(|(column, _)| column == name)?;
+        self.values.get(at)?.as_ref()
+    }
+}
+
 pub(super) async fn columns_of(
     session: &WriteSession,
     table: &TableName,

@@ -151,8 +151,11 @@ fn remains_line(left: &Remains) -> String {
             let what = match left.fate {
                 Some(Fate::Changed) => "changed by triggers; nobody knows which, or how they were",
                 Some(Fate::Departed) => "removed by triggers, or moved to another partition",
+                Some(Fate::Displaced) => {
+                    "removed by triggers and not put back: another row has their key by now, or that of their parent; journal.jsonl has them"
+                }
                 _ if !left.looked => "removed by triggers; nobody knows which",
-                _ => "removed by triggers and not back; journal.jsonl has what is known of them",
+                _ => "that triggers removed not in live; journal.jsonl has what is known of them",
             };
             format!("{}: {} {what}", left.table, counted(left.rows, "row"))
         }
