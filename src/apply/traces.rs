@@ -208,7 +208,7 @@ impl RemovedRows {
                 "the table has no primary key, is too large to be looked through, or may not be read"
             }
             _ => {
-                "the table is too large to be looked through, may not be read, or holds the same row several times"
+                "the table is too large to be looked through, may not be read, is locked by the trigger, or holds the same row several times"
             }
         };
         format!("{rows}; {why}")
