@@ -31,7 +31,8 @@ impl Runner<'_> {
         }
         // A table that was emptied is locked for whoever else would read it.
         self.refuse_truncated().await?;
-        let after = moved::tallies(&self.session).await?;
+        let mut after = moved::tallies(&self.session).await?;
+        moved::count_as_updates(before, &mut after, &job.batch.parts, &performed.counts);
         if isolating == Writing::RowByRow {
             // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
             let number = job.batch.number;

@@ -86,6 +86,22 @@ pub(super) async fn tallies(session: &WriteSession) -> Result<Tallies, PgError> 
     Ok(found)
 }
 
+/// PostgreSQL counts an update that takes a row to another partition as a deletion and an insertion: what the batch itself
+/// updated (`written`, by part) counts as updated.
+pub(super) fn count_as_updates(before: &Tallies, after: &mut Tallies, parts: &[Part], written: &[u64]) {
+    for (table, tally) in after {
+        let updates = parts.iter().zip(written).filter(|(part, _)| part.action == Action::Update);
+        let own: u64 = updates.filter(|(part, _)| part.table == *table).map(|(_, rows)| rows).sum();
+        let earlier = before.get(table).copied().unwrap_or_default();
+        let uncounted = i64::try_from(own).unwrap_or(0) - (tally.updated - earlier.updated);
+        let crossed =
+            uncounted.min(tally.deleted - earlier.deleted).min(tally.inserted - earlier.inserted).max(0);
+        tally.updated += crossed;
+        tally.deleted -= crossed;
+        tally.inserted -= crossed;
+    }
+}
+
 /// Tables of which more rows were updated between two readings than the batch itself updated (`written`, by part),
 /// with their estimated size. Where the numbers are equal no trigger can have moved a row, and the table need not be
 /// read.

@@ -531,3 +531,29 @@ fn what_triggers_made_and_take_away_again_was_never_there() {
     let (applied, undone, same) = applied_and_undone(&live, &recipe, 0);
     assert!(same && undone.code == Some(0), "{applied:?} {undone:?}");
 }
+
+#[test]
+fn rows_that_the_repair_itself_takes_to_another_partition_are_updated_ones() {
+    for (name, key) in [("crossed_pk", "primary key (t, id)"), ("crossed_unique", "unique (t, id)")] {
+        let live = TestDb::with(
+            name,
+            &format!(
+                "create table tx (t int not null, id int not null, amt int, {key}) partition by list (t);
+                 create table tx1 partition of tx for values in (1); create table tx2 partition of tx default;
+                 insert into tx select i % 2 + 1, i, i from generate_series(1, 10) i"
+            ),
+        );
+        let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+        let right = live.digest();
+        live.psql("update tx set t = 2 - t % 2 + 1 where id <= 4");
+        let damaged = live.digest();
+        assert!(damaged != right, "there is something to repair");
+        let recipe = "[[recover]]\ntable = \"tx\"\nkind = \"misrouted\"\nowner = \"t\"\nwhere = \"id <= 4\"\n\
+            damaged = \"true\"\n[columns.tx]\nkey = [\"id\"]\n";
+        let _planned = rescue.recover_text(recipe).expect_code(0);
+        let applied = rescue.apply().expect_code(0);
+        assert!(live.digest() == right, "{name}: {applied:?}");
+        let undone = undo(&rescue).expect_code(0);
+        assert!(live.digest() == damaged, "{name}: {undone:?}");
+    }
+}

@@ -160,7 +160,8 @@ impl Runner<'_> {
             Some(keys) if deleted(tallies(&self.session).await?) == before => Some(keys),
             _ => None,
         };
-        let inserted = inserted.filter(|keys| keys.iter().all(|key| rows.iter().any(|row| row.key == *key)));
+        let wanted: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
+        let inserted = inserted.filter(|keys| keys.iter().all(|key| wanted.contains(key)));
         let back = if inserted.is_some() { "" } else { "rollback to savepoint rowback_back; " };
         self.session.execute(WHAT, &format!("{back}release savepoint rowback_back")).await?;
         let Some(keys) = inserted else { return Ok(false) };
@@ -180,10 +181,11 @@ impl Runner<'_> {
             return Ok(Vec::new());
         }
         let sql = shape.rows_sql(&shape.is_one_of(&json_array(keys.iter())));
+        let by_key: BTreeMap<&RowKey, &Wanted> = rows.iter().map(|row| (&row.key, row)).collect();
         let mut found = Vec::new();
         for row in self.session.text_rows(WHAT, &sql).await? {
             let Row { key, values, .. } = Row::parse(row)?;
-            let Some(wanted) = rows.iter().find(|row| row.key == key) else { continue };
+            let Some(wanted) = by_key.get(&key) else { continue };
             let pairs = shape.columns.iter().zip(values.iter().zip(&wanted.values));
             let columns: Vec<String> = pairs
                 .filter(|(_, (now, wanted))| now != wanted)
