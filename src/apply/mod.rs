@@ -50,13 +50,14 @@ pub use lock::{CaseLock, LOCK_FILE};
 pub use moved::MovedRow;
 pub use place::{Place, Task};
 pub use privileges::Lacking;
+pub use removed::{Fate, RemovedRows};
 pub use row_key::RowKey;
 pub use sealed::certified;
 pub use several::{Midway, Several};
 pub use state::AppliedState;
 pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, Remains, TableCount, UndoCount, UndoSummary};
 pub use tombstone_lists::TombstonesUnusable;
-pub use traces::{Elsewhere, Fate, FormerRow, FormerRows, LeftRows, RemovedRows, Traces};
+pub use traces::{Elsewhere, FormerRow, FormerRows, LeftRows, Traces};
 
 use history::{BatchHistory, History, Standing, mark_ours};
 use lanes::Lanes;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::RowKey;
 use super::history::{BatchHistory, GONE, History, Standing};
 use super::journal::Exception;
+use super::removed::{Fate, RemovedRows};
 use super::row_key::RowName;
-use super::traces::{Fate, RemovedRows};
 use crate::ident::TableName;
 
 /// Why a staged row did not end as staged.

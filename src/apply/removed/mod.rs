@@ -3,18 +3,19 @@
 //! transaction deleted; which rows these are tells a session that does not see the open transaction.
 
 mod put_back;
+mod rows;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use self::put_back::PutBack;
+pub use self::rows::{Fate, RemovedRows};
 use self::shape::{Row, Shape, columns_of, keys_of};
 use super::RowKey;
 use super::companions::primary_key;
 use super::moved::{ROWS_AT_MOST, Tallies};
 use super::place::Task;
 use super::runner::{Job, Runner};
-use super::traces::{Fate, RemovedRows};
 use super::transaction::Performed;
 use crate::ident::TableName;
 use crate::pg::{DbFacts, PgError, ReadSession, column};

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::WHAT;
+use super::rows::{Fate, RemovedRows};
 use super::shape::{Row, Shape, Wanted, columns_of, parse_key};
 use crate::apply::companions::referrers;
 use crate::apply::moved::{Tallies, tallies};
 use crate::apply::row_key::json_array;
 use crate::apply::runner::Runner;
 use crate::apply::summary::Remains;
-use crate::apply::traces::{Fate, LeftRow, RemovedRows};
+use crate::apply::traces::LeftRow;
 use crate::apply::{ApplyError, RowKey};
 use crate::ident::{Ident, TableName};
 use crate::pg::PgError;
