@@ -2,6 +2,7 @@
 //! nothing is borrowed while a server is waited for; what must stay the same for that long is handed out as a copy.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,6 +14,7 @@ use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
 use super::live_journal::case_id;
 use super::ours::Recovered;
 use super::place::{Place, Task};
+use super::row_key::RowName;
 use super::runner::Surroundings;
 use super::sealed::{Purpose, SealedCase};
 use super::summary::Leftover;
@@ -43,6 +45,8 @@ pub(super) struct Desk<'a> {
     recovered: RefCell<Rc<Recovered>>,
     /// Batches that this run took back.
     undone: RefCell<Vec<u32>>,
+    /// Why rows that triggers removed could not be put back, as the last try found.
+    stuck: RefCell<BTreeMap<RowName, String>>,
     /// Whoever reads the lists finds out all about them before the next one looks.
     pub(super) tombstones: Mutex<Tombstones>,
     _lock: CaseLock,
@@ -92,6 +96,7 @@ impl OpenCase {
             named: RefCell::default(),
             recovered: RefCell::new(Rc::new(recovered)),
             undone: RefCell::default(),
+            stuck: RefCell::default(),
             tombstones: Mutex::new(tombstones),
             _lock: self.lock,
         }
@@ -151,6 +156,16 @@ impl Desk<'_> {
     /// Remembers that this run took a batch back.
     pub(super) fn note_undone(&self, batch: u32) {
         self.undone.borrow_mut().push(batch);
+    }
+
+    /// Remembers why a row could not be put back.
+    pub(super) fn note_stuck(&self, row: RowName, why: String) {
+        self.stuck.borrow_mut().insert(row, why);
+    }
+
+    /// Why it could not.
+    pub(super) fn why_stuck(&self, row: &RowName) -> Option<String> {
+        self.stuck.borrow().get(row).cloned()
     }
 
     /// Remembers what a person should know, once.

@@ -42,7 +42,15 @@ impl Runner<'_> {
             if !there.is_empty() {
                 let rows = u64::try_from(there.len()).unwrap_or(u64::MAX);
                 let keys = there.into_iter().take(KEYS).collect();
-                found.push(Remains { table, rows, columns: Vec::new(), keys, looked: true, fate: None });
+                found.push(Remains {
+                    table,
+                    rows,
+                    columns: Vec::new(),
+                    keys,
+                    looked: true,
+                    fate: None,
+                    because: None,
+                });
             }
         }
         let traces = self.traces();
@@ -77,6 +85,7 @@ impl Runner<'_> {
             keys: Vec::new(),
             looked: false,
             fate: None,
+            because: None,
         };
         if !column::<bool>(row, "readable", WHAT)? || column::<i64>(row, "rows", WHAT)? > ROWS_AT_MOST {
             return Ok(Some(unseen));
@@ -150,7 +159,7 @@ impl Runner<'_> {
         let remains = |columns: Vec<String>, mut keys: Vec<RowKey>| {
             let rows = u64::try_from(keys.len()).unwrap_or(u64::MAX);
             keys.truncate(KEYS);
-            Remains { table: table.clone(), rows, columns, keys, looked: true, fate: None }
+            Remains { table: table.clone(), rows, columns, keys, looked: true, fate: None, because: None }
         };
         let (mut stamped, mut moved) = (Vec::new(), Vec::new());
         for ((is_stamped, columns), keys) in found {

@@ -226,6 +226,9 @@ pub struct Remains {
     /// Of rows that triggers did not make: what they did to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<Fate>,
+    /// Why this undo could not put them back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// Rows taken back in one table.

@@ -54,7 +54,10 @@ pub async fn run(
     let rows = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
     let progress = runner.around.progress.clone();
     progress.start(progress::Step::Undo, &runner.dbname(), Some(rows));
-    let done = run_all(&mut runner, &batches).await;
+    let mut done = run_all(&mut runner, &batches).await;
+    if done.is_ok() {
+        done = put_back_the_rest(&mut runner, &batches).await;
+    }
     progress.finish(progress::Step::Undo);
     done?;
     let (remains, stamped) = runner.remains(&started).await?;
@@ -62,6 +65,17 @@ pub async fn run(
     summary.notes.extend(stamped);
     look_again_for_gone(&runner, &mut summary.held).await?;
     Ok(summary)
+}
+
+/// What triggers removed and an earlier undo could not put back is tried once more: with its batch, which has nothing else to
+/// take back.
+async fn put_back_the_rest(runner: &mut Runner<'_>, done: &[Batch]) -> Result<(), ApplyError> {
+    let waiting = runner.waiting_for_rows().await?;
+    let is_left = |batch: &&Batch| {
+        waiting.contains(&batch.number) && done.iter().all(|done| done.number != batch.number)
+    };
+    let batches: Vec<Batch> = runner.plan().batches.iter().rev().filter(is_left).cloned().collect();
+    run_all(runner, &batches).await
 }
 
 /// A row that undo found gone is not taken back later, whoever has put it there by then; but it is not called gone any more.

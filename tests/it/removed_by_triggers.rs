@@ -90,6 +90,7 @@ fn what_cannot_be_put_back_is_listed() {
     let live = sessions("removed_for_good", false);
     let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
     live.psql("delete from sess where id = 1; insert into sess values (102, 1, 'newer')");
+    let damaged = live.digest();
     let _planned = rescue.recover_text(&deleted("sess", "id = 1")).expect_code(0);
     let applied = rescue.apply().expect_code(1);
     assert_eq!(list(&applied, "Left for a human:").len(), 1, "{applied:?}");
@@ -98,11 +99,26 @@ fn what_cannot_be_put_back_is_listed() {
     assert_eq!(
         list(&undone, "Left by triggers:"),
         [
-            "public.sess: 1 row that triggers removed not in live; journal.jsonl has what is known of them: (id = 102)"
+            "public.sess: 1 row that triggers removed not in live; journal.jsonl has what is known of them: (id = 102); could not be \
+             put back: new row for relation \"sess\" violates check constraint \"short\""
         ],
         "{undone:?}"
     );
     assert!(!undone.stdout.contains("everything that apply wrote"), "{undone:?}");
+    // What live refused is tried again by the next one, as often as it takes.
+    let again = undo(&rescue).expect_code(1);
+    assert!(again.stdout.contains("(id = 102); could not be put back"), "{again:?}");
+    live.psql("alter table sess drop constraint short");
+    let again = undo(&rescue).expect_code(0);
+    assert!(again.stdout.contains("everything that apply wrote is taken back"), "{again:?}");
+    assert_eq!(live.digest(), damaged);
+    let journal = std::fs::read_to_string(rescue.case().join("journal.jsonl")).unwrap();
+    let _nothing_left = undo(&rescue).expect_code(0);
+    assert_eq!(
+        std::fs::read_to_string(rescue.case().join("journal.jsonl")).unwrap(),
+        journal,
+        "nothing is written where nothing waits"
+    );
 }
 
 #[test]
@@ -118,7 +134,8 @@ fn what_undo_leaves_alone_is_not_removed_for_the_sake_of_what_it_puts_back() {
     assert_eq!(
         list(&undone, "Left by triggers:"),
         [
-            "public.sess: 1 row that triggers removed not in live; journal.jsonl has what is known of them: (id = 101)"
+            "public.sess: 1 row that triggers removed not in live; journal.jsonl has what is known of them: (id = 101); could not be \
+             put back: triggers would remove other rows for it"
         ],
         "{undone:?}"
     );
@@ -505,6 +522,7 @@ fn nothing_is_hung_on_a_stranger_who_took_the_key_of_a_removed_row() {
     let (live, recipe) = beside("stranger", rows, "delete from s where id = new.id and id < 3;");
     let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
     live.psql("delete from c where id <= 5");
+    let damaged = live.digest();
     let _planned = rescue.recover_text(&recipe).expect_code(0);
     let _applied = rescue.apply().expect_code(1);
     live.psql("insert into s values (1, 'stranger')");
@@ -517,6 +535,10 @@ fn nothing_is_hung_on_a_stranger_who_took_the_key_of_a_removed_row() {
     }
     assert_eq!(live.value("select count(*) || ':' || min(v) from s"), "10:stranger");
     assert_eq!(live.value("select min(id) from si"), "2");
+    live.psql("delete from s where id = 1");
+    let again = undo(&rescue).expect_code(0);
+    assert!(again.stdout.contains("everything that apply wrote is taken back"), "{again:?}");
+    assert_eq!(live.digest(), damaged, "once the stranger has gone");
 }
 
 #[test]

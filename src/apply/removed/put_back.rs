@@ -7,7 +7,7 @@ use super::rows::{Fate, RemovedRows};
 use super::shape::{Row, Shape, Wanted, columns_of, parse_key};
 use crate::apply::companions::referrers;
 use crate::apply::moved::{Tallies, tallies};
-use crate::apply::row_key::json_array;
+use crate::apply::row_key::{RowName, json_array};
 use crate::apply::runner::Runner;
 use crate::apply::summary::Remains;
 use crate::apply::traces::LeftRow;
@@ -43,15 +43,15 @@ impl Stranger {
 }
 
 impl Runner<'_> {
-    /// Puts rows back that triggers removed while the batch was written, and those of batches that this run has taken back
-    /// before: what stood in their way may be gone by now. Returns their keys, and those that triggers altered. Where live
-    /// refuses, `still_removed` tells.
+    /// Puts rows back that triggers removed while the batch was written, also where an earlier undo could not, and those of
+    /// batches that this run has taken back before: what stood in their way may be gone by now. Returns their keys, and those
+    /// that triggers altered. Where live refuses, `still_removed` tells.
     pub(in crate::apply) async fn put_back_removed(&self, batch: u32) -> Result<PutBack, PgError> {
         let (traces, undone) = (self.traces(), self.undone());
         let earlier = undone.iter().flat_map(|batch| traces.removed_and_undone_by(*batch));
         let mut waiting: Vec<(Shape, Vec<Wanted>)> = Vec::new();
-        let to_put_back = |rows: &&RemovedRows| rows.fate == Fate::Removed && !rows.rows.is_empty();
-        for rows in traces.removed_by(batch).chain(earlier).filter(to_put_back) {
+        let own = traces.removed_by(batch).chain(traces.removed_and_undone_by(batch));
+        for rows in own.chain(earlier).filter(|rows| rows.can_be_put_back()) {
             if let Some(shape) = self.shape_as_kept(rows).await? {
                 let wanted = rows.each().map(|(key, values)| shape.as_before(&traces, key, values)).collect();
                 waiting.push((shape, wanted));
@@ -63,13 +63,15 @@ impl Runner<'_> {
         loop {
             let before: usize = waiting.iter().map(|(_, rows)| rows.len()).sum();
             for (shape, rows) in &mut waiting {
-                if rows.is_empty() || self.try_to_insert(shape, rows, &mut done).await? {
+                if rows.is_empty() || self.try_to_insert(shape, rows, &mut done).await?.is_ok() {
                     rows.clear();
                     continue;
                 }
                 let mut refused = Vec::new();
                 for row in rows.drain(..) {
-                    if !self.try_to_insert(shape, std::slice::from_ref(&row), &mut done).await? {
+                    if let Err(why) = self.try_to_insert(shape, std::slice::from_ref(&row), &mut done).await?
+                    {
+                        self.note_stuck((shape.table.clone(), row.key.clone()), why);
                         refused.push(row);
                     }
                 }
@@ -137,13 +139,13 @@ impl Runner<'_> {
     }
 
     /// A row that live refuses stays away, and so does one for which triggers would remove others, or that they give another
-    /// key.
+    /// key; says why.
     async fn try_to_insert(
         &self,
         shape: &Shape,
         rows: &[Wanted],
         done: &mut PutBack,
-    ) -> Result<bool, PgError> {
+    ) -> Result<Result<(), String>, PgError> {
         let deleted = |tallies: Tallies| tallies.values().map(|tally| tally.deleted).sum::<i64>();
         let before = deleted(tallies(&self.session).await?);
         self.session.execute(WHAT, "savepoint rowback_back").await?;
@@ -153,22 +155,29 @@ impl Runner<'_> {
             keys.iter().map(|row| parse_key(row.first())).collect::<Result<BTreeSet<RowKey>, _>>()
         };
         let inserted = match inserted.await {
-            Ok(inserted) => Some(inserted),
-            Err(PgError::Statement { .. }) => None,
+            Ok(inserted) => Ok(inserted),
+            Err(PgError::Statement { db, .. }) => Err(db.message.clone()),
             Err(error) => return Err(error),
         };
-        let inserted = match inserted {
-            Some(keys) if deleted(tallies(&self.session).await?) == before => Some(keys),
-            _ => None,
-        };
         let wanted: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
-        let inserted = inserted.filter(|keys| keys.iter().all(|key| wanted.contains(key)));
-        let back = if inserted.is_some() { "" } else { "rollback to savepoint rowback_back; " };
+        let inserted = match inserted {
+            Ok(_) if deleted(tallies(&self.session).await?) != before => {
+                Err("triggers would remove other rows for it".to_owned())
+            }
+            Ok(keys) if !keys.iter().all(|key| wanted.contains(key)) => {
+                Err("triggers would give it another key".to_owned())
+            }
+            other => other,
+        };
+        let back = if inserted.is_ok() { "" } else { "rollback to savepoint rowback_back; " };
         self.session.execute(WHAT, &format!("{back}release savepoint rowback_back")).await?;
-        let Some(keys) = inserted else { return Ok(false) };
+        let keys = match inserted {
+            Ok(keys) => keys,
+            Err(why) => return Ok(Err(why)),
+        };
         done.altered.extend(self.altered(shape, rows, &keys).await?);
         done.rows.entry(shape.table.clone()).or_default().extend(keys);
-        Ok(true)
+        Ok(Ok(()))
     }
 
     /// Those of the rows just inserted that triggers made otherwise, with the columns.
@@ -199,10 +208,11 @@ impl Runner<'_> {
         Ok(found)
     }
 
-    /// Rows that triggers removed, of batches that are taken back now, as far as they are not in live; one for each table and
-    /// fate.
+    /// Rows that triggers removed, of batches that are taken back now, as far as they are not in live; one for each table,
+    /// fate and reason.
     pub(in crate::apply) async fn still_removed(&self) -> Result<Vec<Remains>, ApplyError> {
         let mut found: BTreeMap<(&TableName, Fate), (BTreeSet<RowKey>, u64)> = BTreeMap::new();
+        let mut back: BTreeSet<RowName> = BTreeSet::new();
         let traces = self.traces();
         for rows in traces.removed_and_undone().filter(|rows| rows.fate != Fate::Recovered) {
             let keys: Vec<RowKey> = rows.keys().collect();
@@ -210,6 +220,9 @@ impl Runner<'_> {
                 Some(shape) if !keys.is_empty() && rows.fate != Fate::Displaced => {
                     let sql = shape.there_sql(&json_array(keys.iter()));
                     let there = self.session.text_rows(WHAT, &sql).await?;
+                    if rows.can_be_put_back() {
+                        back.extend(self.as_kept(&shape, rows).await?);
+                    }
                     there.iter().map(|row| parse_key(row.first())).collect::<Result<_, _>>()?
                 }
                 _ => BTreeSet::new(),
@@ -219,22 +232,68 @@ impl Runner<'_> {
             *unseen += rows.unseen;
         }
         // What hangs on a stranger's key is not in live either, and told once.
-        let displaced: BTreeSet<(&TableName, RowKey)> = found
+        let displaced: BTreeSet<RowName> = found
             .iter()
             .filter(|((_, fate), _)| *fate == Fate::Displaced)
-            .flat_map(|((table, _), (keys, _))| keys.iter().map(|key| (*table, key.clone())))
+            .flat_map(|((table, _), (keys, _))| keys.iter().map(|key| ((*table).clone(), key.clone())))
+            .filter(|row| !back.contains(row))
             .collect();
-        let remains = found.into_iter().map(|((table, fate), (mut gone, unseen))| {
-            gone.retain(|key| fate == Fate::Displaced || !displaced.contains(&(table, key.clone())));
-            Remains {
-                table: table.clone(),
-                rows: unseen + u64::try_from(gone.len()).unwrap_or(u64::MAX),
-                columns: Vec::new(),
-                keys: gone.into_iter().take(KEYS).collect(),
-                looked: unseen == 0,
-                fate: Some(fate),
+        let mut remains = Vec::new();
+        for ((table, fate), (gone, unseen)) in found {
+            let mut gone: BTreeSet<RowName> = gone.into_iter().map(|key| (table.clone(), key)).collect();
+            gone.retain(|row| displaced.contains(row) == (fate == Fate::Displaced));
+            let mut by_reason: BTreeMap<Option<String>, Vec<RowKey>> = BTreeMap::new();
+            if unseen > 0 {
+                by_reason.insert(None, Vec::new());
             }
-        });
-        Ok(remains.filter(|left| left.rows > 0).collect())
+            for row in gone {
+                let why = if fate == Fate::Removed { self.why_stuck(&row) } else { None };
+                by_reason.entry(why).or_default().push(row.1);
+            }
+            remains.extend(by_reason.into_iter().map(|(because, mut keys)| {
+                let unseen = if because.is_none() { unseen } else { 0 };
+                let rows = unseen + u64::try_from(keys.len()).unwrap_or(u64::MAX);
+                keys.truncate(KEYS);
+                let (table, looked) = (table.clone(), unseen == 0);
+                Remains { table, rows, columns: Vec::new(), keys, looked, fate: Some(fate), because }
+            }));
+        }
+        Ok(remains)
+    }
+
+    /// Those of the rows that live has just as they are to come back.
+    async fn as_kept(&self, shape: &Shape, rows: &RemovedRows) -> Result<Vec<RowName>, PgError> {
+        let traces = self.traces();
+        let wanted: BTreeMap<RowKey, Vec<Option<String>>> = rows
+            .each()
+            .map(|(key, values)| shape.as_before(&traces, key, values))
+            .map(|row| (row.key, row.values))
+            .collect();
+        let sql = shape.rows_sql(&shape.is_one_of(&json_array(wanted.keys())));
+        let mut found = Vec::new();
+        for row in self.session.text_rows(WHAT, &sql).await? {
+            let Row { key, values, .. } = Row::parse(row)?;
+            if wanted.get(&key) == Some(&values) {
+                found.push((shape.table.clone(), key));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Batches taken back earlier, latest first, that cost rows which undo could not put back then, and which live does not have
+    /// by now.
+    pub(in crate::apply) async fn waiting_for_rows(&self) -> Result<Vec<u32>, ApplyError> {
+        let traces = self.traces();
+        let mut found = Vec::new();
+        for batch in self.plan().batches.iter().rev().map(|batch| batch.number) {
+            for rows in traces.removed_and_undone_by(batch).filter(|rows| rows.can_be_put_back()) {
+                let Some(shape) = self.shape_as_kept(rows).await? else { continue };
+                let there = self.as_kept(&shape, rows).await?.len();
+                if there < rows.keys().count() && !found.contains(&batch) {
+                    found.push(batch);
+                }
+            }
+        }
+        Ok(found)
     }
 }

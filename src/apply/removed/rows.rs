@@ -105,6 +105,11 @@ impl RemovedRows {
         self.rows.is_empty() && self.unseen == 0
     }
 
+    /// Are their values kept, and is it for undo to put them back?
+    pub(in crate::apply) fn can_be_put_back(&self) -> bool {
+        self.fate == Fate::Removed && !self.rows.is_empty()
+    }
+
     /// The rows' keys.
     pub(in crate::apply) fn keys(&self) -> impl Iterator<Item = RowKey> + '_ {
         self.rows.lines().map(|line| RowKey(self.key.iter().cloned().zip(values_of(line)).collect()))

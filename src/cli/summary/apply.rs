@@ -179,6 +179,9 @@ fn remains_line(left: &Remains) -> String {
     if left.rows > u64::try_from(keys.len()).unwrap_or(u64::MAX) && !keys.is_empty() {
         line.push_str(", …");
     }
+    if let Some(because) = &left.because {
+        line.push_str(&format!("; could not be put back: {because}"));
+    }
     line
 }
 
