@@ -61,6 +61,7 @@ mod pushdown;
 mod queries;
 mod references_json;
 mod references_typed;
+mod removed_beside;
 mod removed_by_triggers;
 mod replay;
 mod repoint;
