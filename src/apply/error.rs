@@ -56,6 +56,14 @@ pub enum ApplyError {
         /// The case.
         case: PathBuf,
     },
+    /// Live lost tables or columns that the plan names, or calls them otherwise.
+    #[error("live is not as it was when the plan was made: {}", lines.join("; "))]
+    LiveChanged {
+        /// What is not there.
+        lines: Vec<String>,
+        /// Batches that are applied.
+        applied: usize,
+    },
     /// A file of the case cannot be read or understood.
     #[error("\"{}\" cannot be read", path.display())]
     CaseUnreadable {
@@ -247,6 +255,7 @@ impl Explain for ApplyError {
             Self::Standby { .. } => "live-is-standby",
             Self::ReadOnly { .. } => "live-is-read-only",
             Self::NotPermitted { .. } => "privilege-missing",
+            Self::LiveChanged { .. } => "live-changed",
             Self::CaseBusy { .. } => "case-busy",
             Self::JournalDamaged { .. } => "journal-damaged",
             Self::JournalFormat { .. } => "journal-format",
@@ -279,6 +288,7 @@ impl Explain for ApplyError {
             | Self::PlanForeign { .. }
             | Self::Standby { .. }
             | Self::ReadOnly { .. }
+            | Self::LiveChanged { .. }
             | Self::CaseBusy { .. }
             | Self::JournalDamaged { .. }
             | Self::JournalFormat { .. }
@@ -339,6 +349,7 @@ impl Explain for ApplyError {
             | Self::PlanStale { .. }
             | Self::Standby { .. }
             | Self::ReadOnly { .. }
+            | Self::LiveChanged { .. }
             | Self::CaseBusy { .. }
             | Self::JournalFormat { .. }
             | Self::JournalOfAnotherPlan { .. }
@@ -362,6 +373,19 @@ impl Explain for ApplyError {
                  run the same command again. Nothing was changed.",
                 Ident::new(role).quoted()
             ),
+            Self::LiveChanged { applied, .. } => {
+                let left = match applied {
+                    0 => "Nothing was written.".to_owned(),
+                    1 => "Nothing was written by this run; 1 batch is applied, and `rowback undo` takes it back.".to_owned(),
+                    some => format!(
+                        "Nothing was written by this run; {some} batches are applied, and `rowback undo` takes them back."
+                    ),
+                };
+                format!(
+                    "If that was on purpose, run `rowback recover` again in a new case, with `[columns]` for what has another \
+                     name; otherwise bring it back and run the same command again. {left}"
+                )
+            }
             Self::NotPermitted { task, lacking } => format!(
                 "Use another role with `--live`, or ask for: {}; then run the same command again. Nothing was {}.",
                 lacking.grants,
@@ -369,10 +393,7 @@ impl Explain for ApplyError {
             ),
             Self::BatchBlocked { place, holders, .. } => {
                 let when = if holders.is_empty() { "later" } else { "when that session has ended" };
-                format!(
-                    "Run the same command again {when}, or with a longer lock timeout. {}",
-                    place.what_is_left()
-                )
+                format!("Run the same command again {when}. {}", place.what_is_left())
             }
             Self::BatchFailed { place, .. } => format!(
                 "Remove the cause and run the same command again; if live has changed too much for this plan, run \

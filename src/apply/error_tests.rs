@@ -216,10 +216,10 @@ fn every_error_has_its_words() {
       hint: Use the role that the journal belongs to, or let somebody who may run `create schema rowback authorization` for this role; a case of which live's journal knows nothing can be applied without `--journal live`. No batch was run.
     [batch-blocked] Stopped: stopped at batch 41 of 120; batches 1–40 are committed
       cause: no lock on "shop.orders" within 5 s, 3 attempts (SQLSTATE 55P03); held by pid 48211, application "nightly-report" (active)
-      hint: Run the same command again when that session has ended, or with a longer lock timeout. Committed batches are not repeated; this one was rolled back.
+      hint: Run the same command again when that session has ended. Committed batches are not repeated; this one was rolled back.
     [batch-blocked] Stopped: undo stopped at batch 41 of 120; batches 1–40 are taken back
       cause: deadlock detected, 1 attempt (SQLSTATE 40P01)
-      hint: Run the same command again later, or with a longer lock timeout. What is taken back stays so; this batch was rolled back.
+      hint: Run the same command again later. What is taken back stays so; this batch was rolled back.
     [batch-failed] Stopped: the dry run stopped at batch 41 of 120
       cause: the server refused a statement while running batch 41, writing "shop.orders"
       cause: new row violates check constraint (SQLSTATE 23514)

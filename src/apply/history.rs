@@ -108,9 +108,9 @@ pub(super) struct BatchHistory {
     pub(super) moved: BTreeSet<(usize, RowKey)>,
 }
 
-/// The oldest transaction of all that lines of the journal name.
+/// One end of all transactions that lines of the journal name: the oldest, or the newest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Oldest {
+pub(super) enum Bound {
     /// Nothing was written yet.
     #[default]
     Nothing,
@@ -120,19 +120,19 @@ pub(super) enum Oldest {
     Unknown,
 }
 
-impl Oldest {
-    fn note(&mut self, oldest: Option<&str>) {
-        *self = match (*self, oldest.and_then(|oldest| oldest.parse().ok())) {
+impl Bound {
+    fn note(&mut self, told: Option<&str>, end: fn(u64, u64) -> u64) {
+        *self = match (*self, told.and_then(|told| told.parse().ok())) {
             (Self::Unknown, _) | (_, None) => Self::Unknown,
-            (Self::Nothing, Some(oldest)) => Self::Known(oldest),
-            (Self::Known(known), Some(oldest)) => Self::Known(known.min(oldest)),
+            (Self::Nothing, Some(told)) => Self::Known(told),
+            (Self::Known(known), Some(told)) => Self::Known(end(known, told)),
         };
     }
 
     /// As rows tell it.
     pub(super) fn short(self) -> Option<String> {
         match self {
-            Self::Known(oldest) => super::traces::short(&oldest.to_string()),
+            Self::Known(bound) => super::traces::short(&bound.to_string()),
             Self::Nothing | Self::Unknown => None,
         }
     }
@@ -229,7 +229,9 @@ pub(super) struct History {
     /// The transactions of undo, as the server numbers them.
     pub(super) undo_transactions: BTreeSet<String>,
     /// The oldest transaction that ran while apply began to write; `None` where the journal does not tell it of all.
-    pub(super) oldest: Oldest,
+    pub(super) oldest: Bound,
+    /// The newest transaction of apply: what carries a higher number was written since.
+    pub(super) newest: Bound,
 }
 
 impl History {
@@ -242,7 +244,8 @@ impl History {
             made: Rc::new(Made::of(plan)),
             traces: Rc::default(),
             undo_transactions: BTreeSet::new(),
-            oldest: Oldest::default(),
+            oldest: Bound::default(),
+            newest: Bound::default(),
         };
         for line in lines {
             if line.plan == plan.seal {
@@ -267,8 +270,9 @@ impl History {
     /// Takes in what happened next.
     pub(super) fn follow(&mut self, number: u32, event: &Event) {
         match event {
-            Event::Writing { made, xid, oldest, traces, .. } => {
-                self.oldest.note(oldest.as_deref());
+            Event::Writing { made, xid, oldest, newest, traces, .. } => {
+                self.oldest.note(oldest.as_deref(), u64::min);
+                self.newest.note(newest.as_deref(), u64::max);
                 if !made.is_empty() {
                     Rc::make_mut(&mut self.made).remember(number, made);
                 }
@@ -363,6 +367,7 @@ mod tests {
         Event::Writing {
             xid: "9".into(),
             oldest: None,
+            newest: None,
             system_identifier: None,
             written: vec![part],
             moved: Vec::new(),

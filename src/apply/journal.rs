@@ -47,6 +47,9 @@ pub enum Event {
         /// The oldest transaction that still ran when it began: rows of older ones were there before what it wrote.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         oldest: Option<String>,
+        /// Its highest number, savepoints included: what carries a higher one was written by somebody else since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        newest: Option<String>,
         /// The cluster, where the role may ask.
         system_identifier: Option<String>,
         /// By part of the batch.
@@ -253,6 +256,7 @@ mod tests {
         Event::Writing {
             xid: "742".into(),
             oldest: Some("740".into()),
+            newest: Some("743".into()),
             system_identifier: Some("7384120045".into()),
             written: vec![PartRecord {
                 table: TableName::new("public", "customers"),
@@ -276,7 +280,7 @@ mod tests {
     fn a_line_is_the_documented_json() {
         assert_eq!(
             serde_json::to_string(&line(1, writing())).unwrap(),
-            r#"{"format":1,"plan":"seal","batch":1,"at":"2026-11-19T14:03:00Z","state":"writing","xid":"742","oldest":"740","system_identifier":"7384120045","written":[{"table":"public.customers","action":"insert","rows":2,"exceptions":[{"key":{"id":"7"},"outcome":"kept"}]}]}"#
+            r#"{"format":1,"plan":"seal","batch":1,"at":"2026-11-19T14:03:00Z","state":"writing","xid":"742","oldest":"740","newest":"743","system_identifier":"7384120045","written":[{"table":"public.customers","action":"insert","rows":2,"exceptions":[{"key":{"id":"7"},"outcome":"kept"}]}]}"#
         );
         assert_eq!(
             serde_json::to_string(&line(1, Event::Committed)).unwrap(),

@@ -9,6 +9,7 @@ mod commit;
 mod companions;
 mod desk;
 mod error;
+mod gone;
 mod history;
 mod holders;
 mod isolate;
@@ -115,6 +116,7 @@ pub async fn run(
     let before = runner.committed();
     let waiting = waiting(runner.plan(), &runner.history());
     drop(runner.look_for_tombstones(None).await?);
+    runner.refuse_gone(&waiting).await?;
     runner.check_privileges(&waiting).await?;
     runner.fill_live_for_good().await?;
     let rows = waiting.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
@@ -226,8 +228,8 @@ fn announce(
     mark_ours(&mut written, &before.ours_before());
     let (moved, made, mut traces) = (performed.moves.rows, performed.made, performed.traces);
     traces.kept = performed.moves.kept;
-    let oldest = Some(performed.oldest);
-    Ok(Event::Writing { xid, oldest, system_identifier, written, moved, made, traces })
+    let (oldest, newest) = (Some(performed.oldest), Some(performed.newest));
+    Ok(Event::Writing { xid, oldest, newest, system_identifier, written, moved, made, traces })
 }
 
 /// Which part of the batch a reported row belongs to: the one that stored it, else the first that fits.

@@ -22,7 +22,7 @@ use super::place::Task;
 use super::sealed::{Purpose, certified};
 use super::settle::{self, Fate};
 use super::summary::EXCLUDED;
-use super::transaction::{Performed, Reported, Transaction};
+use super::transaction::{self, Performed, Reported, Transaction};
 use super::{ApplyError, Limits, RowKey};
 use crate::cancel::CancelToken;
 use crate::error::Explain;
@@ -269,6 +269,8 @@ impl<'a> Runner<'a> {
                     performed.put_back = self.put_back_removed(job.batch.number).await.map_err(unseen)?;
                 }
                 self.look_aside(job, &mut performed, &before, isolating).await.map_err(unseen)?;
+                performed.newest =
+                    transaction::newest(&self.session, &xid, &job.batch.parts).await.map_err(unseen)?;
                 Ok((performed, xid))
             }
             Err(error) => Err((error, watch.seen())),

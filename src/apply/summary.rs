@@ -194,6 +194,15 @@ impl ApplySummary {
     }
 }
 
+fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_one(rows: &u64) -> bool {
+    *rows == 1
+}
+
 /// A row that undo left alone, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRow {
@@ -205,6 +214,9 @@ pub struct HeldRow {
     pub key: RowKey,
     /// `gone`, `changed since`, or `still referred to by <table>`.
     pub reason: String,
+    /// How many rows these are: several where their table is not as it was, and then they are not named.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub rows: u64,
     /// Of a row that was taken back: the columns that triggers changed, so that they are not as before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -357,7 +369,7 @@ pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
                     [] => row.reason.clone(),
                     columns => format!("{} of {}", row.reason, columns.join(", ")),
                 };
-                found.push(HeldRow { batch, table: name.0, key: name.1, reason, columns });
+                found.push(HeldRow { batch, table: name.0, key: name.1, reason, rows: 1, columns });
             }
         }
         found.extend(left.into_iter().map(|((table, key), columns)| HeldRow {
@@ -365,6 +377,7 @@ pub(super) fn held_rows(history: &History) -> Vec<HeldRow> {
             table,
             key,
             reason: format!("taken back, but triggers changed {}", columns.join(", ")),
+            rows: 1,
             columns: columns.clone(),
         }));
     }

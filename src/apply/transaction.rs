@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::beside::{self, Watcher};
 use super::companions::{self, Ground, MadeRows, Taken};
-use super::isolate::{self, Refused, Writing};
+use super::isolate::{self, Refused, Writing, single};
 use super::isolate_groups;
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use super::moved::Moves;
@@ -84,8 +84,26 @@ pub(super) struct Performed {
     pub(super) taken: Vec<u64>,
     /// The oldest transaction that ran when this one began.
     pub(super) oldest: String,
+    /// The highest number of this one and of its savepoints.
+    pub(super) newest: String,
     /// Rows that triggers made where this batch or later ones insert rows.
     pub(super) made: Vec<MadeRows>,
+}
+
+/// The highest number that rows of the open transaction can carry, those of its savepoints and of triggers that catch errors
+/// included: a savepoint of its own, the last one, gets it by touching a staged row.
+pub(super) async fn newest(session: &WriteSession, xid: &str, parts: &[Part]) -> Result<String, PgError> {
+    const WHAT: &str = "asking for the last number of the transaction";
+    let whole: u64 = xid.parse().ok().ok_or_else(|| unexpected(WHAT, xid))?;
+    if parts.is_empty() {
+        return Ok(xid.to_owned());
+    }
+    let sql = "savepoint rowback_newest; update pg_temp.\"rowback_1\" set rowback_held = rowback_held \
+               where ctid = (select ctid from pg_temp.\"rowback_1\" limit 1) returning xmin::text; release savepoint rowback_newest";
+    let Some(version) = single(&session.text_rows(WHAT, sql).await?) else { return Ok(xid.to_owned()) };
+    // Rows carry the lower half of a number, and a savepoint's comes behind that of its transaction.
+    let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+    Ok((whole + u64::from(low(version).wrapping_sub(low(whole)))).to_string())
 }
 
 impl<'a> Transaction<'a> {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::companions::in_live;
+use super::gone::concerns;
 use super::history::{BACK, BatchHistory, CHANGED, GONE, History, Ours, Pending};
 use super::journal::{Event, Held, TakenRecord};
 use super::live_journal::JournalPlace;
@@ -20,7 +21,10 @@ use crate::ident::TableName;
 use crate::pg::{ConnectSettings, PgError};
 use crate::plan::recall::{Narrow, copy_block, narrow_sql};
 use crate::plan::script::{Step, StepKind};
-use crate::plan::{Action, Batch, OLDEST_TRANSACTION, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part};
+use crate::plan::{
+    Action, Batch, NEWEST_TRANSACTION, OLDEST_TRANSACTION, OVERRULED, OWN_TRANSACTIONS, PUT_BACK, Part,
+    REWRITTEN,
+};
 use crate::progress::{self, SharedProgress};
 
 /// What the person says about this run.
@@ -49,6 +53,9 @@ pub async fn run(
     let before =
         runner.history().all().filter(|(_, batch)| !batch.taken.is_empty() && !batch.can_be_undone()).count();
     let batches = applied(&runner);
+    let gone = runner.gone(&batches).await?;
+    let (left, batches): (Vec<Batch>, Vec<Batch>) =
+        batches.into_iter().partition(|batch| concerns(batch, &gone));
     runner.check_privileges(&batches).await?;
     runner.fill_live_for_good().await?;
     let rows = batches.iter().flat_map(|batch| &batch.parts).map(|part| part.rows).sum();
@@ -64,6 +71,12 @@ pub async fn run(
     let mut summary = summary(&runner, batches.len(), before, remains);
     summary.notes.extend(stamped);
     look_again_for_gone(&runner, &mut summary.held).await?;
+    summary.held.extend(runner.held_back(&left, &gone));
+    if summary.held.iter().any(|row| row.reason == REWRITTEN) {
+        let note = "Rows that were written again since hold what apply wrote, but somebody else wrote them (or their table: a change of \
+                    type writes all rows). The files in undo/, run with psql from the last to the first, take back every row that holds it.";
+        summary.notes.push(note.to_owned());
+    }
     Ok(summary)
 }
 
@@ -159,12 +172,14 @@ fn narrowed(mut steps: Vec<Step>, batch: &Batch, history: &BatchHistory) -> Vec<
     steps
 }
 
-/// Tells the undo file which rows are only young because undo gave them their former values back, and which are old.
+/// Tells the undo file which rows are only young because undo gave them their former values back, which are old, and which
+/// were written since.
 fn own_transactions(history: &History) -> Step {
     let own: Vec<String> = history.undo_transactions.iter().filter_map(|xid| short(xid)).collect();
     let oldest = history.oldest.short().unwrap_or_default();
+    let newest = history.newest.short().unwrap_or_default();
     let sql = format!(
-        "set local {OWN_TRANSACTIONS} = '{}'; set local {OLDEST_TRANSACTION} = '{oldest}';",
+        "set local {OWN_TRANSACTIONS} = '{}'; set local {OLDEST_TRANSACTION} = '{oldest}'; set local {NEWEST_TRANSACTION} = '{newest}';",
         own.join(",")
     );
     Step::sql(StepKind::Settings, sql)

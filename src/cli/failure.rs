@@ -73,6 +73,27 @@ impl Failure {
         self
     }
 
+    /// The result of a command that has done its work cannot be told.
+    #[must_use]
+    pub fn after(mut self, command: &str) -> Self {
+        let hint = match command {
+            "apply" | "undo" => {
+                // Not an input that cannot be read: the work is done.
+                self.kind = Kind::Stopped;
+                "The command itself came to its end, and what it did stands: journal.jsonl in the case directory has it. \
+                 The same command tells it once more and repeats nothing."
+            }
+            "recover" | "extract" | "diff" | "plan" => {
+                "The case directory is complete; `rowback report` shows what is in it. Live was not changed."
+            }
+            "verify" => "certificate.json is written and has the result. Live was not changed.",
+            "compare" => "Live was not changed.",
+            _ => "Nothing was changed.",
+        };
+        hint.clone_into(&mut self.hint);
+        self
+    }
+
     /// Did the reader of stdout go away?
     pub fn is_broken_pipe(&self) -> bool {
         self.broken_pipe

@@ -108,9 +108,14 @@ impl Output {
         result: &T,
         text: impl FnOnce(&Self) -> String,
     ) -> Result<(), Failure> {
-        match self.format {
+        let written = match self.format {
             Format::Text => write_stdout(text(self).as_bytes()),
             Format::Json => write_stdout(format!("{}\n", envelope(command, result)?).as_bytes()),
+        };
+        match written {
+            // Whoever reads no further has heard enough; the exit code still tells what is left.
+            Err(failure) if failure.is_broken_pipe() => Ok(()),
+            other => other.map_err(|failure| failure.after(command)),
         }
     }
 

@@ -114,6 +114,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
         fits.insert(name.clone(), fit);
     }
     structure::load_bounds(session, &mut fits).await?;
+    refit::note_zones(session, &mut fits).await?;
     let tombstones = tombstones::load(session, input.recipe, &fits).await?;
     let courts = courts::all(input, session, &live, &fits, &tombstones).await?;
     let mut convoys = BTreeMap::new();

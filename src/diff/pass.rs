@@ -16,7 +16,7 @@ use super::tally::{Referred, Tally, record};
 use super::transfer::{Moves, Outcome};
 use super::travel::Travel;
 use super::verdict::Verdict;
-use super::{DiffError, alike, conditions, constraints, damage, verify_parents};
+use super::{DiffError, alike, conditions, constraints, damage, refit, verify_parents};
 use crate::cancel::CancelToken;
 use crate::pg::ReadSession;
 use crate::progress::{SharedProgress, Step};
@@ -221,6 +221,7 @@ async fn judge_chunk(
         }
     }
     refitted.judge(&mut judgements);
+    refit::keep_identities(court.fit, &mut judgements);
     verify_parents::check(bench.session, court, parents, (rows, live), refers, &mut judgements).await?;
     constraints::ask(court, bench, rows, live, &mut judgements).await?;
     let mut output = output;

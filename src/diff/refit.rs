@@ -1,15 +1,17 @@
 //! Values whose column has another type in live than in the backup, or a type whose values come and go (enums, domains).
-//! Live is asked, before any other statement holds them, whether it can read each value and whether it would keep it: a
-//! value that it refuses, rounds or cuts makes its row unfit, and no other row.
+//! Live turns each into its own type as ALTER TABLE does, and is asked, before any other statement holds them, whether it can
+//! read each value and whether it would keep it: a value that it refuses, rounds or cuts makes its row unfit, and no other row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::drift::{Fit, FitColumn};
+use super::drift::{Fit, FitColumn, Fits};
 use super::judge::Judgement;
 use super::lookup::{RawKey, StagedRow, text};
 use super::verdict::{RowAction, Verdict};
-use crate::pg::{PgError, ReadSession};
+use crate::catalog::Identity;
+use crate::pg::{PgError, ReadSession, column};
 use crate::sql::literal::push_literal;
+use crate::sql::registry::DIFF_ZONE;
 use crate::value::copy_text::{NULL, is_null, push_field};
 
 /// What became of the values of one chunk, by row.
@@ -31,6 +33,15 @@ enum Made {
     Refused(String),
 }
 
+impl Made {
+    fn print(&self) -> Option<&String> {
+        match self {
+            Self::Kept(print) | Self::Altered(print) => Some(print),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 /// Brings the chunk's values into live's own print. A value that live cannot read becomes null, so that no later
 /// statement stumbles over it; [`Refitted::judge`] keeps its row from being written.
 pub async fn refit(
@@ -46,8 +57,13 @@ pub async fn refit(
         if values.is_empty() {
             continue;
         }
-        let back = Back::of(session, column).await?;
-        let made = ask(session, column, back, &values).await?;
+        let asked =
+            Asked { column, back: Back::of(session, column).await?, way: Way::of(session, column).await? };
+        let made = if is_timely(column) {
+            in_own_zone(session, &asked, &values).await?
+        } else {
+            ask(session, &asked, &values).await?
+        };
         for (number, row) in rows.iter_mut().enumerate() {
             let Some(value) = text(&row.fields[at]) else { continue };
             match made.get(&value) {
@@ -101,9 +117,114 @@ impl Refitted {
     }
 }
 
+/// A column that is GENERATED ALWAYS AS IDENTITY takes no value by an UPDATE: such rows are left to a human.
+pub fn keep_identities(fit: &Fit<'_>, judgements: &mut [Judgement]) {
+    for judgement in judgements {
+        let is_identity = |at: &&usize| fit.columns[**at].live.identity == Some(Identity::Always);
+        let Some(&at) = judgement.columns_to_set().iter().find(is_identity) else { continue };
+        let name = &fit.columns[at].live.name;
+        let reason = format!(
+            "{name} differs, and PostgreSQL lets nobody update a column that is GENERATED ALWAYS AS IDENTITY; an entry whose `columns` \
+             does not name it repairs the others"
+        );
+        judgement.stop(Verdict::Unfit, reason);
+        judgement.blocks = false;
+    }
+}
+
 /// Types of a schema (enums, domains, extension types) keep their name when they change; the others are told by it.
 fn is_in_doubt(column: &FitColumn<'_>) -> bool {
     column.was != column.live.type_name || column.live.is_enum || column.live.type_name.contains('.')
+}
+
+/// May values of the column change with the time zone?
+fn is_timely(column: &FitColumn<'_>) -> bool {
+    let timely = |of: &str| of.starts_with("time") || of.starts_with("date") || of.starts_with("ts");
+    timely(column.was) || timely(&column.live.type_name)
+}
+
+/// Notes columns whose values depend on the time zone in which live's type was changed.
+pub async fn note_zones(session: &ReadSession, fits: &mut Fits<'_>) -> Result<(), PgError> {
+    let zoned = |of: &str| of.contains("with time zone") || of.starts_with("tstz");
+    for fit in fits.values_mut() {
+        let turned =
+            |column: &&FitColumn<'_>| is_timely(column) && zoned(column.was) != zoned(&column.live.type_name);
+        let columns: Vec<String> =
+            fit.columns.iter().filter(turned).map(|column| column.live.name.to_string()).collect();
+        if !columns.is_empty() {
+            let zone = set_zone(session, true).await?;
+            set_zone(session, false).await?;
+            fit.notes.push(format!(
+                "values of {}.{} are taken in the time zone {zone}, as ALTER TABLE does by default in this database; if their type was \
+                 changed in another one, say so in the connection: options=-cTimeZone=…",
+                fit.live.name,
+                columns.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The zone that the role has in this database by default, or the session's own again; returns it.
+async fn set_zone(session: &ReadSession, own: bool) -> Result<String, PgError> {
+    let rows = session.query(&DIFF_ZONE, &[&own]).await?;
+    rows.first().map_or_else(|| Ok(String::new()), |row| column(row, "zone", "setting the time zone"))
+}
+
+/// The same as [`ask`] where a plain ALTER TABLE would do it, in the zone of the database; printed as everywhere.
+async fn in_own_zone(
+    session: &ReadSession,
+    asked: &Asked<'_>,
+    values: &[String],
+) -> Result<BTreeMap<String, Made>, PgError> {
+    set_zone(session, true).await?;
+    let made = ask(session, asked, values).await?;
+    set_zone(session, false).await?;
+    let prints = made.values().filter_map(Made::print).cloned();
+    let prints: Vec<String> = prints.collect::<BTreeSet<_>>().into_iter().collect();
+    if prints.is_empty() {
+        return Ok(made);
+    }
+    let again = Asked { back: Back::Same, way: Way::Read, ..*asked };
+    let again = ask(session, &again, &prints).await?;
+    let printed = |print: String| again.get(&print).and_then(Made::print).cloned().unwrap_or(print);
+    let as_everywhere = made.into_iter().map(|(value, made)| match made {
+        Made::Kept(print) => (value, Made::Kept(printed(print))),
+        Made::Altered(print) => (value, Made::Altered(printed(print))),
+        refused @ Made::Refused(_) => (value, refused),
+    });
+    Ok(as_everywhere.collect())
+}
+
+/// How a value comes into live's type.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Its text is read.
+    Read,
+    /// From the backup's type by a cast, as ALTER TABLE does: `t` becomes `true`, and a char(n) loses its blanks.
+    Cast,
+}
+
+impl Way {
+    async fn of(session: &ReadSession, column: &FitColumn<'_>) -> Result<Self, PgError> {
+        let (was, now) = (column.was, column.live.type_name.as_str());
+        // The text of a float has more digits than its cast to numeric, and a type of a schema may be another one by now.
+        let is_float = matches!(was, "real" | "double precision");
+        if was == now || was.contains('.') || (is_float && now.starts_with("numeric")) {
+            return Ok(Self::Read);
+        }
+        let answer =
+            session.attempt("looking for a cast", &format!("select null::{was}::{now} is null")).await?;
+        Ok(if answer.is_ok() { Self::Cast } else { Self::Read })
+    }
+}
+
+/// What live is asked about the values of a column.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    column: &'a FitColumn<'a>,
+    back: Back,
+    way: Way,
 }
 
 /// How it is told that a value is still the same in live's type.
@@ -126,7 +247,7 @@ impl Back {
         if was == now || (was == "json" && now == "jsonb") {
             return Ok(Self::Same);
         }
-        if is_number(was) && is_number(now) {
+        if is_number(was) && is_number(now) && (was, now) != ("real", "double precision") {
             return Ok(Self::Number);
         }
         // The backup's type may be gone from live; or there is no way from the one to the other.
@@ -144,15 +265,14 @@ fn is_number(type_name: &str) -> bool {
 /// Asks for all values at once, and for halves of them where one is refused.
 async fn ask(
     session: &ReadSession,
-    column: &FitColumn<'_>,
-    back: Back,
+    asked: &Asked<'_>,
     values: &[String],
 ) -> Result<BTreeMap<String, Made>, PgError> {
     let mut made = BTreeMap::new();
     let mut open = vec![values];
     while let Some(part) = open.pop() {
-        let what = format!("holding values against live's {}", column.live.name);
-        match session.attempt(&what, &made_sql(column, back, part)).await? {
+        let what = format!("holding values against live's {}", asked.column.live.name);
+        match session.attempt(&what, &made_sql(asked, part)).await? {
             Ok(rows) => {
                 for row in rows {
                     let mut fields = row.into_iter();
@@ -180,16 +300,20 @@ async fn ask(
 }
 
 /// Number, live's print, and whether it is still the same value.
-fn made_sql(column: &FitColumn<'_>, back: Back, values: &[String]) -> String {
-    let of = &column.live.type_name;
-    // `format` prints char(n) with its blanks, as COPY does; a cast to text would cut them.
-    let kept = match back {
-        Back::Same => "true".to_owned(),
-        Back::Number => format!("v.v::{of}::text::numeric = v.v::numeric"),
-        Back::Cast => format!("pg_catalog.format('%s', v.v::{of}::{}) = v.v", column.was),
-        Back::Print => format!("pg_catalog.format('%s', v.v::{of}) = v.v"),
+fn made_sql(asked: &Asked<'_>, values: &[String]) -> String {
+    let (was, of) = (asked.column.was, &asked.column.live.type_name);
+    let new = match asked.way {
+        Way::Read => format!("v.v::{of}"),
+        Way::Cast => format!("v.v::{was}::{of}"),
     };
-    let mut sql = format!("select v.n, pg_catalog.format('%s', v.v::{of}), {kept} from (values ");
+    // `format` prints char(n) with its blanks, as COPY does; a cast to text would cut them.
+    let kept = match asked.back {
+        Back::Same => "true".to_owned(),
+        Back::Number => format!("{new}::text::numeric = v.v::numeric"),
+        Back::Cast => format!("pg_catalog.format('%s', {new}::{was}) = pg_catalog.format('%s', v.v::{was})"),
+        Back::Print => format!("pg_catalog.format('%s', {new}) = v.v"),
+    };
+    let mut sql = format!("select v.n, pg_catalog.format('%s', {new}), {kept} from (values ");
     for (number, value) in values.iter().enumerate() {
         sql.push_str(if number == 0 { "(" } else { ", (" });
         sql.push_str(&number.to_string());

@@ -23,7 +23,9 @@ pub use sequence::SequenceMove;
 pub use sql::{BatchTable, batch_script, batch_script_with, row_key_json, sequence_script};
 pub use tombstones::{Reference, TombstoneFile, Tombstones};
 pub use triggers::{triggers_that_fire, triggers_that_fire_on_leaving};
-pub use undo::{NOT_TAKEN, OVERRULED, PUT_BACK, undo_script, undo_script_with};
+pub use undo::{
+    NEWEST_TRANSACTION, NOT_TAKEN, OVERRULED, PUT_BACK, REWRITTEN, undo_script, undo_script_with,
+};
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! The SQL of undo files: takes back what a batch wrote and leaves alone what changed since. Rows are locked before anybody
 //! asks about them, so that what others commit while undo waits is seen; what did not come off is named. Pure.
 
+use super::declared::OWN_TRANSACTIONS;
 use super::script::{Step, StepKind, render};
 use super::sql::{as_seen, as_staged, describe, key_json, label, opening, same_key};
 use super::stages::{Purpose, stage};
@@ -8,6 +9,9 @@ use super::{Action, BatchTable, Firing, declared, hanging, moves};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
+
+/// The row holds what apply inserted, and somebody else wrote it since.
+pub const REWRITTEN: &str = "written again since";
 
 /// The statement of the undo did not touch the row.
 pub const NOT_TAKEN: &str = "a trigger stands in the way";
@@ -17,6 +21,10 @@ pub const PUT_BACK: &str = "removed, then put back by a trigger";
 
 /// The former values were written, and are not what is stored.
 pub const OVERRULED: &str = "set back, but a trigger changed the values";
+
+/// The setting in which `rowback undo` names apply's newest transaction: a row that carries a higher number is not the one that
+/// apply inserted, whatever it holds. Run by hand, an undo file does not know.
+pub const NEWEST_TRANSACTION: &str = "rowback.undo_newest";
 
 /// An undo file: takes back what the batch wrote, but leaves rows alone that changed since or that others refer to.
 /// `foreign_keys` are those of live.
@@ -74,6 +82,9 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
             same_key(part),
             as_staged(part)
         ));
+        if part.action == Action::Insert {
+            first.push(hold_rewritten(&temporary, part));
+        }
         first.extend(moves::hold_taken(at + 1, part));
         if part.action.writes_whole_rows() {
             let referring: Vec<&ForeignKey> =
@@ -104,6 +115,20 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
     )
 }
 
+/// Rows that somebody deleted and inserted again, or wrote anew: theirs, whatever they hold.
+fn hold_rewritten(temporary: &str, part: &BatchTable<'_>) -> String {
+    format!(
+        "  update {temporary} as r set rowback_held = '{REWRITTEN}' where rowback_held is null and exists \
+         (select from {} as l where {}\n    and pg_catalog.age(l.xmin) < \
+         pg_catalog.age(nullif(pg_catalog.current_setting('{NEWEST_TRANSACTION}', true), '')::pg_catalog.xid)\n    \
+         and l.xmin::text <> (pg_catalog.txid_current() & 4294967295)::text\n    \
+         and l.xmin::text <> all (pg_catalog.string_to_array(\
+         coalesce(pg_catalog.current_setting('{OWN_TRANSACTIONS}', true), ''), ',')));",
+        part.table.from_sql(),
+        same_key(part)
+    )
+}
+
 /// The temporary tables of children that leave with the same undo, each with its key.
 fn leaving<'t>(tables: &'t [BatchTable<'_>], fk: &ForeignKey) -> Vec<(usize, &'t [Ident])> {
     let leaving = tables
@@ -128,13 +153,27 @@ pub(super) fn hold_referred(
             format!("r.{} {} c.{}", parent.quoted(), fk.operator(at), child.quoted())
         })
         .collect();
+    // Looked at only when it is reached: what is gone or has another name by now is found among the foreign keys of live.
     format!(
-        "    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
-         get diagnostics moved = row_count;\n    total := total + moved;",
+        "    if {} then\n    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
+         get diagnostics moved = row_count;\n    total := total + moved;\n    end if;",
+        is_as_known(fk, carrier),
         literal(&format!("still referred to by {}", fk.child)),
         carrier.quoted(),
         refers.join(" and "),
         unless_leaving(leaving)
+    )
+}
+
+/// Does live have the table with the columns that refer?
+fn is_as_known(fk: &ForeignKey, carrier: &TableName) -> String {
+    let names: Vec<String> = fk.columns.iter().map(|(child, _)| literal(child.as_str())).collect();
+    format!(
+        "(select pg_catalog.count(*) from pg_catalog.pg_attribute as a where a.attrelid = pg_catalog.to_regclass({}) \
+         and a.attname in ({}) and not a.attisdropped) = {}",
+        literal(&carrier.quoted()),
+        names.join(", "),
+        names.len()
     )
 }
 
@@ -181,9 +220,10 @@ pub(super) fn hold_referred_by_new(
 ) -> String {
     let is_it = |fk: &ForeignKey, carrier: &TableName, and: &str| {
         format!(
-            "\n      and not (k.conname = {} and k.conrelid = coalesce(pg_catalog.to_regclass({}), 0::oid){and})",
+            "\n      and not (k.conname = {} and k.conrelid = coalesce(pg_catalog.to_regclass({}), 0::oid) and {}{and})",
             literal(&fk.name),
-            literal(&carrier.quoted())
+            literal(&carrier.quoted()),
+            is_as_known(fk, carrier)
         )
     };
     let carriers = known.iter().flat_map(|fk| fk.carriers.iter().map(move |carrier| is_it(fk, carrier, "")));

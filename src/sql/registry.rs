@@ -104,6 +104,8 @@ queries! {
     DIFF_RULES = "diff_rules", Read;
     /// Where a sequence stands.
     DIFF_SEQUENCE = "diff_sequence", Read;
+    /// The time zone in which values change their type.
+    DIFF_ZONE = "diff_zone", Read;
     /// What a role may do in a database.
     DOCTOR_DATABASE = "doctor_database", Read;
     /// May the role put triggers to sleep?

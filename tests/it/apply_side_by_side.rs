@@ -119,8 +119,9 @@ fn told(rescue: &Rescue<'_>) -> BTreeMap<u64, Vec<serde_json::Value>> {
     let mut found: BTreeMap<u64, Vec<serde_json::Value>> = BTreeMap::new();
     for mut line in journal(rescue) {
         let fields = line.as_object_mut().unwrap();
-        fields
-            .retain(|name, _| !["at", "xid", "oldest", "plan", "system_identifier"].contains(&name.as_str()));
+        fields.retain(|name, _| {
+            !["at", "xid", "oldest", "newest", "plan", "system_identifier"].contains(&name.as_str())
+        });
         found.entry(line["batch"].as_u64().unwrap()).or_default().push(line);
     }
     found

@@ -121,8 +121,18 @@ fn undo_leaves_what_has_lived_on() {
         public.customers (id = 3): changed since
         public.orders (id = 7): changed since
         "#);
-    // Once that is gone, undo goes on to the end.
+    // Once that is gone, undo goes on; what a colleague wrote stays, also where it is what apply wrote.
     live.psql("delete from orders where id = 100; update orders set note = 'note' where id = 7; update customers set name = 'customer 3' where id = 3");
-    let _undone = rescue.undo().expect_code(0);
+    let undone = rescue.undo().expect_code(1);
+    for told in [
+        "public.customers (id = 2): still referred to by public.orders",
+        "public.customers (id = 3): written again since",
+        "public.orders (id = 7): written again since",
+        "note: Rows that were written again since hold what apply wrote, but somebody else wrote them",
+    ] {
+        assert!(undone.stdout.contains(told), "{told}: {undone:?}");
+    }
+    assert_eq!(live.value("select count(*) from customers where id = 1"), "0");
+    rescue.undo_by_hand();
     damaged.assert_same(&live.digest(), "everything is as before apply");
 }

@@ -506,7 +506,9 @@ fn verify_finds_what_was_planted() {
          update orders set note = (select note from orders where id = 7) where id = 5;
          insert into items values (6, 1, '{\"b\":1,  \"a\":2}')",
     );
-    let _undone = rescue.undo().expect_code(0);
+    let undone = rescue.undo().expect_code(1);
+    assert!(undone.stdout.contains("public.customers (id = 4): written again since"), "{undone:?}");
+    rescue.undo_by_hand();
     accident.assert_same(&live.digest(), "after undo");
     let output = rescue.verify().expect_code(0);
     assert!(output.stdout.contains("Verified: the recovery is taken back."), "{}", output.stdout);

@@ -49,6 +49,10 @@ fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
     let left = match applied.leftovers.len() {
         // What happened since then is not known: nobody looked.
         0 if applied.was_done_before() => "what became of the rows since was not looked at".to_owned(),
+        0 if applied.committed_before > 0 => {
+            "every row of this run ended as staged, what became of the others since was not looked at"
+                .to_owned()
+        }
         0 => "every row ended as staged".to_owned(),
         some => format!("{} left for a human", counted(u64::try_from(some).unwrap_or(u64::MAX), "row")),
     };
@@ -102,7 +106,7 @@ pub fn undo(undone: &UndoSummary, output: &Output) -> String {
     if !text.is_empty() {
         text.push('\n');
     }
-    let rows = |rows: &[HeldRow]| counted(u64::try_from(rows.len()).unwrap_or(u64::MAX), "row");
+    let rows = |rows: &[HeldRow]| counted(rows.iter().map(|row| row.rows).sum(), "row");
     let mut held = Vec::new();
     if !alone.is_empty() {
         held.push(format!("{} left alone", rows(&alone)));
@@ -142,6 +146,9 @@ fn leftover_line(row: &Leftover) -> String {
 }
 
 fn held_line(row: &HeldRow) -> String {
+    if row.key.0.is_empty() {
+        return format!("{}: {}, {}", row.table, counted(row.rows, "row"), row.reason);
+    }
     format!("{} ({}): {}", row.table, row.key, row.reason)
 }
 
@@ -236,7 +243,7 @@ mod tests {
         table          inserted  updated  there before
         public.orders     1,204        1             0
 
-        Applied to "shop": 1,204 rows inserted, 1 row updated (2 batches, 1 by an earlier run); every row ended as staged.
+        Applied to "shop": 1,204 rows inserted, 1 row updated (2 batches, 1 by an earlier run); every row of this run ended as staged, what became of the others since was not looked at.
         Next: rowback verify case. To take it back: rowback undo case
         ---
         table          inserted  updated  there before
@@ -272,6 +279,7 @@ mod tests {
                 table: orders(),
                 key: key(7),
                 reason: "changed since".to_owned(),
+                rows: 1,
                 columns: Vec::new(),
             }],
             remains: Vec::new(),

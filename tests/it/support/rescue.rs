@@ -84,4 +84,14 @@ impl<'db> Rescue<'db> {
     pub fn undo(&self) -> Output {
         self.rowback.run(["undo", "case", "--live", &self.live.url(), "--confirm", self.live.name()])
     }
+
+    /// The undo files run by hand, last batch first: they take back every equal row, whoever wrote it.
+    pub fn undo_by_hand(&self) {
+        let files = std::fs::read_dir(self.case().join("undo")).unwrap();
+        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        for file in files.iter().rev() {
+            self.live.psql(&std::fs::read_to_string(file).unwrap());
+        }
+    }
 }

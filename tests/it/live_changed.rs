@@ -1,0 +1,143 @@
+//! Live changes its tables, or writes rows anew, between plan, apply and undo: nothing stops midway, nothing of others goes.
+
+use std::fs::File;
+
+use super::support::{Rescue, TestDb};
+
+const WORLD: &str = "create table a (id int primary key, n text);
+    create table b (id int primary key, a int not null references a on delete cascade, v text);
+    create table c (id int primary key, a int references a on delete set null);
+    insert into a select i, 'n' || i from generate_series(1, 10) i; insert into b select i, i, 'v' || i from generate_series(1, 10) i;
+    insert into c select i, i from generate_series(1, 10) i;";
+
+const LOST: &str = "[[recover]]\ntable = \"public.a\"\nwhere = \"id <= 4\"\n";
+
+fn applied(name: &str, look: impl FnOnce(&TestDb<'static>, &Rescue<'_>)) {
+    let live = TestDb::with(name, WORLD);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from a where id <= 4");
+    let _planned = rescue.recover_text(LOST).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    look(&live, &rescue);
+}
+
+#[test]
+fn apply_begins_with_nothing_that_it_could_not_finish() {
+    let changes = [
+        ("alter table b rename v to w", "live's public.b has no v any more"),
+        ("drop table b", "live has no table public.b any more"),
+        ("alter table c drop column a", "live's public.c has no a any more"),
+    ];
+    for (change, told) in changes {
+        let live = TestDb::with("changed_apply", WORLD);
+        let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+        live.psql("delete from a where id <= 4");
+        let _planned = rescue.recover_text(LOST).expect_code(0);
+        live.psql(change);
+        let applied = rescue.apply().expect_code(4);
+        assert!(applied.stderr.starts_with("error[live-changed]"), "{applied:?}");
+        assert!(
+            applied.stderr.contains(told) && applied.stderr.contains("Nothing was written."),
+            "{applied:?}"
+        );
+        assert_eq!(live.value("select count(*) from a"), "6", "{change}");
+    }
+}
+
+#[test]
+fn undo_takes_back_what_a_dropped_table_does_not_concern() {
+    applied("changed_dropped", |live, rescue| {
+        live.psql("drop table b");
+        let undone = rescue.undo().expect_code(1);
+        assert!(
+            undone.stdout.contains("public.b: 4 rows, live has no table public.b any more"),
+            "{undone:?}"
+        );
+        assert!(undone.stdout.contains("4 rows left alone."), "{undone:?}");
+        assert_eq!(live.value("select count(*) from a"), "6");
+        assert_eq!(live.value("select count(*) from c where a is null"), "4");
+        let verified = rescue.verify();
+        assert!(verified.stdout.contains("public.b") || verified.stderr.contains("public.b"), "{verified:?}");
+    });
+}
+
+#[test]
+fn undo_leaves_the_parents_of_rows_that_it_cannot_find_under_another_name() {
+    let changes =
+        ["alter table b rename to b2", "alter table b rename a to parent", "alter table b rename v to w"];
+    for change in changes {
+        applied("changed_renamed", |live, rescue| {
+            live.psql(change);
+            let undone = rescue.undo().expect_code(1);
+            assert!(undone.stdout.contains("(id = 1): still referred to by"), "{change}: {undone:?}");
+            assert_eq!(live.value("select count(*) from a"), "10", "{change}");
+            let back = match change {
+                "alter table b rename to b2" => "alter table b2 rename to b",
+                "alter table b rename a to parent" => "alter table b rename parent to a",
+                _ => "alter table b rename w to v",
+            };
+            live.psql(back);
+            let undone = rescue.undo().expect_code(0);
+            assert!(
+                undone.stdout.contains("everything that apply wrote is taken back"),
+                "{change}: {undone:?}"
+            );
+            assert_eq!(live.value("select count(*) from a"), "6", "{change}");
+        });
+    }
+}
+
+#[test]
+fn rows_that_somebody_wrote_anew_are_not_those_of_apply() {
+    applied("rewritten", |live, rescue| {
+        live.psql(
+            "create temporary table x as select * from b where id <= 2; delete from b where id <= 2; insert into b select * from x",
+        );
+        let undone = rescue.undo().expect_code(1);
+        let stays = live.value("select string_agg(id::text, ',' order by id) from b where id <= 4");
+        assert_eq!(stays, "1,2", "{undone:?}");
+        assert!(undone.stdout.contains("public.b (id = 1): written again since"), "{undone:?}");
+        assert!(undone.stdout.contains("public.a (id = 1): still referred to by public.b"), "{undone:?}");
+        assert_eq!(live.value("select count(*) from a"), "8");
+        let again = rescue.undo().expect_code(1);
+        assert!(again.stdout.contains("public.b (id = 1): written again since"), "{again:?}");
+        assert_eq!(live.value("select count(*) from a"), "8");
+    });
+}
+
+#[test]
+fn a_table_that_was_restored_whole_is_not_taken_apart() {
+    applied("restored", |live, rescue| {
+        live.psql("truncate a, b, c");
+        live.psql(
+            WORLD.split_once("insert").map(|(_, rest)| format!("insert{rest}")).unwrap_or_default().as_str(),
+        );
+        let whole = live.digest();
+        let undone = rescue.undo().expect_code(1);
+        assert!(undone.stdout.contains("public.a (id = 1): written again since"), "{undone:?}");
+        let links = live.value("select count(*) from c where a is null");
+        assert!(
+            live.value("select count(*) from a") == "10" && live.value("select count(*) from b") == "10",
+            "{undone:?}"
+        );
+        // A link is taken back by its value: the parent stays, and with it nothing is lost.
+        assert!(links == "0" || links == "4", "{whole:?}");
+    });
+}
+
+#[test]
+fn what_was_done_is_told_where_the_result_cannot_be_written() {
+    let live = TestDb::with("unwritable", WORLD);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from a where id <= 4");
+    let _planned = rescue.recover_text(LOST).expect_code(0);
+    for (command, rows) in [("apply", "10"), ("undo", "6")] {
+        let arguments = [command, "case", "--live", &live.url(), "--confirm", live.name()];
+        let full = File::create("/dev/full").unwrap();
+        let output = rescue.rowback().command(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(live.value("select count(*) from a"), rows, "{told}");
+        assert_eq!(output.status.code(), Some(5), "{told}");
+        assert!(told.contains("what it did stands") && !told.contains("Nothing was changed"), "{told}");
+    }
+}
