@@ -141,9 +141,12 @@ fn the_new_list_may_name_rows_by_another_key() {
 #[test]
 fn a_request_between_two_batches_stops_the_rest() {
     let planned = Planned::new(&[]);
-    planned.live.psql("alter table items rename to hidden");
+    planned.live.psql(
+        "create function stop() returns trigger language plpgsql as $$ begin raise 'not now'; end $$;
+         create trigger stop before insert on items for each statement execute function stop()",
+    );
     let _stopped = planned.rescue.apply().expect_code(5);
-    planned.live.psql("alter table hidden rename to items");
+    planned.live.psql("drop trigger stop on items; drop function stop()");
     planned.erase("email\nc3@x\nc5@x\n");
     let applied = planned.rescue.apply().expect_code(1);
     let late = said(&applied);
