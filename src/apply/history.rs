@@ -226,7 +226,7 @@ pub(super) struct History {
     pub(super) made: Rc<Made>,
     /// What else triggers did.
     pub(super) traces: Rc<TraceBook>,
-    /// The transactions of undo, as the server numbers them.
+    /// The transactions of undo and their savepoints, as the server numbers them.
     pub(super) undo_transactions: BTreeSet<String>,
     /// The oldest transaction that ran while apply began to write; `None` where the journal does not tell it of all.
     pub(super) oldest: Bound,
@@ -278,12 +278,12 @@ impl History {
                 }
                 Rc::make_mut(&mut self.traces).announce(number, xid, traces);
             }
-            Event::UndoWriting { xid, traces, .. } => {
+            Event::UndoWriting { xid, newest, traces, .. } => {
                 if !traces.made.is_empty() {
                     Rc::make_mut(&mut self.made).remember(number, &traces.made);
                 }
                 Rc::make_mut(&mut self.traces).announce(number, xid, traces);
-                self.undo_transactions.insert(xid.clone());
+                self.undo_transactions.extend(numbers(xid, newest.as_deref()));
             }
             Event::RolledBack | Event::UndoRolledBack => Rc::make_mut(&mut self.traces).forget(number),
             Event::Committed => Rc::make_mut(&mut self.traces).keep(number, false),
@@ -326,6 +326,15 @@ impl History {
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &BatchHistory)> {
         self.batches.iter().map(|(number, batch)| (*number, batch))
     }
+}
+
+/// A transaction and what may be its savepoints: the numbers up to its last one.
+fn numbers(xid: &str, newest: Option<&str>) -> Vec<String> {
+    const AT_MOST: u64 = 1000;
+    let (Ok(first), Some(Ok(last))) = (xid.parse::<u64>(), newest.map(str::parse::<u64>)) else {
+        return vec![xid.to_owned()];
+    };
+    (first..=last.min(first + AT_MOST)).map(|number| number.to_string()).collect()
 }
 
 /// Marks the exceptions that are rows of ours from an earlier transaction.
@@ -381,6 +390,7 @@ mod tests {
         let part = TakenRecord { table: table(), action: Action::Insert, rows: 3, held: held.collect() };
         Event::UndoWriting {
             xid: "10".into(),
+            newest: None,
             system_identifier: None,
             taken: vec![part],
             moved: Vec::new(),

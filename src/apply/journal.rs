@@ -72,6 +72,9 @@ pub enum Event {
     UndoWriting {
         /// The transaction.
         xid: String,
+        /// Its highest number, savepoints included.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        newest: Option<String>,
         /// The cluster, where the role may ask.
         system_identifier: Option<String>,
         /// By part of the batch.

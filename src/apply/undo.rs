@@ -234,7 +234,8 @@ fn announce(
         }
     }
     traces.kept = performed.moves.kept;
-    Ok(Event::UndoWriting { xid, system_identifier, taken, moved: performed.moves.rows, traces })
+    let (newest, moved) = (Some(performed.newest), performed.moves.rows);
+    Ok(Event::UndoWriting { xid, newest, system_identifier, taken, moved, traces })
 }
 
 /// After an undo of which the server forgot whether it was committed: a row that is gone (or has other values) and was

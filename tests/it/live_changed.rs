@@ -141,3 +141,31 @@ fn what_was_done_is_told_where_the_result_cannot_be_written() {
         assert!(told.contains("what it did stands") && !told.contains("Nothing was changed"), "{told}");
     }
 }
+
+#[test]
+fn what_is_written_row_by_row_in_savepoints_is_no_work_of_others() {
+    let world = "create table a (id int primary key, n int not null default 0);
+        create table b (id int primary key, a int not null references a on delete cascade, v text unique);
+        create function g() returns trigger language plpgsql as $$ begin
+            update a set n = (select count(*) from b where b.a = a.id) where id in (new.a, old.a);
+            return null; end $$;
+        insert into a select i, 1 from generate_series(1, 10) i; insert into b select i, i, 'v' || i from generate_series(1, 10) i;
+        create trigger x after insert or delete on b for each row execute function g();";
+    let live = TestDb::with("savepoints", world);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql(
+        "delete from a where id <= 4; insert into b values (99, 10, 'v2'); delete from b where id = 10",
+    );
+    let damaged = live.digest();
+    // One row is refused: the others are written row by row, each in a savepoint.
+    live.psql("alter table b add constraint odd check (id <> 3) not valid");
+    let _planned = rescue.recover_with(LOST, &["--batch-rows", "2"]).expect_code(1);
+    live.psql("alter table b drop constraint odd");
+    for _ in 0..2 {
+        let applied = rescue.apply();
+        assert!(live.value("select count(*) from a") == "10", "{applied:?}");
+        let undone = rescue.undo();
+        assert_eq!(undone.code, Some(0), "{undone:?}");
+        assert_eq!(live.digest(), damaged, "{undone:?}");
+    }
+}
