@@ -8,6 +8,7 @@ mod contents;
 mod copy_statement;
 mod custom;
 mod decode;
+pub mod definition;
 mod directory;
 mod error;
 mod fingerprint;

@@ -7,6 +7,7 @@ use super::Scratch;
 use super::restore::{RestoreFailure, reasons};
 use super::restore_error::RestoreError;
 use crate::backup::Entry;
+use crate::backup::definition::{name_after, names_after, partition_of, parts_of, qualified};
 use crate::ident::{Ident, TableName};
 use crate::sql::lexer::{Lexeme, split};
 
@@ -81,23 +82,6 @@ pub(super) fn told(failure: &RestoreFailure) -> String {
     format!("{}: {}", failure.object, failure.message)
 }
 
-/// The partition that an entry makes or attaches, and the table that it is a partition of.
-fn partition_of(entry: &Entry) -> Option<(TableName, TableName)> {
-    match entry.kind.as_str() {
-        "TABLE ATTACH" => {
-            let table = |words: &[&str]| name_after(&entry.definition, words);
-            let of = table(&["alter", "table", "only"]).or_else(|| table(&["alter", "table"]))?;
-            Some((table(&["attach", "partition"])?, of))
-        }
-        // As pg_dump 10 writes it.
-        "TABLE" => {
-            let partition = TableName::new(entry.schema.clone()?, entry.name.clone());
-            Some((partition, name_after(&entry.definition, &["partition", "of"])?))
-        }
-        _ => None,
-    }
-}
-
 fn reference_of(entry: &Entry) -> Option<LostReference> {
     if entry.kind != "FK CONSTRAINT" {
         return None;
@@ -106,23 +90,6 @@ fn reference_of(entry: &Entry) -> Option<LostReference> {
     let child = table(&["alter", "table", "only"]).or_else(|| table(&["alter", "table"]))?;
     let name = names_after(&entry.definition, &["add", "constraint"])?.into_iter().next()?;
     Some(LostReference { name, child, parent: table(&["references"])? })
-}
-
-/// The qualified name behind these words.
-fn name_after(definition: &str, words: &[&str]) -> Option<TableName> {
-    qualified(names_after(definition, words)?)
-}
-
-fn qualified(parts: Vec<Ident>) -> Option<TableName> {
-    let mut parts = parts.into_iter();
-    let (schema, name) = (parts.next()?, parts.next()?);
-    Some(TableName { schema, name })
-}
-
-/// The parts of the name behind these words, in lower case, where they stand for the first time.
-fn names_after(definition: &str, words: &[&str]) -> Option<Vec<Ident>> {
-    let lexemes = split(definition).ok()?;
-    parts_of(lexemes.get(behind(&lexemes, words)?..)?)
 }
 
 /// The tables of `INHERITS (a.b, c.d)`, which stands behind the columns.
@@ -136,32 +103,6 @@ fn inherited(definition: &str) -> Option<Vec<TableName>> {
         tables.push(qualified(parts_of(name)?)?);
     }
     Some(tables)
-}
-
-/// Where the words end that stand there for the first time.
-fn behind(lexemes: &[(usize, Lexeme<'_>)], words: &[&str]) -> Option<usize> {
-    let is_word = |(_, lexeme): &(usize, Lexeme<'_>), word: &str| matches!(lexeme, Lexeme::Word(found) if found.eq_ignore_ascii_case(word));
-    let starts = |at: &usize| {
-        let here = lexemes.get(*at..*at + words.len());
-        here.is_some_and(|here| here.iter().zip(words).all(|(lexeme, word)| is_word(lexeme, word)))
-    };
-    Some((0..lexemes.len()).find(starts)? + words.len())
-}
-
-/// The parts of the name with which these lexemes begin.
-fn parts_of(lexemes: &[(usize, Lexeme<'_>)]) -> Option<Vec<Ident>> {
-    let mut parts = Vec::new();
-    for pair in lexemes.chunks(2) {
-        parts.push(match pair.first()?.1 {
-            Lexeme::Word(word) => Ident::new(word),
-            Lexeme::Quoted(quoted) => Ident::new(quoted.get(1..quoted.len() - 1)?.replace("\"\"", "\"")),
-            _ => return None,
-        });
-        if !matches!(pair.get(1), Some((_, Lexeme::Symbol('.')))) {
-            break;
-        }
-    }
-    Some(parts)
 }
 
 #[cfg(test)]
@@ -181,20 +122,6 @@ mod tests {
             dependencies: Vec::new(),
             has_data: false,
         }
-    }
-
-    #[test]
-    fn partitions_are_told_with_their_tables() {
-        let attach =
-            "ALTER TABLE ONLY app.o ATTACH PARTITION \"App\".\"o \"\"2\" FOR VALUES FROM ('a.b') TO ('c');";
-        let found = partition_of(&entry("TABLE ATTACH", attach));
-        assert_eq!(found, Some((TableName::new("App", "o \"2"), TableName::new("app", "o"))));
-        let old =
-            "CREATE TABLE app.o2 PARTITION OF app.\"O\" (v DEFAULT 'partition of x.y')\nFOR VALUES IN (1);";
-        let found = partition_of(&entry("TABLE", old));
-        assert_eq!(found, Some((TableName::new("app", "o2"), TableName::new("app", "O"))));
-        assert_eq!(partition_of(&entry("TABLE", "CREATE TABLE app.o2 (\n    id integer\n);")), None);
-        assert_eq!(partition_of(&entry("INDEX ATTACH", attach)), None);
     }
 
     #[test]
