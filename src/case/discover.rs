@@ -1,11 +1,12 @@
 //! Recipes that leave `where` out: the rows that live lacks or holds differently are found by comparing whole tables, and
 //! only those are asked of the backup. What is written is decided by the diff, which reads the rows themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Context, Error, RecoverOptions};
 use crate::backup::Backup;
+use crate::backup::definition::partitions;
 use crate::compare::{self, CompareError, CompareInput, CompareOptions, Comparison, TableComparison};
 use crate::ident::{Ident, TableName};
 use crate::pg::ConnectSettings;
@@ -15,7 +16,7 @@ use crate::sql::literal::literal;
 use crate::value::copy_text::{fields, unescape};
 
 /// Keys beyond which a table is read whole; a list of them is part of a statement.
-pub(super) const MOST_KEYS: usize = 100_000;
+pub const MOST_KEYS: usize = 100_000;
 
 /// The recipe with every `where` that was left out filled in, and what a person should know about it.
 pub(super) async fn narrow(
@@ -30,9 +31,11 @@ pub(super) async fn narrow(
         .filter(|entry| is_open(entry))
         .map(|entry| entry.table.clone())
         .collect();
-    let held = |table: &TableName| backup.contents().tables.contains_key(table);
+    let partitioned: BTreeSet<TableName> = partitions(backup.contents()).into_values().collect();
+    let held =
+        |table: &TableName| backup.contents().tables.contains_key(table) || partitioned.contains(table);
     if tables.is_empty() || !tables.iter().all(held) {
-        // A table without rows of its own in the backup (a partitioned one, or a wrong name) is extraction's to judge.
+        // A wrong name is extraction's to judge.
         return Ok(fill_in(&options.recipe, &[]));
     }
     let compared = CompareOptions {
@@ -72,8 +75,12 @@ fn is_open(entry: &Recover) -> bool {
     entry.selection == Selection::Everything && (misses_rows || entry.kind == Kind::Corrupted)
 }
 
-/// A column that was not compared (renamed, say) may be the damaged one.
+/// A column that was not compared (renamed, say) may be the damaged one. Of a table of which live holds a part elsewhere, the
+/// entry asks for that part as well.
 fn is_told_by(entry: &Recover, table: &TableComparison) -> bool {
+    if !table.held.is_alike(&entry.table) || !table.held.elsewhere.is_empty() {
+        return false;
+    }
     entry.kind == Kind::Deleted || entry.misrouted_to.is_some() || table.not_compared.is_empty()
 }
 
@@ -129,15 +136,20 @@ fn selection(table: &TableComparison) -> Option<Selection> {
     )))
 }
 
-/// A recipe that recovers what a comparison found missing, but for tables whose rows nothing names.
+/// A recipe that recovers what a comparison found, but for what no entry can be about. Of a table of which live holds a part
+/// elsewhere, only the rows that were found are asked for.
 pub(super) fn entries(found: &Comparison) -> Vec<Recover> {
+    let unplanned = found.unplanned();
     found
         .tables
         .iter()
-        .filter(|table| table.missing + table.changed > 0 && !table.key.is_empty())
-        .map(|table| Recover {
-            children: found.followed.clone().map_or(Children::All, Children::Only),
-            ..Recover::new(table.table.clone(), Kind::Deleted, Selection::Everything)
+        .filter(|table| table.missing + table.changed > 0 && !unplanned.contains_key(&table.table))
+        .map(|table| {
+            let part = Some(table).filter(|table| !table.held.elsewhere.is_empty()).and_then(selection);
+            Recover {
+                children: found.followed.clone().map_or(Children::All, Children::Only),
+                ..Recover::new(table.table.clone(), Kind::Deleted, part.unwrap_or(Selection::Everything))
+            }
         })
         .collect()
 }

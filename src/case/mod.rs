@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use discover::MOST_KEYS;
 pub use doctor::{Check, DoctorOptions, DoctorSummary, doctor};
 pub use error::{CaseError, Error};
 pub use layout::{BackupIdentity, Layout};
@@ -197,8 +198,8 @@ pub async fn compare(
     discover::compare(&Arc::new(backup), live, options, context).await
 }
 
-/// Plans the recovery of what a comparison found: rows that live lacks are lost, those that differ are reported. `None`
-/// when there is nothing of the sort. `options` says everything but which rows.
+/// Plans the recovery of what a comparison found, but for [`Comparison::unplanned`]: rows that live lacks are lost, those that
+/// differ are reported. `None` when there is nothing of the sort. `options` says everything but which rows.
 pub async fn recover_found(
     found: &Comparison,
     mut options: RecoverOptions,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rowback::case::{LIVE_JOBS, RecoverOptions};
+use rowback::case::{LIVE_JOBS, MOST_KEYS, RecoverOptions};
 use rowback::compare::CompareOptions;
 use rowback::env::Env;
 use rowback::ident::TableName;
@@ -115,7 +115,7 @@ pub fn compare(
         tables,
         memory_bytes: bytes(&args.source.loading.memory),
         samples: usize::from(args.samples),
-        most_keys: 0,
+        most_keys: if args.case.is_some() { MOST_KEYS } else { 0 },
         show_values: output.shows_values(),
     };
     Ok((compare, recover))

@@ -8,11 +8,13 @@ mod feed;
 mod instant;
 mod key_types;
 mod meeting;
+mod parts;
 mod pending;
 mod tally;
 mod walk;
 
 pub use error::CompareError;
+pub use parts::Held;
 pub use tally::{BothValues, ChangedSample, ColumnChange, KeyTexts, Samples};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +25,10 @@ use serde::Serialize;
 use self::columns::Compared;
 use self::feed::Part;
 use self::meeting::Meeting;
+use self::parts::{Source, wanted};
 use self::pending::Key;
 use self::walk::Walk;
-use crate::backup::{Backup, TableData};
+use crate::backup::Backup;
 use crate::cancel::CancelToken;
 use crate::catalog::load::{Place, load};
 use crate::catalog::readable::{Bar, unreadable};
@@ -33,7 +36,6 @@ use crate::catalog::{Catalog, Table};
 use crate::ident::{Ident, TableName};
 use crate::pg::{ConnectSettings, ReadSession, ServerIdentity, SessionOptions};
 use crate::progress::{SharedProgress, Step};
-use crate::recipe::nearest;
 use crate::value::BaseType;
 
 /// What is compared and how.
@@ -75,9 +77,45 @@ impl Comparison {
         self.skipped.is_empty() && self.tables.iter().all(|table| table.unmatched.is_empty())
     }
 
-    /// Tables of which rows are missing and that have no key: nothing names their rows, so that none can be recovered.
-    pub fn without_names(&self) -> impl Iterator<Item = &TableComparison> {
-        self.tables.iter().filter(|table| table.key.is_empty() && table.missing > 0)
+    /// The tables whose differences no case can be about, with how many rows those are and why.
+    pub fn unplanned(&self) -> BTreeMap<TableName, Unplanned> {
+        self.tables.iter().filter_map(|table| Some((table.table.clone(), table.unplanned()?))).collect()
+    }
+}
+
+/// Why rows that were found missing or changed are in no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unplanned {
+    /// The table has no key: nothing names these rows.
+    Nameless(u64),
+    /// The backup has the rows of this table as those of others, as partitions of one, say.
+    HeldAs(u64, BTreeSet<TableName>),
+    /// Only part of the backup's table of this name is held against it, and the rows are too many to be listed.
+    Part(u64),
+}
+
+impl Unplanned {
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        match self {
+            Self::Nameless(rows) | Self::HeldAs(rows, _) | Self::Part(rows) => *rows,
+        }
+    }
+}
+
+impl TableComparison {
+    fn unplanned(&self) -> Option<Unplanned> {
+        let rows = self.missing + self.changed;
+        if rows == 0 {
+            return None;
+        }
+        if self.key.is_empty() {
+            return Some(Unplanned::Nameless(rows));
+        }
+        if !self.held.is_alike(&self.table) {
+            return Some(Unplanned::HeldAs(rows, self.held.tables.clone()));
+        }
+        (!self.held.elsewhere.is_empty() && self.keys.is_none()).then_some(Unplanned::Part(rows))
     }
 }
 
@@ -112,6 +150,9 @@ pub struct TableComparison {
     /// there is no key, and where other tables inherit from this one: their rows are not compared with it.
     #[serde(skip)]
     pub keys: Option<Vec<Box<[u8]>>>,
+    /// Where the backup holds the rows.
+    #[serde(skip)]
+    pub held: Held,
 }
 
 /// Where things are and who may stop us.
@@ -140,13 +181,13 @@ pub async fn run(input: &CompareInput<'_>, options: &CompareOptions) -> Result<C
         skipped.insert(name.clone(), reason);
     }
     let mut tables = Vec::new();
-    for (name, parts) in wanted {
+    for (name, source) in wanted {
         let Some(table) = catalog.tables.get(&name) else {
             skipped.insert(name, "live has no such table".to_owned());
             continue;
         };
         input.progress.start(Step::Compare, &name.to_string(), None);
-        let job = match Job::new(table, parts) {
+        let job = match Job::new(table, source) {
             Ok(job) => job,
             Err(reason) => {
                 skipped.insert(name, reason);
@@ -184,60 +225,6 @@ fn followed(backup: &Backup, live: &Catalog, compared: &[TableComparison]) -> Op
     Some(followed.filter(|&name| live.tables.contains_key(name)).cloned().collect())
 }
 
-/// The backup's tables by the name of their root in live, with the parts that hold their rows.
-fn wanted(
-    backup: &Backup,
-    live: &Catalog,
-    named: &[TableName],
-    skipped: &mut BTreeMap<TableName, String>,
-) -> Result<BTreeMap<TableName, Vec<Part>>, CompareError> {
-    let held = &backup.contents().tables;
-    let root = |stored: &TableName, target: &TableName| {
-        let of = live.root_of(stored);
-        if of != stored || live.tables.contains_key(stored) {
-            of.clone()
-        } else {
-            live.root_of(target).clone()
-        }
-    };
-    let mut found: BTreeMap<TableName, Vec<Part>> = BTreeMap::new();
-    for (stored, rows) in held {
-        let (target, reason) = match rows {
-            TableData::Rows { target, .. } => (target, None),
-            TableData::Inserts { .. } => (stored, Some("the backup holds its rows as INSERT commands")),
-            TableData::Missing => (stored, Some("the backup does not hold its rows")),
-        };
-        let table = root(stored, target);
-        if !named.is_empty() && !named.contains(&table) && !named.contains(stored) {
-            continue;
-        }
-        match (rows, reason) {
-            (TableData::Rows { columns, .. }, _) => found
-                .entry(table)
-                .or_default()
-                .push(Part { stored_as: stored.clone(), columns: columns.clone() }),
-            (_, reason) => {
-                skipped.insert(table, reason.unwrap_or_default().to_owned());
-            }
-        }
-    }
-    // A table of which a part is missing is not compared at all: its rows would look new.
-    found.retain(|table, _| !skipped.contains_key(table));
-    let known = |name: &&TableName| {
-        found.contains_key(live.root_of(name))
-            || skipped.contains_key(live.root_of(name))
-            || held.contains_key(*name)
-    };
-    match named.iter().find(|name| !known(name)) {
-        None => Ok(found),
-        Some(name) => {
-            let all: Vec<String> = held.keys().map(TableName::to_string).collect();
-            let nearest = nearest(&name.to_string(), all.iter().map(String::as_str)).map(str::to_owned);
-            Err(CompareError::UnknownTable { table: name.clone(), nearest })
-        }
-    }
-}
-
 /// One table to be compared.
 struct Job<'a> {
     table: &'a Table,
@@ -247,27 +234,27 @@ struct Job<'a> {
     key: Vec<Ident>,
     not_compared: Vec<Ident>,
     unmatched: Vec<Ident>,
+    held: Held,
     notes: Vec<String>,
 }
 
 impl<'a> Job<'a> {
     /// Why it cannot be compared, otherwise.
-    fn new(table: &'a Table, parts: Vec<Part>) -> Result<Self, String> {
+    fn new(table: &'a Table, Source { parts, held, mut notes }: Source) -> Result<Self, String> {
         let on_both = |name: &Ident| {
             let written = table.column(name).is_some_and(|column| !column.generated);
             written && parts.iter().all(|part| part.columns.contains(name))
         };
         let first = parts.first().map(|part| part.columns.clone()).unwrap_or_default();
         let columns: Vec<Ident> = first.into_iter().filter(&on_both).collect();
-        let held: BTreeSet<&Ident> = parts.iter().flat_map(|part| &part.columns).collect();
+        let stored: BTreeSet<&Ident> = parts.iter().flat_map(|part| &part.columns).collect();
         let not_compared: BTreeSet<&Ident> =
-            held.iter().copied().chain(table.column_names()).filter(|name| !on_both(name)).collect();
-        let unmatched = not_compared.intersection(&held).copied().cloned().collect();
+            stored.iter().copied().chain(table.column_names()).filter(|name| !on_both(name)).collect();
+        let unmatched = not_compared.intersection(&stored).copied().cloned().collect();
         let not_compared = not_compared.into_iter().cloned().collect();
         if columns.is_empty() {
             return Err("backup and live have no column in common".to_owned());
         }
-        let mut notes = Vec::new();
         let key = table.key_columns().unwrap_or_default();
         if let Some(lacking) = key.iter().find(|name| !columns.contains(name)) {
             return Err(format!("its key column \"{lacking}\" is not in the backup"));
@@ -279,7 +266,7 @@ impl<'a> Job<'a> {
             );
         }
         let kinds = columns.iter().filter_map(|name| table.column(name)).map(Compared::of).collect();
-        Ok(Self { table, columns, compared: kinds, key, not_compared, unmatched, notes, parts })
+        Ok(Self { table, columns, compared: kinds, key, not_compared, unmatched, held, notes, parts })
     }
 
     /// Can a list of the key's texts name rows? A single column is compared by its type; several as text, so only where
@@ -361,6 +348,7 @@ impl<'a> Job<'a> {
                 key: self.key,
                 not_compared: self.not_compared,
                 unmatched: self.unmatched,
+                held: self.held,
                 notes,
             }
         })

@@ -28,6 +28,7 @@ mod cluster;
 mod companions;
 mod companions_in_the_way;
 mod compare;
+mod compare_partitions;
 mod diff_corrupted;
 mod diff_lookups;
 mod diff_misrouted;

@@ -17,9 +17,9 @@ use crate::cli::{Ending, settings, summary};
 struct Found<'a> {
     #[serde(flatten)]
     comparison: &'a Comparison,
-    /// Missing rows, by table, of tables whose rows nothing names.
+    /// Rows, by table, that were found missing or changed and that no plan can be about.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    not_planned: &'a BTreeMap<TableName, u64>,
+    not_planned: BTreeMap<&'a TableName, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<&'a PlanSummary>,
 }
@@ -42,11 +42,9 @@ pub async fn run(args: &CompareArgs, context: &Context, output: &Output) -> Resu
             return Err(error.into());
         }
     };
-    let not_planned: BTreeMap<_, _> = match &args.case {
-        Some(_) => comparison.without_names().map(|table| (table.table.clone(), table.missing)).collect(),
-        None => BTreeMap::new(),
-    };
-    let found = Found { comparison: &comparison, not_planned: &not_planned, plan: plan.as_ref() };
+    let not_planned = args.case.as_ref().map(|_| comparison.unplanned()).unwrap_or_default();
+    let rows = not_planned.iter().map(|(table, why)| (table, why.rows())).collect();
+    let found = Found { comparison: &comparison, not_planned: rows, plan: plan.as_ref() };
     output.result("compare", &found, |output| {
         let mut text = summary::compare(&comparison, output);
         text.push_str(&summary::not_planned(&not_planned, output));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rowback::compare::{ChangedSample, Comparison, KeyTexts, TableComparison};
+use rowback::compare::{ChangedSample, Comparison, KeyTexts, TableComparison, Unplanned};
 use rowback::ident::{Ident, TableName};
 
 use crate::cli::output::{Output, Paint};
@@ -99,23 +99,48 @@ pub fn no_case(found: &Comparison) -> &'static str {
     }
 }
 
-/// Missing rows that no plan can be about, by table.
-pub fn not_planned(tables: &BTreeMap<TableName, u64>, output: &Output) -> String {
-    if tables.is_empty() {
-        return String::new();
+/// Rows that no plan can be about, by table.
+pub fn not_planned(tables: &BTreeMap<TableName, Unplanned>, output: &Output) -> String {
+    let is_nameless = |why: &Unplanned| matches!(why, Unplanned::Nameless(_));
+    let (nameless, named): (Vec<_>, Vec<_>) = tables.iter().partition(|(_, why)| is_nameless(why));
+    let mut text = String::new();
+    if !nameless.is_empty() {
+        let title = "Not planned, since without a key nothing names their rows:";
+        text.push_str(&format!("\n{}\n", output.paint(Paint::Yellow, title)));
+        for (table, why) in nameless {
+            text.push_str(&format!("  {table}: {} missing in live\n", counted(why.rows(), "row")));
+        }
+        text.push_str(
+            "  Where columns are unique all the same, a recipe can name them (`key` under [columns]); otherwise bring these rows \
+             back by hand. `--table` names the tables that are wanted.\n",
+        );
     }
-    let mut text = format!(
-        "\n{}\n",
-        output.paint(Paint::Yellow, "Not planned, since without a key nothing names their rows:")
-    );
-    for (table, rows) in tables {
-        text.push_str(&format!("  {table}: {} missing in live\n", counted(*rows, "row")));
+    if !named.is_empty() {
+        let title = "Not planned, since live has these rows in other tables than the backup:";
+        text.push_str(&format!("\n{}\n", output.paint(Paint::Yellow, title)));
+        for (table, why) in named {
+            let rows = counted(why.rows(), "row");
+            text.push_str(&format!("  {table}: {rows} missing or changed in live; {}\n", elsewhere(why)));
+        }
+        text.push_str(
+            "  Where a partition was detached in live, attach it again and run this again; otherwise bring these rows back by hand.\n",
+        );
     }
-    text.push_str(
-        "  Where columns are unique all the same, a recipe can name them (`key` under [columns]); otherwise bring these rows \
-         back by hand. `--table` names the tables that are wanted.\n",
-    );
     text
+}
+
+fn elsewhere(why: &Unplanned) -> String {
+    match why {
+        Unplanned::HeldAs(_, tables) => {
+            let names: Vec<_> = tables.iter().map(ToString::to_string).collect();
+            format!("the backup has them as rows of {}", names.join(", "))
+        }
+        Unplanned::Part(_) => {
+            "partitions of it are tables of their own there, and the rows are too many to be listed"
+                .to_owned()
+        }
+        Unplanned::Nameless(_) => String::new(),
+    }
 }
 
 /// `42`, or `(tenant_id 7, number 42)`.
