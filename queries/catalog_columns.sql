@@ -49,5 +49,5 @@ left join lateral (
 where a.attnum > 0
   and not a.attisdropped
   and c.relkind in ('r', 'p')
-  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback')
+  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback_scratch')
 order by a.attrelid, a.attnum

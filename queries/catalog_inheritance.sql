@@ -16,5 +16,5 @@ join pg_catalog.pg_namespace as hn on hn.oid = hc.relnamespace
 where pc.relkind = 'r'
   and hc.relkind in ('r', 'f')
   and not hc.relispartition
-  and pn.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback')
+  and pn.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback_scratch')
 order by pn.nspname, pc.relname, hn.nspname, hc.relname

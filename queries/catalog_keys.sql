@@ -37,5 +37,5 @@ left join pg_catalog.pg_constraint as con on con.conindid = i.indexrelid and con
   and con.conrelid = i.indrelid
 where (i.indisunique or i.indisexclusion)
   and i.indislive
-  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback')
+  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback_scratch')
 order by i.indrelid, i.indisprimary desc, ic.relname

@@ -23,5 +23,5 @@ join pg_catalog.pg_namespace as pn on pn.oid = p.pronamespace
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where not t.tgisinternal
   and c.relkind in ('r', 'p')
-  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback')
+  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'rowback_scratch')
 order by t.tgrelid, t.tgname

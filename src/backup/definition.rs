@@ -2,13 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use super::{Contents, Entry};
+use super::{Contents, Entry, TableData};
 use crate::ident::{Ident, TableName};
 use crate::sql::lexer::{Lexeme, split};
 
 /// Partitions of the backup, each with the table that it is a partition of.
 pub fn partitions(contents: &Contents) -> BTreeMap<TableName, TableName> {
     contents.entries.iter().filter_map(partition_of).collect()
+}
+
+/// The columns of the table in which `apply --journal live` keeps its journal.
+const JOURNAL: [&str; 7] = ["id", "case_id", "plan", "batch", "xid", "written_at", "line"];
+
+/// Is it the journal that `apply` keeps in live? Not a table that only has its name.
+pub fn is_own_journal(contents: &Contents, table: &TableName) -> bool {
+    if table != &TableName::new("rowback", "journal") {
+        return false;
+    }
+    if let Some(TableData::Rows { columns, .. }) = contents.tables.get(table) {
+        return columns.iter().map(Ident::as_str).eq(JOURNAL);
+    }
+    let made = |entry: &&Entry| {
+        entry.kind == "TABLE"
+            && entry.schema.as_deref() == Some(table.schema.as_str())
+            && entry.name == table.name.as_str()
+    };
+    let definition = contents.entries.iter().find(made).map_or("", |entry| &entry.definition);
+    JOURNAL.iter().all(|column| definition.contains(&format!("\n    {column} ")))
 }
 
 /// The partition that an entry makes or attaches, and the table that it is a partition of.

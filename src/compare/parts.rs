@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CompareError;
 use super::feed::Part;
-use crate::backup::definition::partitions;
+use crate::backup::definition::{is_own_journal, partitions};
 use crate::backup::{Backup, Contents, TableData};
 use crate::catalog::Catalog;
 use crate::ident::TableName;
@@ -173,6 +173,13 @@ pub(super) fn wanted(
     for (stored, rows) in &backup.contents().tables {
         let table = &lineage.homes[stored];
         if !named.is_empty() && !asked.contains(table) {
+            continue;
+        }
+        if is_own_journal(backup.contents(), stored) {
+            if !named.is_empty() {
+                skipped
+                    .insert(table.clone(), "it is the journal that rowback itself keeps in live".to_owned());
+            }
             continue;
         }
         let reason = match rows {

@@ -13,7 +13,7 @@ pub(super) const BRACKET: i16 = -1;
 
 /// The table of what is told about the rows of `table`.
 pub(super) fn told_name(table: &Table) -> String {
-    format!("rowback.told_{}", table.oid)
+    format!("rowback_scratch.told_{}", table.oid)
 }
 
 /// Makes that table, at the first call.

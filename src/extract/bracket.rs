@@ -41,7 +41,7 @@ pub(super) async fn tell(
         side_name(table)
     );
     let key = resolve::key_of(recipe, table)?;
-    let later = TableName::new("rowback", format!("later_{}", table.oid));
+    let later = TableName::new("rowback_scratch", format!("later_{}", table.oid));
     if first {
         let from = table.from_sql();
         let create = format!("create unlogged table {} as select * from {from} with no data", later.quoted());

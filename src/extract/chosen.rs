@@ -94,8 +94,8 @@ impl<'a> Chosen<'a> {
         session
             .execute(
                 "preparing extraction",
-                "create unlogged table rowback.origins (id int4 primary key, origin text not null); \
-                 create unlogged table rowback.selected (tab oid, place tid, entry int4, primary key (tab, place, entry))",
+                "create unlogged table rowback_scratch.origins (id int4 primary key, origin text not null); \
+                 create unlogged table rowback_scratch.selected (tab oid, place tid, entry int4, primary key (tab, place, entry))",
             )
             .await?;
         let mut texts: BTreeMap<i32, String> = BTreeMap::new();
@@ -106,7 +106,7 @@ impl<'a> Chosen<'a> {
         let values: Vec<String> =
             texts.iter().map(|(id, text)| format!("({id}, {})", literal(text))).collect();
         if !values.is_empty() {
-            let insert = format!("insert into rowback.origins values {}", values.join(", "));
+            let insert = format!("insert into rowback_scratch.origins values {}", values.join(", "));
             session.execute("preparing extraction", &insert).await?;
         }
         let bracketed = scratch.has_later();
@@ -303,7 +303,7 @@ pub(super) fn number(rows: &[Vec<Option<String>>]) -> u64 {
 }
 
 pub(super) fn side_name(table: &Table) -> String {
-    format!("rowback.chosen_{}", table.oid)
+    format!("rowback_scratch.chosen_{}", table.oid)
 }
 
 /// The child's rows that a reference can apply to, with their place.

@@ -57,7 +57,7 @@ impl Selecting {
             Self::One => one,
             Self::Several => format!(
                 "select c.tab, c.place, s.entries, c.followed from ({one}) as c left join \
-                 (select tab, place, string_agg(entry::text, ',' order by entry) as entries from rowback.selected \
+                 (select tab, place, string_agg(entry::text, ',' order by entry) as entries from rowback_scratch.selected \
                  group by tab, place) as s on s.tab = c.tab and s.place = c.place"
             ),
         }
@@ -196,7 +196,7 @@ pub(super) async fn stage_table(
     let (told, join, then_by) = if is_told { told_sql(table) } else { Default::default() };
     let sql = format!(
         "copy (select {}, concat_ws(' ', {}, 'predicate ' || h.entries, g.origin){told} from {} as t join ({}) as h \
-         on h.tab = t.tableoid and h.place = t.ctid left join rowback.origins as g on g.id = h.followed{join} order by {}{then_by}) to stdout",
+         on h.tab = t.tableoid and h.place = t.ctid left join rowback_scratch.origins as g on g.id = h.followed{join} order by {}{then_by}) to stdout",
         quoted_list("t.", table.column_names()),
         twin.unwrap_or("null"),
         table.from_sql(),

@@ -69,8 +69,8 @@ async fn returns(
     let session = scratch.session();
     session.execute(WHAT, "begin; set local search_path = ''").await?;
     let asked = async {
-        session.execute(WHAT, &format!("create view rowback.members as\n{query}")).await?;
-        session.query(&registry::EXTRACT_RESULT, &[&"rowback.members"]).await
+        session.execute(WHAT, &format!("create view rowback_scratch.members as\n{query}")).await?;
+        session.query(&registry::EXTRACT_RESULT, &[&"rowback_scratch.members"]).await
     };
     let asked = asked.await;
     session.execute(WHAT, "rollback").await?;

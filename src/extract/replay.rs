@@ -211,11 +211,11 @@ async fn fetch(chosen: &Chosen<'_>, session: &ScratchSession, tables: &[&Table])
 }
 
 fn moved_name(table: &Table) -> String {
-    format!("rowback.moved_{}", table.oid)
+    format!("rowback_scratch.moved_{}", table.oid)
 }
 
 fn written_name(table: &Table) -> String {
-    format!("rowback.written_{}", table.oid)
+    format!("rowback_scratch.written_{}", table.oid)
 }
 
 /// From one session to the other: only what the transaction itself sees is of interest, and it is rolled back.

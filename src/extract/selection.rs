@@ -43,7 +43,7 @@ pub(super) async fn analyze(
         }
         Selected::Query(text) => (String::new(), text, ""),
     };
-    let before = format!("create view rowback.predicate as {before}");
+    let before = format!("create view rowback_scratch.predicate as {before}");
     let begin = format!("begin; set local search_path = {}, public", table.name.schema.quoted());
     session.execute("reading a predicate", &begin).await?;
     let result = inside(session, catalog, &format!("{before}{text}{after}")).await;
@@ -74,11 +74,11 @@ async fn about_one_row(
 ) -> Result<Option<Reads>, PgError> {
     let name = table.name.name.quoted();
     let create = format!(
-        "create table rowback.subject (like {}); create view rowback.predicate as select 1 as hit \
-         from rowback.subject as {name} where (\n{text}\n)",
+        "create table rowback_scratch.subject (like {}); create view rowback_scratch.predicate as select 1 as hit \
+         from rowback_scratch.subject as {name} where (\n{text}\n)",
         table.name.quoted()
     );
-    let subject = TableName::new("rowback", "subject");
+    let subject = TableName::new("rowback_scratch", "subject");
     let mut reads = match inside(session, catalog, &create).await {
         Ok(reads) => reads,
         Err(error) if error.sqlstate().is_some() => return Ok(None),
@@ -89,7 +89,7 @@ async fn about_one_row(
         return Ok(None);
     }
     session.execute("reading a predicate", "set local search_path = ''").await?;
-    let rows = session.query(&registry::EXTRACT_CONDITION, &[&"rowback.predicate"]).await?;
+    let rows = session.query(&registry::EXTRACT_CONDITION, &[&"rowback_scratch.predicate"]).await?;
     if let Some(row) = rows.first() {
         let definition: String = column(row, "definition", "reading a predicate")?;
         reads.clause = condition::of_view(&definition, table.name.name.as_str());
@@ -114,7 +114,7 @@ fn place_in(text: &str, before: usize, position: u32) -> Option<String> {
 /// What a view reads, which `create` makes.
 async fn inside(session: &ScratchSession, catalog: &Catalog, create: &str) -> Result<Reads, PgError> {
     session.execute("reading a predicate", create).await?;
-    let rows = session.query(&registry::EXTRACT_RELATIONS, &[&"rowback.predicate"]).await?;
+    let rows = session.query(&registry::EXTRACT_RELATIONS, &[&"rowback_scratch.predicate"]).await?;
     let value = |row: &Row, name: &str| column::<String>(row, name, "reading a predicate");
     let mut reads = Reads::default();
     for row in &rows {
@@ -154,7 +154,7 @@ pub(super) async fn choose(
             },
         );
     }
-    let hits = format!("rowback.hits_{number}");
+    let hits = format!("rowback_scratch.hits_{number}");
     let create = format!("create unlogged table {hits} (tab oid, place tid)");
     chosen.session.execute("evaluating a predicate", &create).await?;
     let mut into =
@@ -167,7 +167,7 @@ pub(super) async fn choose(
     let count = into.finish().await?;
     chosen.add(&table.name, (family, number), &format!("select tab, place from {hits}")).await?;
     let record = format!(
-        "insert into rowback.selected select tab, place, {number} from {hits} on conflict do nothing; drop table {hits}"
+        "insert into rowback_scratch.selected select tab, place, {number} from {hits} on conflict do nothing; drop table {hits}"
     );
     chosen.session.execute("evaluating a predicate", &record).await?;
     Ok(count)

@@ -97,7 +97,9 @@ pub async fn restore_structure(
 ) -> Result<(Catalog, Vec<RestoreFailure>), RestoreError> {
     let entries = &backup.contents().entries;
     let mut failures = Vec::new();
-    session.execute("preparing scratch", "set check_function_bodies = off; create schema rowback").await?;
+    session
+        .execute("preparing scratch", "set check_function_bodies = off; create schema rowback_scratch")
+        .await?;
     for entry in entries.iter().filter(|entry| entry.kind == "EXTENSION") {
         if let Err(error) = create_extension(entry, session, superuser).await {
             failures.push(failure(entry, &error));

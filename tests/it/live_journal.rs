@@ -289,3 +289,51 @@ fn a_certificate_tells_of_a_journal_that_was_lost() {
     let _undone = rescue.undo().expect_code(0);
     let _applied = apply(&rescue, &live, &[]).expect_code(0);
 }
+
+/// Backups that are made while live has a journal hold it, too; it is no table of the person's.
+#[test]
+fn the_journal_in_live_is_not_compared() {
+    let backup = TestDb::with("kept", SHOP);
+    let live = backup.copy("compared_live");
+    let rescue = planned(&backup, &live);
+    let _applied = apply(&rescue, &live, &["--journal", "live"]).expect_code(0);
+    let later = live.dump(&["-Fc"]);
+    let structure = live.dump(&["-Fc", "--exclude-table-data=rowback.journal"]);
+    for (journal, dump) in [("whole", &later), ("gone", &later), ("whole", &structure)] {
+        if journal == "gone" {
+            live.psql("create table kept as table rowback.journal; drop table rowback.journal");
+        }
+        let args = ["compare", "--json", "--backup", dump.to_str().unwrap(), "--live", &live.url()];
+        let found = rescue.rowback().run(args).expect_code(0).json();
+        assert_eq!(found["skipped"], serde_json::json!({}), "{journal}");
+        let is_journal = |table: &serde_json::Value| table["table"] == "rowback.journal";
+        assert!(!found["tables"].as_array().unwrap().iter().any(is_journal), "{journal}");
+        if journal == "gone" {
+            live.psql("create table rowback.journal as table kept; drop table kept");
+        }
+    }
+    let args = ["compare", "--json", "--backup", later.to_str().unwrap(), "--live", &live.url(), "--table"];
+    let found = rescue.rowback().run(args.into_iter().chain(["rowback.journal"])).expect_code(1).json();
+    assert!(
+        found["skipped"]["rowback.journal"].as_str().unwrap().contains("rowback itself keeps"),
+        "{found}"
+    );
+}
+
+/// A schema of that name, and a table of that name in it, may be anybody's.
+#[test]
+fn tables_of_a_schema_named_rowback_are_compared_and_recovered() {
+    let live = TestDb::with(
+        "namesake",
+        "create schema rowback; create table rowback.subject (id int primary key, v text); insert into rowback.subject select i, 'v' from generate_series(1, 5) i;
+         create table rowback.journal (id int primary key, subject int references rowback.subject on delete cascade);
+         insert into rowback.journal select i, i from generate_series(1, 5) i",
+    );
+    let (whole, rescue) = (live.digest(), Rescue::new(&live, &live.dump(&["-Fc"])));
+    live.psql("delete from rowback.subject where id = 3");
+    let planned =
+        rescue.recover_with("[[recover]]\ntable = \"rowback.subject\"\n", &["--json"]).expect_code(0).json();
+    assert_eq!(planned["insert"], 2, "{planned}");
+    let _applied = rescue.apply().expect_code(0);
+    whole.assert_same(&live.digest(), "both rows are back");
+}

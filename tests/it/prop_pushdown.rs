@@ -92,7 +92,7 @@ const COLUMNS: [(&str, &str, &[&str]); 16] = [
 
 const SCHEMA: &str = "create type mood as enum ('sad', 'ok', 'Very ''glad''');
     create domain positive as int check (value > 0);
-    create schema rowback;";
+    create schema rowback_scratch;";
 
 fn columns_sql() -> String {
     COLUMNS.iter().map(|(name, kind, _)| format!(", {name} {kind}")).collect()
@@ -203,12 +203,12 @@ fn asked(db: &TestDb<'_>, conditions: &[String]) -> Vec<(String, BTreeSet<String
     let mut script = "set timezone = 'UTC'; set search_path = public;".to_owned();
     for (number, condition) in conditions.iter().enumerate() {
         script.push_str(&format!(
-            "create view rowback.v{number} as select 1 as hit from rowback.subject as t where (\n{condition}\n);
+            "create view rowback_scratch.v{number} as select 1 as hit from rowback_scratch.subject as t where (\n{condition}\n);
              set search_path = '';
-             select regexp_replace(pg_get_viewdef('rowback.v{number}'::regclass), E'\\n', ' ', 'g');
+             select regexp_replace(pg_get_viewdef('rowback_scratch.v{number}'::regclass), E'\\n', ' ', 'g');
              set search_path = public;
              select coalesce(string_agg(id::text, ' '), '') from t where (\n{condition}\n);
-             drop view rowback.v{number};\n"
+             drop view rowback_scratch.v{number};\n"
         ));
     }
     let output = db.psql(&script);
@@ -247,7 +247,7 @@ async fn world(runner: &mut TestRunner) -> World {
     let columns = columns_sql();
     db.psql(&format!(
         "set timezone = 'UTC'; create table t (gone int, id int primary key{columns}); alter table t drop column gone;
-         create table rowback.subject (like t); insert into t values {}",
+         create table rowback_scratch.subject (like t); insert into t values {}",
         rows.join(",\n")
     ));
     let zones = ["UTC", "Asia/Kolkata", "America/St_Johns", "Africa/Monrovia", "Pacific/Kiritimati"];
@@ -294,7 +294,7 @@ const AROUND: [&str; 8] = [
     "o.big >= (select max(t.big) from public.t as t where ?)",
     "o.small in (select t.small from public.t as t where ? group by t.small having count(*) > 2)",
     "o.id < (select count(*) from public.t as t where ?)",
-    "o.id in (select x.id from rowback.subject_rows as x left join (select t.id, t.flag from public.t as t where ?) as y on x.id = y.id where y.id is null)",
+    "o.id in (select x.id from rowback_scratch.subject_rows as x left join (select t.id, t.flag from public.t as t where ?) as y on x.id = y.id where y.id is null)",
 ];
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn rows_that_a_sub_select_turns_away_change_nothing() {
     let mut runner = TestRunner::default();
     let World { db, table, stream, dumps } = world(&mut runner).await;
     db.psql(
-        "create table rowback.subject_rows (like public.t); insert into rowback.subject_rows table public.t",
+        "create table rowback_scratch.subject_rows (like public.t); insert into rowback_scratch.subject_rows table public.t",
     );
     let conditions: Vec<String> = (0..200).map(|_| sample(condition(), &mut runner)).collect();
     let outer: Vec<String> = conditions
@@ -313,8 +313,8 @@ async fn rows_that_a_sub_select_turns_away_change_nothing() {
     let mut script = "set timezone = 'UTC'; set search_path = '';".to_owned();
     for condition in &outer {
         script.push_str(&format!(
-            "set search_path = public; create view rowback.v as select 1 as hit from rowback.subject as o where (\n{condition}\n);
-             set search_path = ''; select regexp_replace(pg_get_viewdef('rowback.v'::regclass), E'\\n', ' ', 'g'); drop view rowback.v;\n"
+            "set search_path = public; create view rowback_scratch.v as select 1 as hit from rowback_scratch.subject as o where (\n{condition}\n);
+             set search_path = ''; select regexp_replace(pg_get_viewdef('rowback_scratch.v'::regclass), E'\\n', ' ', 'g'); drop view rowback_scratch.v;\n"
         ));
     }
     let views: Vec<String> = db.psql(&script).lines().map(str::to_owned).collect();
@@ -322,7 +322,7 @@ async fn rows_that_a_sub_select_turns_away_change_nothing() {
     let name = TableName::new("public", "t");
     let selects = |condition: &str| {
         format!(
-            "select coalesce(string_agg(o.id::text, ' ' order by o.id), '') from rowback.subject_rows as o where ({condition});\n"
+            "select coalesce(string_agg(o.id::text, ' ' order by o.id), '') from rowback_scratch.subject_rows as o where ({condition});\n"
         )
     };
     let mut both = "set timezone = 'UTC'; set search_path = public;".to_owned();

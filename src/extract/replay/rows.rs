@@ -60,7 +60,7 @@ async fn choose(
     let places = format!("select distinct rowback_tab as tab, rowback_place as place {rows}");
     chosen.add(name, (family, Reason::Selected(entry.number).number()), &places).await?;
     let record = format!(
-        "insert into rowback.selected select rowback_tab, rowback_place, {} {rows} on conflict do nothing",
+        "insert into rowback_scratch.selected select rowback_tab, rowback_place, {} {rows} on conflict do nothing",
         entry.number
     );
     Ok(chosen.session.execute("choosing what the replay touched", &record).await?)

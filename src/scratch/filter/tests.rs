@@ -50,7 +50,7 @@ fn table() -> Table {
 }
 
 fn condition(text: &str, encoding: Encoding) -> Option<Condition> {
-    let view = format!(" SELECT 1 AS hit\n   FROM rowback.subject t\n  WHERE {text};");
+    let view = format!(" SELECT 1 AS hit\n   FROM rowback_scratch.subject t\n  WHERE {text};");
     Condition::new(&of_view(&view, "t").unwrap(), &table(), encoding, &Orders::default())
 }
 
@@ -163,7 +163,7 @@ fn orders_of_texts_and_labels_are_known_where_they_are_told() {
     orders.by_bytes(Ident::new("name"));
     orders.by_labels(Ident::new("mood"), ["sad", "ok", "a\tb"]);
     let kept = |text: &str, rows: &[&str]| -> Vec<bool> {
-        let view = format!(" SELECT 1 AS hit\n   FROM rowback.subject t\n  WHERE {text};");
+        let view = format!(" SELECT 1 AS hit\n   FROM rowback_scratch.subject t\n  WHERE {text};");
         let clause = of_view(&view, "t").unwrap();
         let condition = Condition::new(&clause, &table(), Encoding::Utf8, &orders).unwrap();
         let bound = condition.bind(&|_| Some(0));

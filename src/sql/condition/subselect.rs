@@ -155,7 +155,7 @@ mod tests {
 
     fn found(select: &str) -> Option<Clause> {
         let view = format!(
-            " SELECT 1 AS hit\n   FROM rowback.subject job\n  WHERE ((job.id < 9) AND (job.person IN ( {select})));"
+            " SELECT 1 AS hit\n   FROM rowback_scratch.subject job\n  WHERE ((job.id < 9) AND (job.person IN ( {select})));"
         );
         on_table(&view, &TableName::new("public", "person"))
     }

@@ -3,7 +3,8 @@
 use super::*;
 
 fn clause(condition: &str) -> String {
-    let view = format!(" SELECT 1 AS hit\n   FROM rowback.subject \"my orders\"\n  WHERE {condition};");
+    let view =
+        format!(" SELECT 1 AS hit\n   FROM rowback_scratch.subject \"my orders\"\n  WHERE {condition};");
     show(&of_view(&view, "my orders").unwrap())
 }
 
@@ -107,5 +108,5 @@ fn what_is_not_certain_is_not_read() {
             "{text}: {shown}"
         );
     }
-    assert_eq!(of_view(" SELECT 1 AS hit\n   FROM rowback.subject t;", "t"), None);
+    assert_eq!(of_view(" SELECT 1 AS hit\n   FROM rowback_scratch.subject t;", "t"), None);
 }
