@@ -149,3 +149,63 @@ fn row_security_is_named_before_the_first_batch() {
     assert!(refused.stderr.contains("row security applies on b.orders"), "{}", refused.stderr);
     before.assert_same(&live.digest(), "refused");
 }
+
+const COLUMNS: &str = "
+    create table customers (id int primary key, a text, d text); insert into customers values (1, 'a', 'd'), (2, 'b', 'e'), (3, 'c', 'f');
+    create table notes (id int primary key, n text, m text); insert into notes values (1, 'n', 'm'), (2, 'o', 'm');";
+
+/// What a role needs beside the plain privileges on tables: temporary tables, each written column, and SELECT on the whole table.
+#[test]
+fn columns_and_temporary_tables_that_are_closed_are_named_before_the_first_row() {
+    let live = TestDb::with("privileges_columns", COLUMNS);
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    let whole = live.digest();
+    live.psql("delete from customers where id = 2; update notes set n = 'bad' where id = 1");
+    let role = modest_role(&live, "public");
+    live.psql(&format!(
+        "grant delete on all tables in schema public to {role}; revoke temporary on database {} from public;
+         revoke insert on customers from {role}; grant insert (id, a) on customers to {role};
+         revoke select on customers from {role}; grant select (id, a, d) on customers to {role};
+         revoke update on notes from {role}; grant update (id, m) on notes to {role}",
+        live.name()
+    ));
+    let recipe = "[[recover]]\ntable = \"customers\"\nwhere = \"id = 2\"\n[[recover]]\ntable = \"notes\"\nkind = \"corrupted\"\n\
+                  columns = [\"n\"]\nwhere = \"true\"\ndamaged = \"live.n = 'bad'\"\n";
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    let damaged = live.digest();
+    let refused = run_as(&rescue, &live, &role, "apply").expect_code(3);
+    insta::assert_snapshot!(stable(&refused.stderr, &live, &role), @r#"
+    error[privilege-missing]: the role "[ROLE]" may not write all that the plan writes
+      cause: no TEMPORARY on the database "[DB]"
+      cause: no SELECT on public.customers (column by column is not enough)
+      cause: no INSERT (d) on public.customers
+      cause: no UPDATE (n) on public.notes
+      hint: Use another role with `--live`, or ask for: grant temporary on database "[DB]" to "[ROLE]"; grant select on "public"."customers" to "[ROLE]"; grant insert ("d") on "public"."customers" to "[ROLE]"; grant update ("n") on "public"."notes" to "[ROLE]"; then run the same command again. Nothing was written by this run.
+    "#);
+    let tried = ["apply", "case", "--live", &live.url_as(&role), "--confirm", live.name(), "--dry-run"];
+    let tried = rescue.rowback().run(tried).expect_code(3);
+    assert_eq!(tried.stderr, refused.stderr);
+    damaged.assert_same(&live.digest(), "nothing is written");
+    assert!(!rescue.case().join("journal.jsonl").exists(), "nothing is announced");
+    let grants = refused.stderr.split("or ask for: ").nth(1).unwrap().split("; then run").next().unwrap();
+    live.psql(grants);
+    let _applied = run_as(&rescue, &live, &role, "apply").expect_code(0);
+    whole.assert_same(&live.digest(), "what was asked for is all that is needed");
+    live.psql(&format!(
+        "revoke temporary on database {} from {role}; revoke select on customers from {role}; grant select (id, a, d) on customers to {role};
+         revoke update (n) on notes from {role}",
+        live.name()
+    ));
+    let refused = run_as(&rescue, &live, &role, "undo").expect_code(3);
+    insta::assert_snapshot!(stable(&refused.stderr, &live, &role), @r#"
+    error[privilege-missing]: the role "[ROLE]" may not take back what the plan wrote
+      cause: no TEMPORARY on the database "[DB]"
+      cause: no SELECT on public.customers (column by column is not enough)
+      cause: no UPDATE (n) on public.notes
+      hint: Use another role with `--live`, or ask for: grant temporary on database "[DB]" to "[ROLE]"; grant select on "public"."customers" to "[ROLE]"; grant update ("n") on "public"."notes" to "[ROLE]"; then run the same command again. Nothing was taken back by this run.
+    "#);
+    let grants = refused.stderr.split("or ask for: ").nth(1).unwrap().split("; then run").next().unwrap();
+    live.psql(grants);
+    let _undone = run_as(&rescue, &live, &role, "undo").expect_code(0);
+    damaged.assert_same(&live.digest(), "all of it is taken back");
+}
