@@ -1,6 +1,12 @@
-//! The only place that reads the environment. Every variable that rowback looks at is a method or a name here.
+//! The only place that reads the environment and the command line. Every variable that rowback looks at is a method or a name here.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+/// The command line, the program's name first.
+pub fn arguments() -> Vec<OsString> {
+    std::env::args_os().collect()
+}
 
 /// A copy of the environment, so that what was read does not change under a run and tests can make one up.
 #[derive(Debug, Clone, Default)]

@@ -10,9 +10,10 @@ use crate::cli::args::Cli;
 use crate::cli::output::Output;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = rowback::env::arguments();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return cli::refuse_arguments(&error),
+        Err(error) => return cli::refuse_arguments(&error, &arguments),
     };
     let env = rowback::env::Env::read();
     let output = Output::new(&cli.global, &env);

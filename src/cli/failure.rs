@@ -137,6 +137,17 @@ impl Failure {
     }
 }
 
+/// Arguments that clap refuses: its first line is what happened, the rest of that paragraph and its tips are facts.
+pub fn of_arguments(error: &clap::Error) -> Failure {
+    let hint = "`rowback --help` lists the commands, `rowback COMMAND --help` the options of one. Nothing was touched.";
+    let text = error.to_string();
+    let told = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut told = told.map(str::trim).filter(|line| !line.is_empty());
+    let message =
+        told.next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':').to_owned();
+    told.fold(Failure::usage("wrong-usage", message, hint), Failure::with_cause)
+}
+
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n         ")
 }

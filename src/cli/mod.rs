@@ -12,6 +12,7 @@ mod settings;
 mod summary;
 use rowback::report::table;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use rowback::env::Env;
@@ -64,9 +65,17 @@ pub fn conclude(outcome: Result<Ending, Failure>, output: &Output) -> ExitCode {
     }
 }
 
-/// Prints clap's message: help and version on stdout with 0, anything else on stderr with 2.
-pub fn refuse_arguments(error: &clap::Error) -> ExitCode {
+/// Prints clap's message: help and version on stdout with 0, anything else on stderr with 2, and as JSON on stdout where
+/// that was asked for.
+pub fn refuse_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     // Nothing can be said when the terminal itself is gone.
     drop(error.print());
-    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let mut options = arguments.iter().take_while(|argument| *argument != "--");
+    if options.any(|argument| argument == "--json") {
+        drop(output::write_stdout(format!("{}\n", failure::of_arguments(error).json()).as_bytes()));
+    }
+    ExitCode::from(2)
 }

@@ -17,13 +17,51 @@ fn usage_errors_end_with_2_and_say_so_on_stderr() {
         &["recover", "--table", "t"],
         &["recover", "--table", "t", "--where", "true", "--kind", "lost"],
         &["plan", "--batch-rows", "0"],
-        &["report", "--json", "--html", "x.html"],
         &["apply", "case", "other"],
     ] {
         let output = rowback.run(args).expect_code(2);
         assert_eq!(output.stdout, "", "{args:?}");
         assert!(output.stderr.starts_with("error: "), "{args:?}: {}", output.stderr);
     }
+}
+
+/// A program that asked for JSON reads why it was refused where it reads everything else.
+#[test]
+fn usage_errors_are_json_where_json_was_asked_for() {
+    let place = TempDir::new("cli");
+    let rowback = Rowback::new(place.path());
+    let mut told = Vec::new();
+    for args in [
+        &["--json", "recover", "--jobs", "x"][..],
+        &["--json", "bogus"],
+        &["recvoer", "--json"],
+        &["recover", "--json", "--table", "t"],
+        &["inspect", "--json"],
+        &["report", "--json", "--html", "x.html"],
+        &["--json"],
+    ] {
+        let output = rowback.run(args).expect_code(2);
+        let json = output.json();
+        assert_eq!(
+            (&json["schema"], &json["error"]["code"], &json["error"]["exit"]),
+            (&1.into(), &"wrong-usage".into(), &2.into())
+        );
+        assert!(!output.stderr.is_empty(), "{args:?}");
+        told.push(format!("{} {}", json["error"]["message"], json["error"]["causes"]));
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    "invalid value 'x' for '--jobs <N>': invalid digit found in string" []
+    "unrecognized subcommand 'bogus'" []
+    "unrecognized subcommand 'recvoer'" ["tip: some similar subcommands exist: 'report', 'recover'"]
+    "the following required arguments were not provided" ["--where <CONDITION>"]
+    "the following required arguments were not provided" ["<BACKUP>"]
+    "the argument '--json' cannot be used with '--html <FILE>'" []
+    "'rowback' requires a subcommand but one was not provided" ["[subcommands: recover, apply, verify, undo, report, show, extract, diff, plan, inspect, compare, doctor, completions, man, help]"]
+    "#);
+    let plain = rowback.run(["recover", "--jobs", "x", "--", "--json"]).expect_code(2);
+    assert_eq!(plain.stdout, "", "a file named --json asks for nothing");
+    let help = rowback.run(["--json", "--help"]).expect_code(0);
+    assert!(help.stdout.contains("Exit codes: 0 done"), "{}", help.stdout);
 }
 
 #[test]
