@@ -319,20 +319,23 @@ impl<'a> Runner<'a> {
 
     fn stopped(&self, job: &Job<'_>, error: PgError, attempts: u32, seen: Seen) -> ApplyError {
         let place = Box::new(self.place(job.batch));
-        let tables: Vec<String> = job.batch.parts.iter().map(|part| format!("\"{}\"", part.table)).collect();
+        // Rows of one table of which other columns are set are parts of their own.
+        let tables: BTreeSet<String> =
+            job.batch.parts.iter().map(|part| format!("\"{}\"", part.table)).collect();
+        let tables = tables.into_iter().collect::<Vec<_>>().join(", ");
         let passing = error.sqlstate().is_some_and(is_worth_retrying);
         match error {
             PgError::Cancelled { .. } => ApplyError::Cancelled { place },
             PgError::Lost { .. } => ApplyError::ConnectionLost { place, source: Box::new(error) },
             PgError::Statement { db, .. } if passing => ApplyError::BatchBlocked {
                 place,
-                object: seen.relation.map_or_else(|| tables.join(", "), |table| format!("\"{table}\"")),
+                object: seen.relation.map_or(tables, |table| format!("\"{table}\"")),
                 waited: self.around.limits.lock_timeout,
                 attempts,
                 db,
                 holders: seen.holders,
             },
-            other => ApplyError::BatchFailed { place, tables: tables.join(", "), source: Box::new(other) },
+            other => ApplyError::BatchFailed { place, tables, source: Box::new(other) },
         }
     }
 }

@@ -132,3 +132,31 @@ fn a_companion_that_a_trigger_made_first_is_no_double_and_no_failure() {
     let _undone = rescue.undo().expect_code(0);
     lost.assert_same(&live.digest(), "undo takes both back");
 }
+
+/// Rows of one table of which other columns are set are parts of one batch: the table is named once where it is refused.
+#[test]
+fn a_batch_that_is_refused_names_each_table_once() {
+    let live = TestDb::with(
+        "named_once",
+        "create table bills (id int primary key, tenant int not null, amount int, unique (tenant, id));
+         create table items (tenant int, bill int, no int, primary key (tenant, bill, no),
+           foreign key (tenant, bill) references bills (tenant, id) on update cascade);
+         insert into bills select i, 1, i from generate_series(1, 4) i; insert into items select 1, i, 1 from generate_series(1, 4) i",
+    );
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("update bills set tenant = 9 where id < 3; update bills set amount = -1 where id = 2");
+    let recipe = "[[recover]]\ntable = \"bills\"\nkind = \"misrouted\"\nowner = \"tenant\"\nwhere = \"true\"\ndamaged = \"live.tenant = 9\"\n\
+                  [[recover]]\ntable = \"bills\"\nkind = \"corrupted\"\ncolumns = [\"amount\"]\nwhere = \"true\"\ndamaged = \"live.amount < 0\"\n";
+    let _planned = rescue.recover_text(recipe).expect_code(0);
+    let plan = std::fs::read(rescue.case().join("plan.json")).unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+    let tables: Vec<&serde_json::Value> =
+        plan["batches"][0]["parts"].as_array().unwrap().iter().map(|part| &part["table"]).collect();
+    assert_eq!(tables, ["public.bills", "public.bills"], "{plan}");
+    live.psql(
+        "create function no() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = '58000'; end $$;
+         create trigger no before update on bills for each row execute function no()",
+    );
+    let refused = rescue.apply().expect_code(5);
+    assert!(refused.stderr.contains("writing \"public.bills\"\n"), "{}", refused.stderr);
+}
