@@ -316,8 +316,8 @@ impl Explain for ApplyError {
             | Self::LiveJournal { cause } => vec![cause.clone()],
             Self::PlanForeign { planned, found } => {
                 vec![
-                    format!("planned for {}", describe(planned)),
-                    format!("connected to {}", describe(found)),
+                    format!("planned for {}", planned.describe()),
+                    format!("connected to {}", found.describe()),
                 ]
             }
             Self::NotPermitted { lacking, .. } => lacking.lines.clone(),
@@ -364,6 +364,7 @@ impl Explain for ApplyError {
             Self::Server(error) => error.hint(),
             Self::Midway(midway) => midway.hint(),
             Self::Several(several) => several.first.hint(),
+            Self::PlanForeign { planned, found } => format!("{} Nothing was changed.", planned.way_to(found)),
             Self::ConfirmationWrong { dbname, .. } => format!(
                 "Give `--confirm {dbname}` if that is the database to write to, or correct the connection. Nothing \
                  was changed."
@@ -446,10 +447,6 @@ impl ApplyError {
             Self::PlanStale { .. } => {
                 "Run `rowback plan` again, review it, and apply that. Nothing was changed."
             }
-            Self::PlanForeign { .. } => {
-                "Connect to the database that the plan was made for, or run `rowback recover` against this one. \
-                 Nothing was changed."
-            }
             Self::Standby { .. } => "Connect to the primary server. Nothing was changed.",
             Self::CaseBusy { .. } => {
                 "Wait until that run has ended, then run the same command again. Nothing was changed by this run."
@@ -487,11 +484,6 @@ fn what_for(task: Task) -> &'static str {
         Task::Apply | Task::DryRun => "write all that the plan writes",
         Task::Undo => "take back what the plan wrote",
     }
-}
-
-fn describe(identity: &LiveIdentity) -> String {
-    let system = identity.system_identifier.as_deref().unwrap_or("unknown");
-    format!("\"{}\" (oid {}, system identifier {system})", identity.dbname, identity.database_oid)
 }
 
 fn blocked(object: &str, waited: Duration, attempts: u32, db: &DbFacts, holders: &[Holder]) -> String {

@@ -243,3 +243,18 @@ fn every_error_has_its_words() {
       hint: Run the same command again when the server can be reached; it asks the server how the interrupted batch ended. Whether that batch is committed is not known now.
     "#);
 }
+
+#[test]
+fn a_database_that_was_renamed_wants_its_name_back() {
+    let identity = |dbname: &str, system: Option<&str>| LiveIdentity {
+        system_identifier: system.map(str::to_owned),
+        dbname: dbname.to_owned(),
+        database_oid: 16384,
+    };
+    let hint = |system| {
+        let (planned, found) = (Box::new(identity("shop", system)), Box::new(identity("Shop 2", system)));
+        ApplyError::PlanForeign { planned, found }.hint()
+    };
+    insta::assert_snapshot!(hint(Some("7384120045")), @r#"The database was renamed after the plan was made: give it its old name back (alter database "Shop 2" rename to "shop"), or run `rowback recover` in a new case. Nothing was changed."#);
+    insta::assert_snapshot!(hint(None), @"Connect to the database that the plan was made for, or run `rowback recover` against this one. Nothing was changed.");
+}

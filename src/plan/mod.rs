@@ -99,6 +99,34 @@ pub struct LiveIdentity {
     pub database_oid: u32,
 }
 
+impl LiveIdentity {
+    /// In words, with all that tells it from others.
+    pub fn describe(&self) -> String {
+        let system = self.system_identifier.as_deref().unwrap_or("unknown");
+        format!("\"{}\" (oid {}, system identifier {system})", self.dbname, self.database_oid)
+    }
+
+    /// Is it the same database, which had the other name before?
+    pub fn was_renamed_to(&self, other: &Self) -> bool {
+        let is_same =
+            self.database_oid == other.database_oid && self.system_identifier == other.system_identifier;
+        is_same && self.system_identifier.is_some() && self.dbname != other.dbname
+    }
+
+    /// What to do where the plan is for this database and the connection leads to the other.
+    pub fn way_to(&self, other: &Self) -> String {
+        if self.was_renamed_to(other) {
+            let (old, new) = (Ident::new(&self.dbname).quoted(), Ident::new(&other.dbname).quoted());
+            return format!(
+                "The database was renamed after the plan was made: give it its old name back (alter database {new} rename to {old}), or \
+                 run `rowback recover` in a new case."
+            );
+        }
+        "Connect to the database that the plan was made for, or run `rowback recover` against this one."
+            .to_owned()
+    }
+}
+
 /// One batch: one transaction, one file, one undo file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {

@@ -6,18 +6,19 @@ use crate::diff::DiffError;
 use crate::error::{Explain, Kind};
 use crate::ident::TableName;
 use crate::pg::PgError;
+use crate::plan::LiveIdentity;
 use crate::staging::StagingError;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The connection leads to another database than the plan is for.
-    #[error("the plan is for the database \"{planned}\", the connection leads to \"{found}\"")]
+    #[error("the plan was made for another database than \"{}\"", found.dbname)]
     OtherDatabase {
         /// The plan's.
-        planned: String,
+        planned: Box<LiveIdentity>,
         /// The connection's.
-        found: String,
+        found: Box<LiveIdentity>,
     },
     /// Staging, diff and plan do not belong together.
     #[error("the files of the case about {table} do not belong together")]
@@ -73,7 +74,13 @@ impl Explain for VerifyError {
 
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::OtherDatabase { .. } | Self::CaseStale { .. } | Self::Cancelled => Vec::new(),
+            Self::OtherDatabase { planned, found } => {
+                vec![
+                    format!("planned for {}", planned.describe()),
+                    format!("connected to {}", found.describe()),
+                ]
+            }
+            Self::CaseStale { .. } | Self::Cancelled => Vec::new(),
             Self::CertificateUnwritable { cause, .. } => vec![cause.clone()],
             Self::Server(error) => error.causes(),
             Self::Staging(error) => error.causes(),
@@ -83,8 +90,8 @@ impl Explain for VerifyError {
 
     fn hint(&self) -> String {
         match self {
-            Self::OtherDatabase { .. } => {
-                "Connect to the database that the plan was made for. Verify only reads; nothing was changed.".to_owned()
+            Self::OtherDatabase { planned, found } => {
+                format!("{} Verify only reads; nothing was changed.", planned.way_to(found))
             }
             Self::CaseStale { .. } => {
                 "A stage was run again after the plan was made: run `rowback plan` again. Nothing was changed.".to_owned()
@@ -108,8 +115,13 @@ mod tests {
 
     #[test]
     fn every_error_has_its_words() {
+        let identity = |dbname: &str, database_oid| {
+            let system_identifier = Some("7384120045".to_owned());
+            Box::new(LiveIdentity { system_identifier, dbname: dbname.to_owned(), database_oid })
+        };
         let all = [
-            VerifyError::OtherDatabase { planned: "shop".into(), found: "shop2".into() },
+            VerifyError::OtherDatabase { planned: identity("shop", 16384), found: identity("shop", 20000) },
+            VerifyError::OtherDatabase { planned: identity("shop", 16384), found: identity("shop2", 16384) },
             VerifyError::CaseStale { table: TableName::new("public", "orders") },
             VerifyError::Cancelled,
             VerifyError::CertificateUnwritable {
@@ -121,7 +133,8 @@ mod tests {
             format!("[{}] {:?}: {error} {:?} | {}", error.code(), error.kind(), error.causes(), error.hint())
         });
         insta::assert_snapshot!(lines.join("\n"), @r##"
-        [verify-other-database] Refused: the plan is for the database "shop", the connection leads to "shop2" [] | Connect to the database that the plan was made for. Verify only reads; nothing was changed.
+        [verify-other-database] Refused: the plan was made for another database than "shop" ["planned for \"shop\" (oid 16384, system identifier 7384120045)", "connected to \"shop\" (oid 20000, system identifier 7384120045)"] | Connect to the database that the plan was made for, or run `rowback recover` against this one. Verify only reads; nothing was changed.
+        [verify-other-database] Refused: the plan was made for another database than "shop2" ["planned for \"shop\" (oid 16384, system identifier 7384120045)", "connected to \"shop2\" (oid 16384, system identifier 7384120045)"] | The database was renamed after the plan was made: give it its old name back (alter database "shop2" rename to "shop"), or run `rowback recover` in a new case. Verify only reads; nothing was changed.
         [verify-case-stale] Refused: the files of the case about public.orders do not belong together [] | A stage was run again after the plan was made: run `rowback plan` again. Nothing was changed.
         [verify-cancelled] Stopped: verify was stopped on request [] | Run `rowback verify` again. Verify only reads; nothing was changed.
         [certificate-unwritable] Input: "case/certificate.json" cannot be written ["No space left on device"] | Free space or correct the permissions of the case directory, then run `rowback verify` again. Live was only read.

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::diff::{ConvoyFiles, ConvoyTable, Diffed, DiffedTable, TransferFiles, TransferTable};
 use crate::ident::TableName;
 use crate::pg::ReadSession;
-use crate::plan::Plan;
+use crate::plan::{LiveIdentity, Plan};
 use crate::progress::{SharedProgress, Step};
 
 /// Rows that are looked up at once.
@@ -63,7 +63,13 @@ pub struct VerifyInput<'a> {
 pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certificate, VerifyError> {
     let identity = session.identity().await?;
     if !input.diffed.live.is_same_database(&identity) {
-        let (planned, found) = (input.diffed.live.dbname.clone(), identity.dbname);
+        let [planned, found] = [&input.diffed.live, &identity].map(|one| {
+            Box::new(LiveIdentity {
+                system_identifier: one.system_identifier.clone(),
+                dbname: one.dbname.clone(),
+                database_oid: one.database_oid,
+            })
+        });
         return Err(VerifyError::OtherDatabase { planned, found });
     }
     let mut checking = Checking::new(input);

@@ -97,3 +97,30 @@ fn one_connection_or_many_find_the_same() {
     assert_eq!(broken["foreign_keys"][0]["orphans"], json!(240));
     assert_eq!(problems.len(), 243);
 }
+
+/// A database made again under the old name is another one, and one that was renamed is not: both are named with what tells them.
+#[test]
+fn a_database_made_anew_or_renamed_is_told_by_more_than_its_name() {
+    let live = TestDb::with("identity", SHOP);
+    let rescue = scene(&live);
+    let _applied = rescue.apply().expect_code(0);
+    let (name, renamed) = (live.name(), format!("{}_renamed", live.name()));
+    let oid =
+        || live.server().psql("postgres", &format!("select oid from pg_database where datname = '{name}'"));
+    let (first, admin) = (oid(), |sql: &str| live.server().psql("postgres", sql));
+    admin(&format!("alter database {name} rename to {renamed}"));
+    let url = live.server().url(&renamed);
+    let refused = rescue.rowback().run(["verify", "case", "--live", &url]).expect_code(4).stderr;
+    let way = format!("alter database \"{renamed}\" rename to \"{name}\"");
+    assert!(refused.contains("error[verify-other-database]") && refused.contains(&way), "{refused}");
+    let refused =
+        rescue.rowback().run(["undo", "case", "--live", &url, "--confirm", &renamed]).expect_code(4).stderr;
+    assert!(refused.contains("error[plan-foreign]") && refused.contains(&way), "{refused}");
+    admin(&format!("create database {name} template {renamed}"));
+    let refused = rescue.verify().expect_code(4).stderr;
+    for (word, oid) in [("planned for", first), ("connected to", oid())] {
+        assert!(refused.contains(&format!("{word} \"{name}\" (oid {}, system", oid.trim())), "{refused}");
+    }
+    assert!(refused.contains("Connect to the database that the plan was made for"), "{refused}");
+    admin(&format!("drop database {renamed}"));
+}
