@@ -27,3 +27,8 @@ pub trait Explain: std::error::Error {
     /// Full sentences: what to do next and what state was left behind.
     fn hint(&self) -> String;
 }
+
+/// Was there no room for what was written?
+pub fn is_disk_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}

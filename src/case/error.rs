@@ -27,6 +27,14 @@ pub enum CaseError {
         /// The system's error.
         source: io::Error,
     },
+    /// No room for a file in it.
+    #[error("no space left for \"{}\"", path.display())]
+    DiskFull {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The directory has files in it and is no case.
     #[error("\"{}\" is not empty and no case of rowback's", path.display())]
     NoCase {
@@ -136,6 +144,7 @@ impl Explain for CaseError {
     fn code(&self) -> &'static str {
         match self {
             Self::Directory { .. } => "case-directory",
+            Self::DiskFull { .. } => "case-disk-full",
             Self::NoCase { .. } => "not-a-case",
             Self::OtherRun { .. } => "case-of-another-run",
             Self::AlreadyApplied { .. } => "case-already-applied",
@@ -163,6 +172,7 @@ impl Explain for CaseError {
             Self::NotInThisVersion { .. } | Self::TableNotNamed { .. } | Self::TableNotInCase { .. } => {
                 Kind::Usage
             }
+            Self::DiskFull { .. } => Kind::Stopped,
             Self::Thread(_) => Kind::Bug,
             _ => Kind::Refused,
         }
@@ -170,7 +180,7 @@ impl Explain for CaseError {
 
     fn causes(&self) -> Vec<String> {
         match self {
-            Self::Directory { source, .. } => vec![source.to_string()],
+            Self::Directory { source, .. } | Self::DiskFull { source, .. } => vec![source.to_string()],
             Self::Json { source, .. } => vec![source.to_string()],
             Self::OtherRun { .. } => vec!["its recipe.toml is not the one of this run".into()],
             Self::AlreadyApplied { path } if path.join("journal.jsonl").exists() => {
@@ -219,6 +229,9 @@ impl Explain for CaseError {
                 format!(
                     "Check the directory's permissions and free space, then run the same command again. {nothing}"
                 )
+            }
+            Self::DiskFull { .. } => {
+                format!("Free some space and run the same command again. The unfinished file was removed. {nothing}")
             }
             Self::NoCase { .. } | Self::OtherRun { .. } => {
                 format!("Name another directory with `--case DIR`, or move this one away. {nothing}")

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CaseError, Error};
 use crate::apply::{CaseLock, LOCK_FILE, certified};
 use crate::backup::{Contents, Digest};
+use crate::error::is_disk_full;
 use crate::plan::Plan;
 use crate::staging::{is_partial, sweep_partial_files, write_atomic};
 
@@ -264,5 +265,10 @@ impl Layout {
 }
 
 fn unusable(path: &Path, source: io::Error) -> CaseError {
-    CaseError::Directory { path: path.to_owned(), source }
+    let path = path.to_owned();
+    if is_disk_full(&source) {
+        CaseError::DiskFull { path, source }
+    } else {
+        CaseError::Directory { path, source }
+    }
 }

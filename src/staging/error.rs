@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 
-use crate::error::{Explain, Kind};
+use crate::error::{Explain, Kind, is_disk_full};
 use crate::ident::TableName;
 use crate::value::PrintError;
 
@@ -70,7 +70,7 @@ impl StagingError {
     /// A failed write; tells a full disk from other reasons.
     pub(super) fn write(path: &Path, rows: u64, source: io::Error) -> Self {
         let path = path.to_owned();
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if is_disk_full(&source) {
             Self::DiskFull { path, rows, source }
         } else {
             Self::Write { path, source }

@@ -1,6 +1,7 @@
 //! `certificate.json`: what verify found. Keys are named, other values never.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -203,10 +204,10 @@ impl Certificate {
     /// Writes `certificate.json`.
     pub(super) fn store(&self, case: &Path) -> Result<(), VerifyError> {
         let path = case.join("certificate.json");
-        let unwritable = |cause: String| VerifyError::CertificateUnwritable { path: path.clone(), cause };
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| unwritable(error.to_string()))?;
+        let unwritable = |cause: io::Error| VerifyError::CertificateUnwritable { path: path.clone(), cause };
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| unwritable(error.into()))?;
         text.push(b'\n');
-        write_atomic(&path, &text).map_err(|error| unwritable(error.to_string()))
+        write_atomic(&path, &text).map_err(unwritable)
     }
 
     /// Reads `certificate.json`; `None` when there is none, or one of another plan.

@@ -1,9 +1,10 @@
 //! What can stop verify. Live is only read, so nothing can be left behind.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::diff::DiffError;
-use crate::error::{Explain, Kind};
+use crate::error::{Explain, Kind, is_disk_full};
 use crate::ident::TableName;
 use crate::pg::PgError;
 use crate::plan::LiveIdentity;
@@ -35,7 +36,7 @@ pub enum VerifyError {
         /// The file.
         path: PathBuf,
         /// Why.
-        cause: String,
+        cause: io::Error,
     },
     /// The server or the connection failed.
     #[error(transparent)]
@@ -65,6 +66,7 @@ impl Explain for VerifyError {
         match self {
             Self::OtherDatabase { .. } | Self::CaseStale { .. } => Kind::Refused,
             Self::Cancelled => Kind::Stopped,
+            Self::CertificateUnwritable { cause, .. } if is_disk_full(cause) => Kind::Stopped,
             Self::CertificateUnwritable { .. } => Kind::Input,
             Self::Server(error) => error.kind(),
             Self::Staging(error) => error.kind(),
@@ -81,7 +83,7 @@ impl Explain for VerifyError {
                 ]
             }
             Self::CaseStale { .. } | Self::Cancelled => Vec::new(),
-            Self::CertificateUnwritable { cause, .. } => vec![cause.clone()],
+            Self::CertificateUnwritable { cause, .. } => vec![cause.to_string()],
             Self::Server(error) => error.causes(),
             Self::Staging(error) => error.causes(),
             Self::Diff(error) => error.causes(),
@@ -126,7 +128,11 @@ mod tests {
             VerifyError::Cancelled,
             VerifyError::CertificateUnwritable {
                 path: "case/certificate.json".into(),
-                cause: "No space left on device".into(),
+                cause: io::Error::from(io::ErrorKind::PermissionDenied),
+            },
+            VerifyError::CertificateUnwritable {
+                path: "case/certificate.json".into(),
+                cause: io::Error::from(io::ErrorKind::StorageFull),
             },
         ];
         let lines = all.map(|error| {
@@ -137,7 +143,8 @@ mod tests {
         [verify-other-database] Refused: the plan was made for another database than "shop2" ["planned for \"shop\" (oid 16384, system identifier 7384120045)", "connected to \"shop2\" (oid 16384, system identifier 7384120045)"] | The database was renamed after the plan was made: give it its old name back (alter database "shop2" rename to "shop"), or run `rowback recover` in a new case. Verify only reads; nothing was changed.
         [verify-case-stale] Refused: the files of the case about public.orders do not belong together [] | A stage was run again after the plan was made: run `rowback plan` again. Nothing was changed.
         [verify-cancelled] Stopped: verify was stopped on request [] | Run `rowback verify` again. Verify only reads; nothing was changed.
-        [certificate-unwritable] Input: "case/certificate.json" cannot be written ["No space left on device"] | Free space or correct the permissions of the case directory, then run `rowback verify` again. Live was only read.
+        [certificate-unwritable] Input: "case/certificate.json" cannot be written ["permission denied"] | Free space or correct the permissions of the case directory, then run `rowback verify` again. Live was only read.
+        [certificate-unwritable] Stopped: "case/certificate.json" cannot be written ["no storage space"] | Free space or correct the permissions of the case directory, then run `rowback verify` again. Live was only read.
         "##);
     }
 }

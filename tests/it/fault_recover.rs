@@ -284,30 +284,31 @@ fn two_runs_on_one_case_exclude_each_other() {
     let _applied = rescue.apply().expect_code(0);
 }
 
+/// Runs the command within a shell script that has a file system of its own mounted, and expects exit code 5.
+fn on_a_small_disk(rescue: &Rescue<'_>, script: &str, args: Vec<String>) -> super::support::Output {
+    let command = rescue.rowback().command(args);
+    let unshare: &[&str] = if rustix::process::geteuid().is_root() { &["-m"] } else { &["-rm"] };
+    let mut wrapped = Command::new("unshare");
+    wrapped
+        .args(unshare)
+        .args(["sh", "-c", script, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    wrapped.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Job::start(wrapped.current_dir(rescue.directory().path())).wait().expect_code(5)
+}
+
 #[test]
 fn a_full_disk_stops_it_without_half_a_file() {
     let (live, backup) = accident();
     let rescue = Rescue::new(&live, &backup);
-    let disk = rescue.directory().join("disk");
-    fs::create_dir(&disk).unwrap();
-    // A file system of the run's own, too small for the orders; what is left on it is listed before it goes.
+    fs::create_dir(rescue.directory().join("disk")).unwrap();
+    // Too small for the orders; what is left on it is listed before it goes.
     let script =
         "mount -t tmpfs -o size=256k none disk && \"$@\"; code=$?; cd disk; find . | sort; exit $code";
     let run = |more: &[&str]| {
-        let args = rescue.recover_args(
-            RECIPE,
-            &[&["--quiet", "--case", "disk/case", "--scratch", &server().url("postgres")], more].concat(),
-        );
-        let command = rescue.rowback().command(args);
-        let unshare: &[&str] = if rustix::process::geteuid().is_root() { &["-m"] } else { &["-rm"] };
-        let mut wrapped = Command::new("unshare");
-        wrapped
-            .args(unshare)
-            .args(["sh", "-c", script, "sh"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        wrapped.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Job::start(wrapped.current_dir(rescue.directory().path())).wait().expect_code(5)
+        let usual = ["--quiet", "--case", "disk/case", "--scratch", &server().url("postgres")];
+        on_a_small_disk(&rescue, script, rescue.recover_args(RECIPE, &[&usual, more].concat()))
     };
     let output = run(&[]);
     insta::assert_snapshot!(output.stderr, @r#"
@@ -324,6 +325,23 @@ fn a_full_disk_stops_it_without_half_a_file() {
         ./case/staging/public.customers.parquet
         "#);
     assert!(run(&["--staging", "csv"]).stderr.starts_with("error[staging-disk-full]: "));
+}
+
+/// The files beside the rows (batches, here) say it as those with rows do.
+#[test]
+fn a_full_disk_stops_the_plan_in_the_same_way() {
+    let (live, backup) = accident();
+    let rescue = Rescue::new(&live, &backup);
+    let _planned = rescue.recover_with(RECIPE, &["--quiet"]).expect_code(0);
+    fs::create_dir(rescue.directory().join("disk")).unwrap();
+    let script = "mount -t tmpfs -o size=8m none disk && cp -r case disk/ && (cd disk/case && rm -r batches undo plan.json) && \
+                  { head -c 16000000 /dev/zero > disk/rest 2> /dev/null; \"$@\"; }";
+    let output = on_a_small_disk(&rescue, script, vec!["plan".to_owned(), "disk/case".to_owned()]);
+    insta::assert_snapshot!(output.stderr, @r#"
+    error[case-disk-full]: no space left for "disk/case/batches/0001-public.customers-insert.sql"
+      cause: No space left on device (os error 28)
+      hint: Free some space and run the same command again. The unfinished file was removed. Live was not changed.
+    "#);
 }
 
 /// Every file and directory of a case with its permissions.
