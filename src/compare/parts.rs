@@ -123,7 +123,9 @@ impl<'a> Lineage<'a> {
         let gone: Vec<&TableName> = parts.iter().map(|part| &part.stored_as).filter(is_gone).collect();
         let mut notes = Vec::new();
         if self.live.tables.contains_key(home) && !gone.is_empty() {
-            notes.push(format!("live has no {}: their rows are looked for in all of {home}", listed(&gone)));
+            let whose = if gone.len() == 1 { "its" } else { "their" };
+            notes
+                .push(format!("live has no {}: {whose} rows are looked for in all of {home}", listed(&gone)));
         }
         let held = Held { tables, elsewhere };
         if !held.is_alike(home) {

@@ -157,3 +157,25 @@ fn a_root_that_live_lacks_is_named_once() {
     let found = rescue.rowback().run(args).expect_code(1).json();
     assert_eq!(found["skipped"], json!({"public.sub": "live has no such table"}));
 }
+
+/// A partition that was dropped on purpose is no reason to stop: its rows are missing, and those that have no place are told.
+#[test]
+fn rows_of_a_dropped_partition_are_missing_and_have_no_place() {
+    let backup = TestDb::with("dropped", DETACHED);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("drop table det2; delete from det where id = 95");
+    let rescue = Rescue::new(&live, &dump);
+    let (path, url) = (dump.to_str().unwrap(), live.url());
+    let args = ["compare", "--json", "--backup", path, "--live", &url, "--case", "case"];
+    let found = rescue.rowback().run(args).expect_code(1).json();
+    assert_eq!(counts(&found), ["public.det 21 9 12 0 0", "public.plain 5 5 0 0 0"]);
+    assert_eq!(
+        found["tables"][0]["notes"],
+        json!(["live has no public.det2: its rows are looked for in all of public.det"])
+    );
+    assert_eq!(found["plan"]["verdicts"]["public.det"], json!({"lost": 1, "unfit": 11}));
+    let _applied = rescue.apply().expect_code(0);
+    let all: Vec<String> = (90..100).map(|id| format!("{id}\tv")).collect();
+    assert_eq!(live.rows("det"), all);
+}
