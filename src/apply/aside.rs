@@ -50,7 +50,9 @@ impl Runner<'_> {
             self.look_for_made(job, performed, (before, &after), &beside.repartitioned).await?;
         performed.traces.elsewhere = elsewhere;
         let displaced = RemovedRows::displaced(&std::mem::take(&mut performed.put_back.taken));
-        performed.traces.removed = beside.removed.into_iter().chain(keyless).chain(displaced).collect();
+        let back = RemovedRows::back(&performed.put_back.rows);
+        let removed = beside.removed.into_iter().chain(keyless).chain(displaced).chain(back);
+        performed.traces.removed = removed.collect();
         performed.traces.left.extend(LeftRows::gather(std::mem::take(&mut performed.put_back.altered)));
         let list = if self.task == Task::Undo { &mut performed.traces.made } else { &mut performed.made };
         *list = made;

@@ -323,7 +323,7 @@ fn removed_rows(batch: u32, rows: &RemovedRows) -> impl Iterator<Item = Leftover
         (Fate::Removed, 0) => Outcome::Removed,
         (Fate::Recovered, _) => Outcome::Swallowed,
         (Fate::Departed, _) => Outcome::Departed,
-        (Fate::Removed | Fate::Displaced | Fate::Changed, _) => Outcome::RemovedUnseen,
+        (Fate::Removed | Fate::Displaced | Fate::Back | Fate::Changed, _) => Outcome::RemovedUnseen,
     };
     let left = move |key, because| Leftover { batch, table: rows.table.clone(), key, outcome, because };
     let unseen = (rows.unseen > 0).then(|| left(RowKey::default(), Some(rows.why_unseen())));

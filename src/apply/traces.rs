@@ -316,6 +316,12 @@ impl TraceBook {
         self.removed_and_undone.values().chain(self.removed_by_undo.values()).flatten()
     }
 
+    /// Rows that undo has put back.
+    pub(super) fn back(&self) -> BTreeSet<RowName> {
+        let rows = self.removed_by_undo.values().flatten().filter(|rows| rows.fate == Fate::Back);
+        rows.flat_map(|rows| rows.keys().map(|key| (rows.table.clone(), key))).collect()
+    }
+
     /// Did triggers remove this row in a batch that is applied?
     pub(super) fn knows_removed(&self, table: &TableName, key: &RowKey) -> bool {
         let mut rows = self.removed.values().flatten().filter(|rows| rows.table == *table);

@@ -69,6 +69,26 @@ impl Aftermath {
         Self(told.into_iter().flatten().filter_map(one).collect())
     }
 
+    /// The values that something left in a column, as raw COPY fields.
+    pub fn left_in(&self, column: usize) -> impl Iterator<Item = &RawKey> {
+        self.0.values().filter_map(move |fate| match fate {
+            Fate::Gone => None,
+            Fate::Stayed(changed) => changed.get(&column),
+        })
+    }
+
+    /// Writes them as live does.
+    pub fn reprint(&mut self, column: usize, print: impl Fn(&RawKey) -> Option<RawKey>) {
+        for fate in self.0.values_mut() {
+            let Fate::Stayed(changed) = fate else { continue };
+            if let Some(value) = changed.get_mut(&column)
+                && let Some(printed) = print(value)
+            {
+                *value = printed;
+            }
+        }
+    }
+
     /// What this teller says.
     pub fn by(&self, teller: Teller) -> Option<&Fate> {
         self.0.get(&teller)

@@ -51,8 +51,9 @@ pub async fn refit(
 ) -> Result<Refitted, PgError> {
     let mut found = Refitted::default();
     for (at, column) in fit.written().filter(|(_, column)| is_in_doubt(column)) {
-        let fields = rows.iter().map(|row| &row.fields[at]).filter(|field| !is_null(field));
-        let values: BTreeSet<String> = fields.filter_map(|field| text(field)).collect();
+        let fields = rows.iter().flat_map(|row| row.aftermath.left_in(at).chain([&row.fields[at]]));
+        let values: BTreeSet<String> =
+            fields.filter(|field| !is_null(field)).filter_map(|field| text(field)).collect();
         let values: Vec<String> = values.into_iter().collect();
         if values.is_empty() {
             continue;
@@ -65,6 +66,7 @@ pub async fn refit(
             ask(session, &asked, &values).await?
         };
         for (number, row) in rows.iter_mut().enumerate() {
+            row.aftermath.reprint(at, |value| Some(raw(made.get(&text(value)?)?.print()?)));
             let Some(value) = text(&row.fields[at]) else { continue };
             match made.get(&value) {
                 Some(Made::Kept(print)) if *print != value => {

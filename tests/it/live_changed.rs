@@ -169,3 +169,28 @@ fn what_is_written_row_by_row_in_savepoints_is_no_work_of_others() {
         assert_eq!(live.digest(), damaged, "{undone:?}");
     }
 }
+
+#[test]
+fn what_triggers_of_the_undo_write_in_savepoints_is_no_work_of_others() {
+    for (batch_rows, does) in
+        [("5000", "update p set v = v where id = old.pid"), ("4", "update c set x = x where id = old.id + 1")]
+    {
+        let world = format!(
+            "create table p (id int primary key, v int, w text);
+             create table c (id int primary key, pid int references p on delete cascade, x text);
+             create function hd() returns trigger language plpgsql as $$ begin
+                begin {does}; exception when others then null; end; return null; end $$;
+             insert into p select i, i, 'w' from generate_series(1, 30) i; insert into c select i, i, 'x' from generate_series(1, 30) i;
+             create trigger t after delete on c for each row execute function hd();"
+        );
+        let live = TestDb::with("caught", &world);
+        let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+        live.psql("set session_replication_role = replica; delete from p where id < 20; delete from c where pid < 20");
+        let damaged = live.digest();
+        let recipe = "[[recover]]\ntable = \"public.p\"\nwhere = \"true\"\n";
+        let _planned = rescue.recover_with(recipe, &["--batch-rows", batch_rows]).expect_code(0);
+        let _applied = rescue.apply().expect_code(0);
+        let undone = rescue.undo();
+        assert_eq!((undone.code, live.digest() == damaged), (Some(0), true), "{does}: {undone:?}");
+    }
+}

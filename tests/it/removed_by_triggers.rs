@@ -82,6 +82,10 @@ fn rows_of_others_that_a_trigger_removes_are_listed_and_undo_puts_them_back() {
         let undone = undo(&rescue).expect_code(0);
         assert!(undone.stdout.contains("everything that apply wrote is taken back"), "{name}: {undone:?}");
         assert_eq!(live.digest(), damaged, "{name}");
+        // What somebody deletes after that stays away.
+        live.psql("delete from sess where id = 101");
+        let _again = undo(&rescue).expect_code(0);
+        assert_eq!(live.value("select count(*) from sess where id = 101"), "0", "{name}");
     }
 }
 

@@ -132,3 +132,40 @@ fn a_column_that_only_live_may_number_is_left_to_a_human() {
         assert_eq!(live.rows("t"), ["1\t4\tBAD", "2\t2\tn2", "3\t3\tn3"]);
     });
 }
+
+#[test]
+fn what_the_accident_left_is_known_in_the_new_type() {
+    let live = TestDb::with(
+        "type_after",
+        "create table t (id int primary key, price numeric(10,2), qty int, at timestamp);
+         insert into t select i, 10.5 * i, i, '2026-07-01 00:00' from generate_series(1, 4) i;",
+    );
+    live.psql(&format!("alter database \"{}\" set timezone = 'Europe/Berlin'", live.name()));
+    let before = live.dump(&["-Fc"]);
+    let accident = "update t set price = price * 100, qty = 0, at = '2020-01-01 00:00' where id < 3";
+    let change = "set timezone = 'Europe/Berlin'; alter table t alter price type numeric(12,4), alter at type timestamptz";
+    let whole = live.copy("type_after_whole");
+    whole.psql(change);
+    live.psql(accident);
+    let after = live.dump(&["-Fc"]);
+    live.psql(change);
+    let by_replay = format!("kind = \"corrupted\"\nreplay = \"{accident}\"\n");
+    for (teller, more) in
+        [("kind = \"corrupted\"\nwhere = \"true\"\n", Some(&after)), (by_replay.as_str(), None)]
+    {
+        let rescue = Rescue::new(&live, &before);
+        let backup = more.map_or_else(String::new, |after| {
+            format!("[backup]\nafter = {:?}\n", after.display().to_string())
+        });
+        let damaged = live.digest();
+        let planned = rescue
+            .recover_text(&format!("{backup}[[recover]]\ntable = \"public.t\"\n{teller}"))
+            .expect_code(0);
+        assert!(planned.stdout.contains("2 to repair"), "{teller}: {planned:?}");
+        let _applied = rescue.apply().expect_code(0);
+        whole.digest().assert_same(&live.digest(), teller);
+        let _verified = rescue.verify().expect_code(0);
+        let _undone = rescue.undo().expect_code(0);
+        damaged.assert_same(&live.digest(), "undone");
+    }
+}

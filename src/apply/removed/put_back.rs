@@ -48,12 +48,15 @@ impl Runner<'_> {
     /// that triggers altered. Where live refuses, `still_removed` tells.
     pub(in crate::apply) async fn put_back_removed(&self, batch: u32) -> Result<PutBack, PgError> {
         let (traces, undone) = (self.traces(), self.undone());
+        let known = traces.back();
         let earlier = undone.iter().flat_map(|batch| traces.removed_and_undone_by(*batch));
         let mut waiting: Vec<(Shape, Vec<Wanted>)> = Vec::new();
         let own = traces.removed_by(batch).chain(traces.removed_and_undone_by(batch));
         for rows in own.chain(earlier).filter(|rows| rows.can_be_put_back()) {
             if let Some(shape) = self.shape_as_kept(rows).await? {
-                let wanted = rows.each().map(|(key, values)| shape.as_before(&traces, key, values)).collect();
+                let waits =
+                    rows.each().filter(|(key, _)| !known.contains(&(rows.table.clone(), key.clone())));
+                let wanted = waits.map(|(key, values)| shape.as_before(&traces, key, values)).collect();
                 waiting.push((shape, wanted));
             }
         }
@@ -214,7 +217,10 @@ impl Runner<'_> {
         let mut found: BTreeMap<(&TableName, Fate), (BTreeSet<RowKey>, u64)> = BTreeMap::new();
         let mut back: BTreeSet<RowName> = BTreeSet::new();
         let traces = self.traces();
-        for rows in traces.removed_and_undone().filter(|rows| rows.fate != Fate::Recovered) {
+        let known = traces.back();
+        for rows in
+            traces.removed_and_undone().filter(|rows| !matches!(rows.fate, Fate::Recovered | Fate::Back))
+        {
             let keys: Vec<RowKey> = rows.keys().collect();
             let there: BTreeSet<RowKey> = match self.shape_as_kept(rows).await? {
                 Some(shape) if !keys.is_empty() && rows.fate != Fate::Displaced => {
@@ -228,7 +234,9 @@ impl Runner<'_> {
                 _ => BTreeSet::new(),
             };
             let (gone, unseen) = found.entry((&rows.table, rows.fate)).or_default();
-            gone.extend(keys.into_iter().filter(|key| !there.contains(key)));
+            let is_gone =
+                |key: &RowKey| !there.contains(key) && !known.contains(&(rows.table.clone(), key.clone()));
+            gone.extend(keys.into_iter().filter(is_gone));
             *unseen += rows.unseen;
         }
         // What hangs on a stranger's key is not in live either, and told once.
@@ -284,12 +292,14 @@ impl Runner<'_> {
     /// by now.
     pub(in crate::apply) async fn waiting_for_rows(&self) -> Result<Vec<u32>, ApplyError> {
         let traces = self.traces();
+        let known = traces.back();
         let mut found = Vec::new();
         for batch in self.plan().batches.iter().rev().map(|batch| batch.number) {
             for rows in traces.removed_and_undone_by(batch).filter(|rows| rows.can_be_put_back()) {
                 let Some(shape) = self.shape_as_kept(rows).await? else { continue };
-                let there = self.as_kept(&shape, rows).await?.len();
-                if there < rows.keys().count() && !found.contains(&batch) {
+                let there: BTreeSet<RowName> = self.as_kept(&shape, rows).await?.into_iter().collect();
+                let mut names = rows.keys().map(|key| (rows.table.clone(), key));
+                if !names.all(|row| known.contains(&row) || there.contains(&row)) && !found.contains(&batch) {
                     found.push(batch);
                 }
             }

@@ -1,6 +1,6 @@
 //! Rows that triggers removed, as the journal keeps them. Plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub enum Fate {
     Departed,
     /// Removed, and undo found another row under its key, or that of its parent.
     Displaced,
+    /// Removed, and undo has put it back: what became of it since is not ours.
+    Back,
     /// Changed, in a table that cannot be looked at, or whose rows cannot be told apart.
     Changed,
 }
@@ -66,6 +68,15 @@ impl RemovedRows {
             found.entry(table).or_insert_with(of_table).push(key, &[]);
         }
         found.into_values().collect()
+    }
+
+    /// Rows that are back, of which nothing but the key is kept.
+    pub(in crate::apply) fn back(rows: &BTreeMap<TableName, BTreeSet<RowKey>>) -> Vec<Self> {
+        let of_table = |(table, keys): (&TableName, &BTreeSet<RowKey>)| {
+            let keys: Vec<RowKey> = keys.iter().cloned().collect();
+            Self { fate: Fate::Back, ..Self::recovered(table, &keys) }
+        };
+        rows.iter().filter(|(_, keys)| !keys.is_empty()).map(of_table).collect()
     }
 
     /// Rows of recovered ones, of which nothing but the key is kept.

@@ -249,7 +249,7 @@ mod tests {
         table          inserted  updated  there before
         public.orders     1,204        1             0
 
-        Dry run in "shop": 1,204 rows inserted, 1 row updated; every row ended as staged. Everything was rolled back.
+        Dry run in "shop": 1,204 rows inserted, 1 row updated; every row of this run ended as staged, what became of the others since was not looked at. Everything was rolled back.
         To write it, run the same command without --dry-run.
         "#);
     }
