@@ -61,6 +61,10 @@ pub struct VerifyInput<'a> {
 
 /// Compares the planned rows with live, and writes `certificate.json`.
 pub async fn run(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certificate, VerifyError> {
+    check(input, session).await.map_err(VerifyError::told)
+}
+
+async fn check(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certificate, VerifyError> {
     let identity = session.identity().await?;
     if !input.diffed.live.is_same_database(&identity) {
         let [planned, found] = [&input.diffed.live, &identity].map(|one| {

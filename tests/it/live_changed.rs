@@ -56,8 +56,9 @@ fn undo_takes_back_what_a_dropped_table_does_not_concern() {
         assert!(undone.stdout.contains("4 rows left alone."), "{undone:?}");
         assert_eq!(live.value("select count(*) from a"), "6");
         assert_eq!(live.value("select count(*) from c where a is null"), "4");
-        let verified = rescue.verify();
-        assert!(verified.stdout.contains("public.b") || verified.stderr.contains("public.b"), "{verified:?}");
+        let verified = rescue.verify().expect_code(4);
+        assert!(verified.stderr.starts_with("error[verify-live-changed]"), "{verified:?}");
+        assert!(verified.stderr.contains("\"public.b\" does not exist"), "{verified:?}");
     });
 }
 
