@@ -63,15 +63,19 @@ pub async fn run(
     progress.start(progress::Step::Undo, &runner.dbname(), Some(rows));
     let mut done = run_all(&mut runner, &batches).await;
     if done.is_ok() {
-        done = put_back_the_rest(&mut runner, &batches).await;
+        done = put_back_the_rest(&mut runner, &batches).await.and(done);
     }
     progress.finish(progress::Step::Undo);
-    done?;
+    let unread = done?;
     let (remains, stamped) = runner.remains(&started).await?;
     let mut summary = summary(&runner, batches.len(), before, remains);
     summary.notes.extend(stamped);
     look_again_for_gone(&runner, &mut summary.held).await?;
     summary.held.extend(runner.held_back(&left, &gone));
+    for (batch, why) in unread {
+        let why = batch.parts.iter().map(|part| (part.table.clone(), why.clone())).collect();
+        summary.held.extend(runner.held_back(std::slice::from_ref(&batch), &why));
+    }
     if summary.held.iter().any(|row| row.reason == REWRITTEN) {
         let note = "Rows that were written again since hold what apply wrote, but somebody else wrote them (or their table: a change of \
                     type writes all rows). The files in undo/, run with psql from the last to the first, take back every row that holds it.";
@@ -82,7 +86,7 @@ pub async fn run(
 
 /// What triggers removed and an earlier undo could not put back is tried once more: with its batch, which has nothing else to
 /// take back.
-async fn put_back_the_rest(runner: &mut Runner<'_>, done: &[Batch]) -> Result<(), ApplyError> {
+async fn put_back_the_rest(runner: &mut Runner<'_>, done: &[Batch]) -> Result<Vec<Unread>, ApplyError> {
     let waiting = runner.waiting_for_rows().await?;
     let is_left = |batch: &&Batch| {
         waiting.contains(&batch.number) && done.iter().all(|done| done.number != batch.number)
@@ -117,14 +121,33 @@ fn applied(runner: &Runner<'_>) -> Vec<Batch> {
     runner.plan().batches.iter().rev().filter(applied).cloned().collect()
 }
 
-async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<(), ApplyError> {
+/// A batch whose values live's columns do not take any more, and what the server says.
+type Unread = (Batch, String);
+
+/// What live cannot read stays, with all that hangs on it; the other batches are taken back.
+async fn run_all(runner: &mut Runner<'_>, batches: &[Batch]) -> Result<Vec<Unread>, ApplyError> {
+    let mut unread = Vec::new();
     for batch in batches {
-        let done = run_one(runner, batch).await;
-        done.map_err(|error| error.at(runner.place(batch)))?;
+        match run_one(runner, batch).await {
+            Ok(()) => {}
+            Err(ApplyError::BatchFailed { source, .. }) if is_about_values(&source) => {
+                unread.push((batch.clone(), told(&source)));
+            }
+            Err(error) => return Err(error.at(runner.place(batch))),
+        }
         let rows = batch.parts.iter().map(|part| part.rows).sum();
         runner.around.progress.advance(progress::Step::Undo, rows);
     }
-    Ok(())
+    Ok(unread)
+}
+
+/// Data exceptions: a column may be narrower by now, or of another type.
+fn is_about_values(error: &PgError) -> bool {
+    error.sqlstate().is_some_and(|state| state.starts_with("22"))
+}
+
+fn told(error: &PgError) -> String {
+    error.db().map_or_else(|| error.to_string(), |db| db.message.clone())
 }
 
 async fn run_one(runner: &mut Runner<'_>, batch: &Batch) -> Result<(), ApplyError> {

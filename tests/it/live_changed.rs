@@ -195,3 +195,28 @@ fn what_triggers_of_the_undo_write_in_savepoints_is_no_work_of_others() {
         assert_eq!((undone.code, live.digest() == damaged), (Some(0), true), "{does}: {undone:?}");
     }
 }
+
+#[test]
+fn undo_goes_on_past_a_column_that_became_narrower() {
+    let live = TestDb::with(
+        "narrower",
+        "create table a (id int primary key);
+         create table b (id int primary key, a int not null references a on delete cascade, n numeric(10,2));
+         create table c (id int primary key, a int not null references a on delete cascade);
+         insert into a select generate_series(1, 6); insert into b select i, i, 1.55 from generate_series(1, 3) i;
+         insert into c select i, i from generate_series(1, 6) i;",
+    );
+    let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
+    live.psql("delete from a");
+    let _planned =
+        rescue.recover_text("[[recover]]\ntable = \"public.a\"\nwhere = \"true\"\n").expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    live.psql("alter table b alter n type int");
+    for _ in 0..2 {
+        let undone = rescue.undo().expect_code(1);
+        let told = "public.b: 3 rows, invalid input syntax for type integer: \"1.55\"";
+        assert!(undone.stdout.contains(told), "{undone:?}");
+        assert!(undone.stdout.contains("public.a (id = 3): still referred to by public.b"), "{undone:?}");
+        assert_eq!(live.value("select (select count(*) from a) || ' ' || (select count(*) from b) || ' ' || (select count(*) from c)"), "3 3 0");
+    }
+}
