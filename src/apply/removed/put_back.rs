@@ -222,7 +222,13 @@ impl Runner<'_> {
             traces.removed_and_undone().filter(|rows| !matches!(rows.fate, Fate::Recovered | Fate::Back))
         {
             let keys: Vec<RowKey> = rows.keys().collect();
-            let there: BTreeSet<RowKey> = match self.shape_as_kept(rows).await? {
+            let shape = self.shape_as_kept(rows).await?;
+            if shape.is_none() {
+                let why = "live has its table, or a column of it, no more or under another name";
+                keys.iter()
+                    .for_each(|key| self.note_stuck((rows.table.clone(), key.clone()), why.to_owned()));
+            }
+            let there: BTreeSet<RowKey> = match shape {
                 Some(shape) if !keys.is_empty() && rows.fate != Fate::Displaced => {
                     let sql = shape.there_sql(&json_array(keys.iter()));
                     let there = self.session.text_rows(WHAT, &sql).await?;
