@@ -68,7 +68,8 @@ pub async fn run(
     progress.finish(progress::Step::Undo);
     let unread = done?;
     let (remains, stamped) = runner.remains(&started).await?;
-    let mut summary = summary(&runner, batches.len(), before, remains);
+    let taken_back = batches.len().saturating_sub(unread.len());
+    let mut summary = summary(&runner, taken_back, before, remains);
     summary.notes.extend(stamped);
     look_again_for_gone(&runner, &mut summary.held).await?;
     summary.held.extend(runner.held_back(&left, &gone));

@@ -107,39 +107,40 @@ pub(crate) fn parts_of(lexemes: &[(usize, Lexeme<'_>)]) -> Option<Vec<Ident>> {
     Some(parts)
 }
 
+/// An entry of a table `app.o2`.
+#[cfg(test)]
+pub(crate) fn sample_entry(kind: &str, definition: &str) -> Entry {
+    Entry {
+        kind: kind.to_owned(),
+        schema: Some("app".to_owned()),
+        name: "o2".to_owned(),
+        definition: definition.to_owned(),
+        section: super::Section::PreData,
+        id: 1,
+        owner: None,
+        dependencies: Vec::new(),
+        has_data: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::Section;
-
-    fn entry(kind: &str, definition: &str) -> Entry {
-        Entry {
-            kind: kind.to_owned(),
-            schema: Some("app".to_owned()),
-            name: "o2".to_owned(),
-            definition: definition.to_owned(),
-            section: Section::PreData,
-            id: 1,
-            owner: None,
-            dependencies: Vec::new(),
-            has_data: false,
-        }
-    }
 
     #[test]
     fn partitions_are_told_with_their_tables() {
         let attach =
             "ALTER TABLE ONLY app.o ATTACH PARTITION \"App\".\"o \"\"2\" FOR VALUES FROM ('a.b') TO ('c');";
-        let found = partition_of(&entry("TABLE ATTACH", attach));
+        let found = partition_of(&sample_entry("TABLE ATTACH", attach));
         assert_eq!(found, Some((TableName::new("App", "o \"2"), TableName::new("app", "o"))));
         let old =
             "CREATE TABLE app.o2 PARTITION OF app.\"O\" (v DEFAULT 'partition of x.y')\nFOR VALUES IN (1);";
         let expected = Some((TableName::new("app", "o2"), TableName::new("app", "O")));
-        assert_eq!(partition_of(&entry("TABLE", old)), expected);
+        assert_eq!(partition_of(&sample_entry("TABLE", old)), expected);
         let both = "CREATE TABLE app.o2 (\n    id integer\n);\nALTER TABLE ONLY app.o2 ALTER COLUMN id SET STATISTICS 9;\n\
                     ALTER TABLE ONLY app.\"O\" ATTACH PARTITION app.o2 FOR VALUES IN (1);";
-        assert_eq!(partition_of(&entry("TABLE", both)), expected);
-        assert_eq!(partition_of(&entry("TABLE", "CREATE TABLE app.o2 (\n    id integer\n);")), None);
-        assert_eq!(partition_of(&entry("INDEX ATTACH", attach)), None);
+        assert_eq!(partition_of(&sample_entry("TABLE", both)), expected);
+        assert_eq!(partition_of(&sample_entry("TABLE", "CREATE TABLE app.o2 (\n    id integer\n);")), None);
+        assert_eq!(partition_of(&sample_entry("INDEX ATTACH", attach)), None);
     }
 }

@@ -108,21 +108,7 @@ fn inherited(definition: &str) -> Option<Vec<TableName>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::Section;
-
-    fn entry(kind: &str, definition: &str) -> Entry {
-        Entry {
-            kind: kind.to_owned(),
-            schema: Some("app".to_owned()),
-            name: "o2".to_owned(),
-            definition: definition.to_owned(),
-            section: Section::PreData,
-            id: 1,
-            owner: None,
-            dependencies: Vec::new(),
-            has_data: false,
-        }
-    }
+    use crate::backup::definition::sample_entry as entry;
 
     #[test]
     fn tables_that_are_inherited_from_are_told() {
