@@ -172,17 +172,21 @@ fn what_is_written_row_by_row_in_savepoints_is_no_work_of_others() {
 }
 
 #[test]
-fn what_triggers_of_the_undo_write_in_savepoints_is_no_work_of_others() {
-    for (batch_rows, does) in
-        [("5000", "update p set v = v where id = old.pid"), ("4", "update c set x = x where id = old.id + 1")]
-    {
+fn what_triggers_write_in_savepoints_is_no_work_of_others() {
+    let cases = [
+        // The last batch of apply ends with the numbers of savepoints.
+        ("5000", "insert", "update c set x = x where id = new.id"),
+        ("5000", "delete", "update p set v = v where id = old.pid"),
+        ("4", "delete", "update c set x = x where id = old.id + 1"),
+    ];
+    for (batch_rows, event, does) in cases {
         let world = format!(
             "create table p (id int primary key, v int, w text);
              create table c (id int primary key, pid int references p on delete cascade, x text);
              create function hd() returns trigger language plpgsql as $$ begin
                 begin {does}; exception when others then null; end; return null; end $$;
              insert into p select i, i, 'w' from generate_series(1, 30) i; insert into c select i, i, 'x' from generate_series(1, 30) i;
-             create trigger t after delete on c for each row execute function hd();"
+             create trigger t after {event} on c for each row execute function hd();"
         );
         let live = TestDb::with("caught", &world);
         let rescue = Rescue::new(&live, &live.dump(&["-Fc"]));
