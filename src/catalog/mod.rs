@@ -11,7 +11,7 @@ mod table;
 
 pub use foreign_key::{Action, ForeignKey, Origin, same_across};
 pub use key::UniqueKey;
-pub use relation::{RawFields, Relation};
+pub use relation::{RawFields, Relation, fits_an_array, push_array};
 pub use table::{Check, Column, Identity, Table, Trigger, TriggerMode};
 
 use std::collections::{BTreeMap, BTreeSet};

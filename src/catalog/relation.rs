@@ -46,8 +46,8 @@ impl Relation {
         sql.push_str(&format!("(select n - 1, {names} from rows from ("));
         for (number, (position, type_name)) in self.columns.iter().enumerate() {
             sql.push_str(if number == 0 { "pg_catalog.unnest(" } else { ", pg_catalog.unnest(" });
-            push_literal(sql, &array(rows.clone().map(|row| row.raw(*position).unwrap_or(NULL))));
-            sql.push_str(&format!("::{type_name}[])"));
+            push_array(sql, type_name, rows.clone().map(|row| row.raw(*position).unwrap_or(NULL)));
+            sql.push(')');
         }
         sql.push_str(&format!(") with ordinality as u({names}, n))"));
     }
@@ -73,9 +73,15 @@ impl Relation {
     }
 }
 
+/// Appends one array of a column's type with all these raw COPY fields.
+pub fn push_array<'r>(sql: &mut String, type_name: &str, values: impl Iterator<Item = &'r [u8]>) {
+    push_literal(sql, &array(values));
+    sql.push_str(&format!("::{type_name}[]"));
+}
+
 /// Arrays of arrays lose their inner bounds, and some types have another delimiter than the comma: only types known to
 /// be neither, and domains over them.
-fn fits_an_array(column: &Column) -> bool {
+pub fn fits_an_array(column: &Column) -> bool {
     column.base_type != BaseType::Other || column.is_enum
 }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::DiffError;
 use super::aftermath::Aftermath;
 use super::drift::Fit;
+use super::prefetch::Prefetch;
 use super::relation::relation;
 use crate::catalog::{Relation, Table};
 use crate::ident::{Ident, TableName};
@@ -166,6 +168,7 @@ pub struct Lookup {
     key: Vec<Ident>,
     by_key: Question,
     with_condition: Option<Question>,
+    prefetch: Option<Prefetch>,
     /// The search path under which the condition was checked.
     path: String,
 }
@@ -252,6 +255,7 @@ impl Lookup {
             key,
             by_key,
             with_condition: None,
+            prefetch: Prefetch::of(fit),
             path: String::new(),
         }
     }
@@ -290,15 +294,30 @@ impl Lookup {
         session: &ReadSession,
         rows: impl ExactSizeIterator<Item = &'r StagedRow> + Clone,
     ) -> Result<Answer, DiffError> {
-        let nothing = vec![None; rows.len()];
-        if nothing.is_empty() {
+        if rows.len() == 0 {
             return Ok(Answer::default());
         }
         let what = format!("reading {} by key", self.table);
+        if let Some(prefetch) = &self.prefetch {
+            prefetch.run(session, &what, rows.clone()).await?;
+        }
+        let begun = Instant::now();
+        let found = self.ask_now(session, &what, rows.clone()).await?;
+        session.note_pace(rows.len(), begun.elapsed());
+        Ok(found)
+    }
+
+    async fn ask_now<'r>(
+        &self,
+        session: &ReadSession,
+        what: &str,
+        rows: impl ExactSizeIterator<Item = &'r StagedRow> + Clone,
+    ) -> Result<Answer, DiffError> {
+        let nothing = vec![None; rows.len()];
         if let Some(question) = &self.with_condition {
-            set_search_path(session, &what, &self.path).await?;
-            let answered = session.attempt_copy(&what, &question.sql(rows.clone())).await?;
-            set_search_path(session, &what, "").await?;
+            set_search_path(session, what, &self.path).await?;
+            let answered = session.attempt_copy(what, &question.sql(rows.clone())).await?;
+            set_search_path(session, what, "").await?;
             if let Ok(lines) = answered {
                 let mut found = Answer { holds: Some(vec![false; nothing.len()]), live: nothing };
                 for line in &lines {
@@ -308,7 +327,7 @@ impl Lookup {
             }
         }
         let mut found = Answer { live: nothing, holds: None };
-        let mut answer = session.copy_out(&what, &self.by_key.sql(rows)).await?;
+        let mut answer = session.copy_out(what, &self.by_key.sql(rows)).await?;
         while let Some(line) = answer.next_row().await? {
             self.take(&mut found, &line)?;
         }

@@ -22,6 +22,7 @@ mod manifest;
 mod origin;
 mod owners;
 mod pass;
+mod prefetch;
 mod present;
 mod privilege;
 mod probe;

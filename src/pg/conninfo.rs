@@ -84,6 +84,9 @@ fn parse_url(rest: &str) -> Result<Pairs, PgError> {
     let mut pairs = Pairs::new();
     let (main, query) = rest.split_once('?').map_or((rest, None), |(main, query)| (main, Some(query)));
     let (authority, dbname) = main.split_once('/').map_or((main, ""), |(authority, name)| (authority, name));
+    if dbname.contains('@') {
+        return Err(unescaped("there is a `@` behind its first `/`"));
+    }
     let hosts = match authority.rsplit_once('@') {
         None => authority,
         Some((login, hosts)) => {
@@ -109,6 +112,15 @@ fn parse_url(rest: &str) -> Result<Pairs, PgError> {
     Ok(pairs)
 }
 
+/// A password with a `/` or `?` in it ends the part of the URL in which it stands: what follows would be taken for a host, a port
+/// or a database, and be printed as such.
+fn unescaped(what: &str) -> PgError {
+    PgError::settings_with(
+        format!("the URL cannot be read: {what}"),
+        "Special characters are written as `%` and two digits in a URL: `/` as `%2F`, `@` as `%40`, `?` as `%3F`, `:` as `%3A`.",
+    )
+}
+
 fn push_decoded(pairs: &mut Pairs, keyword: &str, encoded: &str) -> Result<(), PgError> {
     if !encoded.is_empty() {
         pairs.push((keyword.to_owned(), decode(encoded)?));
@@ -132,8 +144,12 @@ fn push_hosts(pairs: &mut Pairs, text: &str) -> Result<(), PgError> {
         } else {
             part.split_once(':').unwrap_or((part, ""))
         };
+        let port = decode(port)?;
+        if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(unescaped("what stands in the place of its port is no number"));
+        }
         hosts.push(decode(host)?);
-        ports.push(decode(port)?);
+        ports.push(port);
     }
     if hosts.iter().any(|host| !host.is_empty()) {
         pairs.push(("host".to_owned(), hosts.join(",")));
@@ -238,6 +254,11 @@ mod tests {
             "postgres://u:secret@[::1]x/d",
             "postgres://u:secret@h/d?x",
             "postgres://u:secret%00@h/d",
+            "postgres://u:se/cret@h/d",
+            "postgres://u:12/secret@h/d",
+            "postgres://u:1@2/secret@h/d",
+            "postgres://u:sec?x=1@h/d",
+            "postgres://u:sec?ret@h/d",
         ] {
             let error = parse(wrong).unwrap_err();
             let text = format!("{error} {:?} {} {error:?}", error.causes(), error.hint());

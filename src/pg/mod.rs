@@ -11,6 +11,7 @@ mod copy;
 mod error;
 mod identity;
 mod keyword;
+mod pace;
 mod passfile;
 mod resolve;
 mod retry;

@@ -11,11 +11,12 @@ use super::connect;
 use super::copy::{CopyIn, CopyOut};
 use super::error::PgError;
 use super::identity::{self, ServerIdentity};
+use super::pace::Pace;
 use super::settings::ConnectSettings;
 use super::wire::{Notice, Wire};
 use super::{FromSql, ToSql};
 use crate::sql::literal::literal;
-use crate::sql::registry::{Access, Query, SESSION_PIN, SNAPSHOT_EXPORT};
+use crate::sql::registry::{Access, Query, SESSION_PIN, SESSION_READ_AHEAD, SNAPSHOT_EXPORT};
 
 pub use super::wire::Canceller;
 
@@ -224,6 +225,7 @@ macro_rules! changing {
 /// sees is of one moment.
 pub struct ReadSession {
     inner: Inner,
+    pace: Pace,
 }
 
 reading!(ReadSession, Read);
@@ -231,7 +233,7 @@ reading!(ReadSession, Read);
 impl ReadSession {
     /// Connects, pins the session and opens its transaction.
     pub async fn connect(settings: &ConnectSettings, options: &SessionOptions) -> Result<Self, PgError> {
-        let session = Self { inner: Inner::connect(settings, options).await? };
+        let session = Self { inner: Inner::connect(settings, options).await?, pace: Pace::default() };
         session.open_transaction("select 1").await?;
         Ok(session)
     }
@@ -242,7 +244,7 @@ impl ReadSession {
         options: &SessionOptions,
         snapshot: &str,
     ) -> Result<Self, PgError> {
-        let session = Self { inner: Inner::connect(settings, options).await? };
+        let session = Self { inner: Inner::connect(settings, options).await?, pace: Pace::default() };
         session
             .open_transaction(&format!("set transaction snapshot {}; select 1", literal(snapshot)))
             .await?;
@@ -298,6 +300,33 @@ impl ReadSession {
         };
         let answer: Result<Vec<Bytes>, PgError> = read.await;
         self.end_attempt(what, answer).await
+    }
+
+    /// Must pages be brought into memory before rows are looked up one by one?
+    pub fn is_slow(&self) -> bool {
+        self.pace.is_slow()
+    }
+
+    /// Tells how long a look-up of `rows` rows took: more than a tenth of a millisecond for each means that the server
+    /// fetches page after page from its disk. Few rows tell nothing.
+    pub fn note_pace(&self, rows: usize, took: Duration) {
+        self.pace.looked_up(rows, took);
+    }
+
+    /// Has the server bring pages into memory, many at once: `sql` reads them and gives one row, by a bitmap scan where
+    /// there can be one, which alone asks for pages ahead. Settings stay as they were, and what the server cannot do is left
+    /// undone.
+    pub async fn read_ahead(&self, what: &str, sql: &str) -> Result<(), PgError> {
+        self.inner.execute(what, "savepoint rowback_ahead").await?;
+        let answer = match self.query(&SESSION_READ_AHEAD, &[]).await {
+            Ok(_) => self.text_rows(what, sql).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if answer.as_ref().is_err_and(|error| error.db().is_none()) {
+            return answer;
+        }
+        let back = "rollback to savepoint rowback_ahead; release savepoint rowback_ahead";
+        self.inner.execute(what, back).await
     }
 
     async fn end_attempt<T>(

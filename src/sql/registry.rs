@@ -144,6 +144,8 @@ queries! {
     EXTRACT_RELATIVES = "extract_relatives", Scratch;
     /// Pins session settings, skipping those that the server does not know.
     SESSION_PIN = "session_pin", Read;
+    /// Lets the server ask for pages ahead.
+    SESSION_READ_AHEAD = "session_read_ahead", Read;
     /// Which server and database this is.
     SERVER_IDENTITY = "server_identity", Read;
     /// The cluster's own number; only where the role may ask for it.
