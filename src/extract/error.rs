@@ -66,6 +66,14 @@ pub enum ExtractError {
         /// Where in the text, in words.
         near: Option<Box<str>>,
     },
+    /// Rows hold bytes that are no text in the encoding in which they are staged.
+    #[error("rows of \"{table}\" hold bytes that are no UTF-8")]
+    Encoding {
+        /// The table.
+        table: TableName,
+        /// What PostgreSQL says.
+        source: Box<PgError>,
+    },
     /// The predicate matches no row of the backup.
     #[error("the predicate matches no row of \"{table}\" in the backup")]
     NothingMatches {
@@ -159,16 +167,27 @@ impl ExtractError {
         Self::Refused { table: recover.table.clone(), source }
     }
 
+    /// The rows of a table could not be read.
+    pub(super) fn reading(table: &TableName, source: PgError) -> Self {
+        match source.sqlstate() {
+            Some("22021" | "22P05") => Self::Encoding { table: table.clone(), source: Box::new(source) },
+            _ => Self::Pg(source),
+        }
+    }
+
     /// `near`: where in the text of the recipe, where the server tells.
     pub(super) fn predicate(table: &TableName, source: PgError, near: Option<String>) -> Self {
         match source {
             lost @ (PgError::Lost { .. } | PgError::Cancelled { .. } | PgError::Connect { .. }) => {
                 Self::Pg(lost)
             }
-            source => Self::Predicate {
-                table: table.clone(),
-                source: Box::new(source),
-                near: near.map(String::into_boxed_str),
+            source => match Self::reading(table, source) {
+                Self::Pg(source) => Self::Predicate {
+                    table: table.clone(),
+                    source: Box::new(source),
+                    near: near.map(String::into_boxed_str),
+                },
+                told => told,
             },
         }
     }
@@ -193,6 +212,7 @@ impl Explain for ExtractError {
             }
             Self::Predicate { source, .. } if source.sqlstate() == Some("25006") => "predicate-writes",
             Self::Predicate { .. } => "predicate-failed",
+            Self::Encoding { .. } => "staging-encoding",
             Self::NothingMatches { .. } => "predicate-matches-nothing",
             Self::NoKey { .. } => "no-key",
             Self::KeyNotUnique { .. } => "key-not-unique",
@@ -210,7 +230,8 @@ impl Explain for ExtractError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoKey { .. } | Self::KeyNotUnique { .. } => Kind::Refused,
-            Self::NothingMatches { .. }
+            Self::Encoding { .. }
+            | Self::NothingMatches { .. }
             | Self::ReplayTouchesNothing { .. }
             | Self::LaterWithoutKey { .. } => Kind::Input,
             Self::Scratch(source) => source.kind(),
@@ -245,6 +266,9 @@ impl Explain for ExtractError {
                     );
                 }
                 causes
+            }
+            Self::Encoding { source, .. } => {
+                source.db().map_or_else(|| source.causes(), crate::pg::DbFacts::lines)
             }
             Self::NothingMatches { rows: 0, .. } => vec!["the table is empty in the backup".into()],
             Self::NothingMatches { rows, newest, .. } => {
@@ -300,6 +324,9 @@ impl Explain for ExtractError {
                     "The predicate is evaluated over the backup's rows of this table. Correct it and run the same command again. {nothing}"
                 )
             }
+            Self::Encoding { .. } => format!(
+                "The backup's database does not know its encoding (SQL_ASCII), and rowback stages text as UTF-8: bring these rows back by hand, with `pg_restore --table` into another database and COPY in the same bytes. {nothing}"
+            ),
             Self::NothingMatches { .. } => {
                 format!(
                     "Is it the wrong backup, or one taken after the accident? Otherwise correct the predicate. {nothing}"

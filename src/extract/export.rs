@@ -205,7 +205,7 @@ pub(super) async fn stage_table(
     );
     let staged = staged_table(table, key, is_told);
     let file = StagingFile { table, staged, staging, format, is_told, even_empty: true };
-    file.write((session, &sql), progress, ExtractError::from).await
+    file.write((session, &sql), progress, |source| ExtractError::reading(&table.name, source)).await
 }
 
 /// What is told about each row: more to select, where from, and the order in which one row's lines come.

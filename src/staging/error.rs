@@ -220,7 +220,7 @@ impl Explain for StagingError {
                 "If the file was edited on purpose, run `rowback diff` again to take it as it is now; otherwise write it again with `rowback extract`. Nothing was changed."
             }
             Self::Encoding { .. } => {
-                "The backup's database does not know its encoding (SQL_ASCII). Leave the column out in the recipe (`[columns.…] ignore`). Nothing was changed."
+                "The backup's database does not know its encoding (SQL_ASCII): bring these rows back by hand. Nothing was changed."
             }
             Self::NullMarker { .. } => "Choose a marker without comma, quote or line break. Nothing was changed.",
             Self::NoColumns { .. } => "Leave the table out of the recipe. Nothing was changed.",

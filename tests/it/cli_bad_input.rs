@@ -301,3 +301,27 @@ fn errors_are_one_json_object_where_json_is_asked_for() {
     assert_eq!(output.stdout.matches('\n').count(), 1);
     assert!(!output.stderr.contains("Plan:"), "the result is on stdout only: {}", output.stderr);
 }
+
+/// A database that does not know its encoding may hold any bytes: they are neither guessed nor taken for a bad predicate.
+#[test]
+fn rows_that_are_no_utf8_are_told_as_such() {
+    let shop = TestDb::with(
+        "bytes",
+        "create table people (id int primary key, name text); insert into people values (1, 'Zoé'), (2, 'Ann');
+         create table pets (id int primary key, person int references people on delete cascade); insert into pets values (1, 1)",
+    );
+    let dump = shop.dump(&["-Fc", "-Z0", "-E", "SQL_ASCII"]);
+    let mut bytes = fs::read(&dump).unwrap();
+    let at = memchr::memmem::find(&bytes, "Zoé".as_bytes()).unwrap();
+    bytes[at + 2..at + 4].copy_from_slice(b"\xe9e");
+    fs::write(&dump, bytes).unwrap();
+    let recipe = "[[recover]]\ntable = \"people\"\nwhere = \"id = 1\"\n";
+    for more in ["", "children = \"none\"\n"] {
+        let said = refused(&shop, &dump, &format!("{recipe}{more}"), &[], 3);
+        assert!(
+            said.contains("error[staging-encoding]: rows of \"public.people\" hold bytes that are no UTF-8"),
+            "{said}"
+        );
+        assert!(said.contains("0xe9") && said.contains("Live was not changed."), "{said}");
+    }
+}
