@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RowKey;
 use super::place::Task;
-use super::traces::{FormerRow, LeftRow, TraceBook, Values};
+use super::trace_book::TraceBook;
+use super::traces::{FormerRow, LeftRow, Values};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, WriteSession, column};
 use crate::plan::recall::as_seen_sql;

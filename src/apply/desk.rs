@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use tokio::sync::Mutex;
 
+use super::batch_history::{BatchHistory, Standing};
 use super::companions::Made;
-use super::history::{BatchHistory, History, Standing};
+use super::history::History;
 use super::journal::{Event, JOURNAL_FORMAT, Journal, Line};
 use super::live_journal::case_id;
 use super::ours::Recovered;
@@ -19,7 +20,7 @@ use super::runner::Surroundings;
 use super::sealed::{Purpose, SealedCase};
 use super::summary::Leftover;
 use super::tombstones::Tombstones;
-use super::traces::TraceBook;
+use super::trace_book::TraceBook;
 use super::{ApplyError, CaseLock, RowKey};
 use crate::clock;
 use crate::ident::TableName;

@@ -3,6 +3,7 @@
 //! ended, so the same command always goes on. Never decides what to write: that is in the sealed plan.
 
 mod aside;
+mod batch_history;
 mod beside;
 mod blockers;
 mod commit;
@@ -36,6 +37,7 @@ mod summary;
 mod ties;
 mod tombstone_lists;
 mod tombstones;
+mod trace_book;
 mod traces;
 mod transaction;
 pub mod undo;
@@ -60,7 +62,8 @@ pub use summary::{ApplySummary, HeldRow, Leftover, Outcome, Remains, TableCount,
 pub use tombstone_lists::TombstonesUnusable;
 pub use traces::{Elsewhere, FormerRow, FormerRows, LeftRows, Traces};
 
-use history::{BatchHistory, History, Standing, mark_ours};
+use batch_history::{BatchHistory, Standing, mark_ours};
+use history::History;
 use lanes::Lanes;
 use row_key::json_array;
 use runner::{Announced, Runner, Surroundings};

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::batch_history::Standing;
 use super::companions;
-use super::history::{History, Standing};
+use super::history::History;
 use super::runner::Runner;
 use super::tombstone_lists::{lists, values};
 use super::tombstones::Tombstones;

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::batch_history::{BatchHistory, Pending};
 use super::beside::Watcher;
 use super::commit::Conclusion;
 use super::companions::{self, Ground};
 use super::desk::{Desk, OpenCase};
-use super::history::{BatchHistory, Pending};
 use super::holders::{Seen, Watch};
 use super::isolate::{self, Writing};
 use super::isolate_groups;

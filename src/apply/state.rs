@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{History, Standing};
+use super::batch_history::Standing;
+use super::history::History;
 use super::journal::Journal;
 use super::named::{WHAT, asking_for_made, made_of, named_late};
 use super::sealed::{Purpose, SealedCase, certified};

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::RowKey;
-use super::history::{BatchHistory, GONE, History, Standing};
+use super::batch_history::{BatchHistory, GONE, Standing};
+use super::history::History;
 use super::journal::Exception;
 use super::removed::{Fate, RemovedRows};
 use super::row_key::RowName;

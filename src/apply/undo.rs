@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::batch_history::{BACK, BatchHistory, CHANGED, GONE, Ours, Pending};
 use super::companions::in_live;
 use super::gone::concerns;
-use super::history::{BACK, BatchHistory, CHANGED, GONE, History, Ours, Pending};
+use super::history::History;
 use super::journal::{Event, Held, TakenRecord};
 use super::live_journal::JournalPlace;
 use super::row_key::{RowName, json_array};
 use super::runner::{Announced, Job, Runner, Surroundings};
 use super::summary::{HeldRow, Remains, held_rows};
-use super::traces::short;
+use super::trace_book::short;
 use super::transaction::Performed;
 use super::{ApplyError, Limits, RowKey, Task, UndoCount, UndoSummary};
 use crate::cancel::CancelToken;

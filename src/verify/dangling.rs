@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use super::VerifyError;
 use super::certificate::{KeyCheck, Problem};
+use super::checking::Checking;
 use super::look::LiveFields;
 use super::rows::PlannedRow;
-use super::{Checking, VerifyError};
 use crate::apply::RowKey;
 use crate::catalog::ForeignKey;
 use crate::diff::DiffedTable;

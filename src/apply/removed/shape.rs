@@ -4,7 +4,7 @@ use super::WHAT;
 use crate::apply::RowKey;
 use crate::apply::companions::key_json;
 use crate::apply::row_key::json_array;
-use crate::apply::traces::TraceBook;
+use crate::apply::trace_book::TraceBook;
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, WriteSession, column};
 use crate::sql::literal::literal;
