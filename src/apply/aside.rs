@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::RowKey;
 use super::companions::{self, MadeRows};
 use super::isolate::{self, Writing};
-use super::moved::{self, Moves, ROWS_AT_MOST, Tallies};
+use super::moved::{self, Moves, ROWS_AT_MOST};
 use super::place::Task;
 use super::removed::{Fate, RemovedRows, deleted_by_batch};
 use super::runner::{Job, Runner};
+use super::tallies::{self, Tallies};
 use super::traces::{Elsewhere, LeftRows};
 use super::transaction::Performed;
 use crate::ident::{Ident, TableName};
@@ -31,8 +32,8 @@ impl Runner<'_> {
         }
         // A table that was emptied is locked for whoever else would read it.
         self.refuse_truncated().await?;
-        let mut after = moved::tallies(&self.session).await?;
-        moved::count_as_updates(before, &mut after, &job.batch.parts, &performed.counts);
+        let mut after = tallies::read(&self.session).await?;
+        tallies::count_as_updates(before, &mut after, &job.batch.parts, &performed.counts);
         if isolating == Writing::RowByRow {
             // Rows written behind savepoints carry other numbers than the transaction: they cannot be told apart.
             let number = job.batch.number;
@@ -99,7 +100,7 @@ impl Runner<'_> {
         after: &Tallies,
     ) -> Vec<(TableName, i64)> {
         let (parts, counts) = (&job.batch.parts, &performed.counts);
-        let mut touched = moved::touched(before, after, parts, counts, &performed.set_back);
+        let mut touched = tallies::touched(before, after, parts, counts, &performed.set_back);
         let comes = coming(parts, self.task);
         for (table, tally) in after {
             let earlier = before.get(table).copied().unwrap_or_default();
@@ -128,7 +129,7 @@ impl Runner<'_> {
     ) -> Result<Vec<RemovedRows>, PgError> {
         let mut found = Vec::new();
         let (parts, counts) = (&job.batch.parts, &performed.counts);
-        for (table, _) in moved::touched(before, after, parts, counts, &performed.set_back) {
+        for (table, _) in tallies::touched(before, after, parts, counts, &performed.set_back) {
             let planned =
                 self.plan().batches.iter().flat_map(|batch| &batch.parts).any(|part| part.table == table);
             let keyless = || companions::primary_key(&self.session, &table);

@@ -34,6 +34,7 @@ mod settle;
 mod several;
 mod state;
 mod summary;
+mod tallies;
 mod ties;
 mod tombstone_lists;
 mod tombstones;

@@ -6,10 +6,10 @@ use super::WHAT;
 use super::rows::{Fate, RemovedRows};
 use super::shape::{Row, Shape, Wanted, columns_of, parse_key};
 use crate::apply::companions::referrers;
-use crate::apply::moved::{Tallies, tallies};
 use crate::apply::row_key::{RowName, json_array};
 use crate::apply::runner::Runner;
 use crate::apply::summary::Remains;
+use crate::apply::tallies::{self, Tallies};
 use crate::apply::traces::LeftRow;
 use crate::apply::{ApplyError, RowKey};
 use crate::ident::{Ident, TableName};
@@ -150,7 +150,7 @@ impl Runner<'_> {
         done: &mut PutBack,
     ) -> Result<Result<(), String>, PgError> {
         let deleted = |tallies: Tallies| tallies.values().map(|tally| tally.deleted).sum::<i64>();
-        let before = deleted(tallies(&self.session).await?);
+        let before = deleted(tallies::read(&self.session).await?);
         self.session.execute(WHAT, "savepoint rowback_back").await?;
         let inserted = async {
             let keys = self.session.text_rows(WHAT, &shape.insert_sql(rows)).await?;
@@ -164,7 +164,7 @@ impl Runner<'_> {
         };
         let wanted: BTreeSet<&RowKey> = rows.iter().map(|row| &row.key).collect();
         let inserted = match inserted {
-            Ok(_) if deleted(tallies(&self.session).await?) != before => {
+            Ok(_) if deleted(tallies::read(&self.session).await?) != before => {
                 Err("triggers would remove other rows for it".to_owned())
             }
             Ok(keys) if !keys.iter().all(|key| wanted.contains(key)) => {
