@@ -222,7 +222,8 @@ async fn judge_chunk(
     }
     refitted.judge(&mut judgements);
     refit::keep_identities(court.fit, &mut judgements);
-    verify_parents::check(bench.session, court, parents, (rows, live), refers, &mut judgements).await?;
+    verify_parents::check(bench.session, court, parents, (rows, live), refers, (&mut judgements, phase))
+        .await?;
     constraints::ask(court, bench, rows, live, &mut judgements).await?;
     let mut output = output;
     if let Some(travel) = output.as_deref_mut().and_then(|output| output.travel.as_mut()) {

@@ -10,6 +10,7 @@ use super::drift::Fit;
 use super::judge::{Court, Judgement};
 use super::links::Upward;
 use super::lookup::{LiveRow, RawKey, StagedRow, text};
+use super::pass::Phase;
 use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
@@ -18,19 +19,21 @@ use crate::value::copy_text::is_null;
 
 /// Turns rows into orphans whose parent is neither in live nor recovered: rows to insert where nobody vouches for the
 /// parent, and rows to update by every reference that the update changes, unless it can be left as the parent's end left
-/// it. Where a convoy moves, it asks for itself.
+/// it. Where a convoy moves, it asks for itself. In the first phase every row to insert is taken to come back: rows of tables
+/// that refer to each other may vouch for each other, and the next phase takes back what does not hold.
 pub async fn check(
     session: &ReadSession,
     court: &Court<'_>,
     parents: &Parents,
     rows: (&[&StagedRow], &[LiveRow]),
     refers: &[Refers],
-    judgements: &mut [Judgement],
+    (judgements, phase): (&mut [Judgement], Phase),
 ) -> Result<(), DiffError> {
     for (number, upward) in court.upwards.iter().enumerate() {
         let mut open: BTreeMap<RawKey, Vec<usize>> = BTreeMap::new();
         for (at, (row, live)) in rows.0.iter().zip(rows.1).enumerate() {
             let asks = match judgements[at].action {
+                RowAction::Insert if phase == Phase::First => false,
                 RowAction::Insert => upward.verify || turns(upward, rows.0[at]),
                 RowAction::Update => changes(upward, &judgements[at]) && !court.leads_convoy,
                 RowAction::None | RowAction::Repoint | RowAction::Move => false,

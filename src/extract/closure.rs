@@ -278,8 +278,8 @@ async fn add_parents_of(
             if last <= since {
                 continue;
             }
-            if let Some(found) = parents_wanted(chosen, scratch, fk, since, &mut memory).await? {
-                wanted.push((at, fk, since, found.as_ref().ok().map(|found| found.keys.len())));
+            if let Some(found) = parents_wanted(chosen, scratch, fk, (since, last), &mut memory).await? {
+                wanted.push((at, fk, (since, last), found.as_ref().ok().map(|found| found.keys.len())));
                 upwards.push((fk, found));
             }
         }
@@ -296,29 +296,29 @@ async fn add_parents_of(
     scratch.load_all(requests).await?;
     let mut added = 0;
     let mut doubtful = Vec::new();
-    for (at, fk, since, keys) in wanted {
-        let found = chosen.add_parents(at, fk, since).await?;
+    for (at, fk, turn, keys) in wanted {
+        let found = chosen.add_parents(at, fk, turn.0).await?;
         added += found;
         if keys.is_none_or(|keys| u64::try_from(keys) != Ok(found)) {
-            doubtful.push((at, fk, since));
+            doubtful.push((at, fk, turn));
         }
     }
-    // Another reference may have added a parent before; what is still wanted now is not in the backup.
-    for (at, fk, since) in doubtful {
-        if let Some(missing) = parents_wanted(chosen, scratch, fk, since, &mut 0).await? {
+    // Another reference may have added a parent before; what the same rows still want now is not in the backup.
+    for (at, fk, turn) in doubtful {
+        if let Some(missing) = parents_wanted(chosen, scratch, fk, turn, &mut 0).await? {
             *dangling.entry(at).or_default() |= missing.is_ok();
         }
     }
     Ok(added)
 }
 
-/// The keys of parents that are wanted and not chosen yet, or why they cannot be looked for by key; `None` when there
-/// are none.
+/// The keys of parents that the rows numbered in this turn want and that are not chosen yet, or why they cannot be looked for
+/// by key; `None` when there are none.
 async fn parents_wanted(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
     fk: &ForeignKey,
-    since: i64,
+    (since, until): (i64, i64),
     memory: &mut usize,
 ) -> Result<Option<Result<KeyMatch, String>>, ExtractError> {
     let (child, parent) = (chosen.table(&fk.child)?, chosen.table(&fk.parent)?);
@@ -330,7 +330,7 @@ async fn parents_wanted(
     // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.
     let keys_wanted = format!(
         "select distinct {} from (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
-         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.family <> {CHARGED} where {} and not exists \
+         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.n <= {until} and h.family <> {CHARGED} where {} and not exists \
          (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED} where {})",
         referring.join(", "),
         child.from_sql(),

@@ -81,6 +81,7 @@ mod staging_files;
 mod support;
 mod support_self;
 mod tombstones_apply;
+mod trees;
 mod triggers;
 mod type_drift;
 mod undo_races;
