@@ -67,6 +67,24 @@ impl ForeignKey {
         self.operators.get(at).map(String::as_str)
     }
 
+    /// Does the last pair join periods (`PERIOD`)? Then every parent of the same key that overlaps counts, and together they
+    /// must cover the child's period.
+    pub fn is_over_time(&self) -> bool {
+        self.operators.last().is_some_and(|operator| operator == "OPERATOR(pg_catalog.&&)")
+    }
+
+    /// SQL that a row has its parent, as the server asks it of an enforced reference. `from` are the rows that can be it, with
+    /// an alias, `same` is the condition pair by pair; of the last pair `up` is the parent's value and `down` the child's.
+    pub fn has_parent_sql(&self, (from, same): (&str, &str), (up, down): (&str, &str)) -> String {
+        if self.is_enforced() && self.is_over_time() {
+            format!(
+                "coalesce({down} OPERATOR(pg_catalog.<@) (select pg_catalog.range_agg({up}) from {from} where {same}), false)"
+            )
+        } else {
+            format!("exists (select from {from} where {same})")
+        }
+    }
+
     /// Where in the child column's document the reference of the pair at this position stands.
     pub fn path(&self, at: usize) -> Option<&JsonPath> {
         self.paths.get(at)?.as_ref()

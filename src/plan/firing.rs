@@ -91,12 +91,16 @@ fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
         .collect();
     let refers: Vec<String> =
         fk.child_columns().map(|name| format!("l.{} is not null", name.quoted())).collect();
-    let same: Vec<String> = fk
+    let pairs: Vec<(String, String)> = fk
         .columns
         .iter()
-        .map(|(child, parent)| format!("p.{} = l.{}", parent.quoted(), child.quoted()))
+        .map(|(child, parent)| (format!("p.{}", parent.quoted()), format!("l.{}", child.quoted())))
         .collect();
-    let (child, parent) = (part.table.from_sql(), fk.parent.quoted());
+    let same = pairs.iter().enumerate().map(|(at, (up, down))| format!("{up} {} {down}", fk.operator(at)));
+    let same = same.collect::<Vec<_>>().join(" and ");
+    let (child, parents) = (part.table.from_sql(), format!("{} as p", fk.parent.quoted()));
+    let has_parent =
+        pairs.last().map_or_else(String::new, |(up, down)| fk.has_parent_sql((&parents, &same), (up, down)));
     let rows = format!(
         "{child} as l join pg_temp.\"rowback_{number}\" as r on {} where {}",
         own.join(" and "),
@@ -105,10 +109,9 @@ fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
     let message =
         literal(&format!("a recovered row of {} has no parent in {} ({})", fk.child, fk.parent, fk.name));
     format!(
-        "  perform 1 from {parent} as p where exists (select from {rows} and {same}) for key share;\n  \
-         if exists (select from {rows} and not exists (select from {parent} as p where {same})) then\n    \
-         raise exception using errcode = 'foreign_key_violation', message = {message};\n  end if;",
-        same = same.join(" and ")
+        "  perform 1 from {parents} where exists (select from {rows} and {same}) for key share;\n  \
+         if exists (select from {rows} and not {has_parent}) then\n    \
+         raise exception using errcode = 'foreign_key_violation', message = {message};\n  end if;"
     )
 }
 

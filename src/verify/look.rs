@@ -121,12 +121,14 @@ fn orphaned(catalog: &Catalog, table: &Table, fk: &ForeignKey) -> String {
     let set: Vec<String> = set.map(|value| format!("{value} is not null")).collect();
     let pairs = (0..).zip(&fk.columns).map(|(at, pair)| same(catalog, table, fk, at, pair));
     let condition = fk.when().map_or_else(String::new, |when| format!(" and (\n{when}\n)"));
-    format!(
-        "({}{condition} and not exists (select from {} as rowback_p where {}))",
-        set.join(" and "),
-        fk.parent.quoted(),
-        pairs.collect::<Vec<_>>().join(" and ")
-    )
+    let (from, pairs) =
+        (format!("{} as rowback_p", fk.parent.quoted()), pairs.collect::<Vec<_>>().join(" and "));
+    let last = fk.columns.last().map_or_else(Default::default, |(child, parent)| {
+        let own = format!("{}.{}", table.name.quoted(), child.quoted());
+        (format!("rowback_p.{}", parent.quoted()), own)
+    });
+    let has_parent = fk.has_parent_sql((&from, &pairs), (&last.0, &last.1));
+    format!("({}{condition} and not {has_parent})", set.join(" and "))
 }
 
 /// The parent's column is the child's. Declared references may join different types: then by text.

@@ -52,6 +52,7 @@ mod locales;
 mod misrouted_schema;
 mod not_restored;
 mod not_valid;
+mod periods;
 mod pg;
 mod pg_tls;
 mod polymorphic;
