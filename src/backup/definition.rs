@@ -1,7 +1,8 @@
 //! Names in the definitions of a backup's entries, as pg_dump writes them. Reads text; asks no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::contents::is_partitioned;
 use super::{Contents, Entry, TableData};
 use crate::ident::{Ident, TableName};
 use crate::sql::lexer::{Lexeme, split};
@@ -9,6 +10,37 @@ use crate::sql::lexer::{Lexeme, split};
 /// Partitions of the backup, each with the table that it is a partition of.
 pub fn partitions(contents: &Contents) -> BTreeMap<TableName, TableName> {
     contents.entries.iter().filter_map(partition_of).collect()
+}
+
+/// Does the backup make the table, with or without rows?
+pub fn makes_table(contents: &Contents, table: &TableName) -> bool {
+    contents.entries.iter().any(|entry| is_table(entry, table))
+}
+
+/// Does the entry make this table?
+fn is_table(entry: &Entry, table: &TableName) -> bool {
+    entry.kind == "TABLE"
+        && entry.name == table.name.as_str()
+        && entry.schema.as_deref() == Some(table.schema.as_str())
+}
+
+/// The roots of partitions that the backup makes without a single partition that has rows: nothing tells what they held.
+pub fn bare_roots(contents: &Contents) -> BTreeSet<TableName> {
+    let is_root = |entry: &&Entry| entry.kind == "TABLE" && is_partitioned(&entry.definition);
+    let roots = contents
+        .entries
+        .iter()
+        .filter(is_root)
+        .filter_map(|entry| Some(TableName::new(entry.schema.clone()?, entry.name.clone())));
+    let (mut roots, above): (BTreeSet<TableName>, _) = (roots.collect(), partitions(contents));
+    for stored in contents.tables.keys() {
+        // A damaged archive may tell of partitions in a circle.
+        for name in std::iter::successors(Some(stored), |name| above.get(name)).take(1 + above.len()) {
+            roots.remove(name);
+        }
+    }
+    roots.retain(|root| !above.contains_key(root));
+    roots
 }
 
 /// The columns of the table in which `apply --journal live` keeps its journal.
@@ -22,12 +54,8 @@ pub fn is_own_journal(contents: &Contents, table: &TableName) -> bool {
     if let Some(TableData::Rows { columns, .. }) = contents.tables.get(table) {
         return columns.iter().map(Ident::as_str).eq(JOURNAL);
     }
-    let made = |entry: &&Entry| {
-        entry.kind == "TABLE"
-            && entry.schema.as_deref() == Some(table.schema.as_str())
-            && entry.name == table.name.as_str()
-    };
-    let definition = contents.entries.iter().find(made).map_or("", |entry| &entry.definition);
+    let made = contents.entries.iter().find(|entry| is_table(entry, table));
+    let definition = made.map_or("", |entry| &entry.definition);
     JOURNAL.iter().all(|column| definition.contains(&format!("\n    {column} ")))
 }
 

@@ -296,8 +296,8 @@ impl Explain for BackupError {
             }
             Self::UnknownTable { nearest: None, .. } => "`rowback inspect` lists the tables of a backup.",
             Self::WithoutRows { .. } => {
-                "It was dumped with --schema-only, --exclude-table-data or the like, which says nothing about the \
-                 rows the table had. Use a backup that was dumped without these options."
+                "It was dumped with --schema-only, --exclude-table-data or the like, or with -t and without its partitions \
+                 (--table-and-children takes them along), which says nothing about the rows the table had. Use a backup that was dumped without these options."
             }
             Self::Inserts { .. } => {
                 "Restore it into a database of its own and dump that again without --inserts, --column-inserts \

@@ -56,6 +56,26 @@ impl Catalog {
         self.foreign_keys.iter().filter(move |fk| &fk.child == child)
     }
 
+    /// Tells of partitions of a root of live that the backup does not know.
+    pub fn note_on_new_partitions(
+        &self,
+        root: &TableName,
+        is_known: impl Fn(&TableName) -> bool,
+    ) -> Option<String> {
+        const NAMED: usize = 5;
+        let unknown = self.partitions_of(root).filter(|name| !is_known(name));
+        let unknown: Vec<String> = unknown.map(ToString::to_string).collect();
+        let more = unknown.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!unknown.is_empty()).then(|| {
+            format!(
+                "live has partitions of {root} that the backup has not: {}{more}. They were made since, or left out of the dump: \
+                 what was lost from them cannot come out of it",
+                unknown[..unknown.len().min(NAMED)].join(", ")
+            )
+        })
+    }
+
     /// All partitions of a root, by name.
     pub fn partitions_of<'a>(&'a self, root: &'a TableName) -> impl Iterator<Item = &'a TableName> {
         self.partitions.iter().filter(move |(_, of)| *of == root).map(|(name, _)| name)

@@ -29,6 +29,7 @@ use self::parts::{Source, wanted};
 use self::pending::Key;
 use self::walk::Walk;
 use crate::backup::Backup;
+use crate::backup::definition::makes_table;
 use crate::cancel::CancelToken;
 use crate::catalog::load::{Place, load};
 use crate::catalog::readable::{Bar, unreadable};
@@ -213,15 +214,8 @@ fn followed(backup: &Backup, live: &Catalog, compared: &[TableComparison]) -> Op
         return None;
     }
     let contents = backup.contents();
-    let made = |name: &TableName| {
-        contents.entries.iter().any(|entry| {
-            entry.kind == "TABLE"
-                && entry.name == name.name.as_str()
-                && entry.schema.as_deref() == Some(name.schema.as_str())
-        })
-    };
     let all: BTreeSet<&TableName> = contents.tables.keys().map(|stored| live.root_of(stored)).collect();
-    let followed = all.into_iter().filter(|&name| !nameless.contains(name) && made(name));
+    let followed = all.into_iter().filter(|&name| !nameless.contains(name) && makes_table(contents, name));
     Some(followed.filter(|&name| live.tables.contains_key(name)).cloned().collect())
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CompareError;
 use super::feed::Part;
-use crate::backup::definition::{is_own_journal, partitions};
-use crate::backup::{Backup, Contents, TableData};
+use crate::backup::definition::{bare_roots, is_own_journal, makes_table, partitions};
+use crate::backup::{Backup, BackupError, Contents, TableData};
 use crate::catalog::Catalog;
 use crate::ident::TableName;
 use crate::recipe::nearest;
@@ -98,6 +98,9 @@ impl<'a> Lineage<'a> {
         if !homes.is_empty() {
             return Ok(homes);
         }
+        if let Some(table) = [name, of].into_iter().find(|table| makes_table(self.contents, table)) {
+            return Err(BackupError::WithoutRows { table: table.clone() }.into());
+        }
         let names: BTreeSet<&TableName> = self.contents.tables.keys().chain(self.above.values()).collect();
         let names: Vec<String> = names.into_iter().map(TableName::to_string).collect();
         let nearest = nearest(&name.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
@@ -138,9 +141,25 @@ impl<'a> Lineage<'a> {
                 listed(&names)
             ));
         }
+        if self.above.values().any(|root| root == home) {
+            let is_known =
+                |name: &TableName| self.above.contains_key(name) || self.contents.tables.contains_key(name);
+            notes.extend(self.live.note_on_new_partitions(home, is_known));
+        }
         Source { parts, held, notes }
     }
+
+    /// Partitioned tables of which the backup holds no partition, and live does.
+    fn without_parts(&self) -> impl Iterator<Item = TableName> {
+        let has_rows = |root: &TableName| match self.live.tables.get(root) {
+            Some(table) => !table.partitioned || self.live.partitions_of(root).next().is_some(),
+            None => false,
+        };
+        bare_roots(self.contents).into_iter().filter(has_rows)
+    }
 }
+
+const WITHOUT_ROWS: &str = "the backup does not hold its rows";
 
 /// The table that the COPY command of the rows names.
 fn target<'a>(stored: &'a TableName, rows: &'a TableData) -> &'a TableName {
@@ -191,9 +210,12 @@ pub(super) fn wanted(
                 continue;
             }
             TableData::Inserts { .. } => "the backup holds its rows as INSERT commands",
-            TableData::Missing => "the backup does not hold its rows",
+            TableData::Missing => WITHOUT_ROWS,
         };
         skipped.insert(table.clone(), reason.to_owned());
+    }
+    if named.is_empty() {
+        skipped.extend(lineage.without_parts().map(|root| (root, WITHOUT_ROWS.to_owned())));
     }
     // A table of which a part is missing is not compared at all: its rows would look new.
     found.retain(|table, _| !skipped.contains_key(table));

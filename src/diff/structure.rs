@@ -13,24 +13,12 @@ use crate::sql::registry::{DIFF_PARTITIONS, DIFF_RULES};
 
 /// Tells of partitions of live that the backup does not know: what was lost from them cannot come out of it.
 pub(super) fn notes_on_partitions(backup: &Catalog, live: &Catalog) -> Vec<String> {
-    const NAMED: usize = 5;
     let both = live.tables.values().filter(|table| {
         let known = backup.tables.get(&table.name);
         table.partitioned && known.is_some_and(|known| known.partitioned)
     });
     let told = both.filter_map(|table| {
-        let unknown = live.partitions_of(&table.name).filter(|name| !backup.partitions.contains_key(name));
-        let unknown: Vec<String> = unknown.map(ToString::to_string).collect();
-        let more = unknown.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        (!unknown.is_empty()).then(|| {
-            format!(
-                "live has partitions of {} that the backup has not: {}{more}. They were made since, or left out of the dump: \
-                 what was lost from them cannot come out of it",
-                table.name,
-                unknown[..unknown.len().min(NAMED)].join(", ")
-            )
-        })
+        live.note_on_new_partitions(&table.name, |name| backup.partitions.contains_key(name))
     });
     told.collect()
 }

@@ -101,7 +101,7 @@ error[backup-table-unknown]: the table public.order is not in the backup
 error[backup-table-unknown]: the table public.orders is not in the backup
   hint: `rowback inspect` lists the tables of a backup. Nothing was changed.
 error[backup-without-rows]: the backup holds the table public.orders without its rows
-  hint: It was dumped with --schema-only, --exclude-table-data or the like, which says nothing about the rows the table had. Use a backup that was dumped without these options. Nothing was changed.
+  hint: It was dumped with --schema-only, --exclude-table-data or the like, or with -t and without its partitions (--table-and-children takes them along), which says nothing about the rows the table had. Use a backup that was dumped without these options. Nothing was changed.
 error[backup-inserts]: the backup holds the rows of public.orders as INSERT commands
   hint: Restore it into a database of its own and dump that again without --inserts, --column-inserts and --rows-per-insert. Nothing was changed.
 error[manifest-unreadable]: cannot read the manifest /b/SHA256SUMS
