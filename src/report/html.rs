@@ -3,7 +3,7 @@
 use super::markup::{Cell, Markup, all, element, fixed, joined, monospace, table, text};
 use super::table::grouped;
 use super::text::written;
-use super::{Report, ReportedColumn, ReportedTable, RowList};
+use super::{Report, ReportedColumn, ReportedTable, RowList, evidence_line};
 use crate::diff::Verdict;
 
 const STYLE: &str = include_str!("style.css");
@@ -119,7 +119,7 @@ fn verdicts(report: &Report) -> Markup {
     let mut out = Markup::default();
     out.block("h2", &fixed("Rows by table"));
     out.push(&table(&header, rows.collect()));
-    let evidence = report.evidence_line();
+    let evidence = evidence_line(&report.evidence);
     if !evidence.is_empty() {
         out.block("p", &text(&format!("Evidence of the rows that are written: {evidence}.")));
     }

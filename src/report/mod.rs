@@ -11,7 +11,7 @@ mod words;
 
 pub use row::ShownRow;
 pub use state::State;
-pub use words::{evidence_words, shell_word, visible};
+pub use words::{evidence_line, shell_word, visible};
 
 use std::collections::BTreeMap;
 
@@ -277,17 +277,6 @@ impl Report {
             grouped(repair),
             grouped(relink)
         )
-    }
-
-    /// `1,000 by cascade, 204 by predicate only (…)`; empty when nothing is written.
-    fn evidence_line(&self) -> String {
-        let parts: Vec<String> = self
-            .evidence
-            .iter()
-            .filter(|(_, rows)| **rows > 0)
-            .map(|(name, rows)| format!("{} by {}", table::grouped(*rows), evidence_words(name)))
-            .collect();
-        parts.join(", ")
     }
 }
 

@@ -1,7 +1,7 @@
 //! The report as text for a terminal or a pager: no colour, no line breaks out of values.
 
 use super::table::{Align, grouped, table};
-use super::{Report, ReportedBatch, ReportedRow, ReportedTable, RowList, visible};
+use super::{Report, ReportedBatch, ReportedRow, ReportedTable, RowList, evidence_line, visible};
 
 /// Renders it.
 pub(super) fn render(report: &Report) -> String {
@@ -66,7 +66,7 @@ fn totals(report: &Report) -> String {
         })
         .collect();
     let mut text = format!("\nPlan: {}.\n", report.plan_line());
-    let evidence = report.evidence_line();
+    let evidence = evidence_line(&report.evidence);
     if !evidence.is_empty() {
         text.push_str(&format!("Evidence: {evidence}.\n"));
     }

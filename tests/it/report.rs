@@ -224,3 +224,28 @@ fn without_a_plan_it_says_what_to_run() {
         failed.stderr
     );
 }
+
+/// Rows that only come back because others hang on them are evidence of a sort of their own, for `recover` as for the report.
+#[test]
+fn recover_and_the_report_tell_the_same_evidence() {
+    let shop = TestDb::with(
+        "report_needed",
+        "create table owner (id int primary key);
+         create table pet (id int primary key, owner_id int not null references owner);
+         create table toy (id int primary key, pet_id int not null references pet);
+         insert into owner select generate_series(1, 3); insert into pet select i, i from generate_series(1, 3) as i;
+         insert into toy select i, 1 + i % 3 from generate_series(1, 9) as i",
+    );
+    let backup = shop.dump(&["-Fc"]);
+    shop.psql("delete from toy; delete from pet; delete from owner where id < 3");
+    let rescue = Rescue::new(&shop, &backup);
+    let said = rescue.recover_text("[[recover]]\ntable = \"pet\"\nwhere = \"true\"\n").expect_code(0).stdout;
+    let line = "Evidence: 9 by cascade, 3 by predicate only (it cannot know what was done on purpose), 2 by need (recovered rows hang on them).";
+    assert!(said.lines().any(|found| found == line), "{said}");
+    let report = rescue.rowback().run(["report", "case"]).expect_code(0).stdout;
+    assert!(report.lines().any(|found| found == line), "{report}");
+    let html = fs::read_to_string(rescue.case().join("report.html")).unwrap();
+    assert!(html.contains(&line.replace("Evidence", "Evidence of the rows that are written")), "{html}");
+    let json = rescue.rowback().run(["report", "case", "--json"]).expect_code(0).json();
+    assert_eq!(json["evidence"], serde_json::json!({"cascade": 9, "needed": 2, "predicate": 3}));
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rowback::case::{DiffSummary, PlanSummary};
 use rowback::ident::TableName;
-use rowback::report::evidence_words;
+use rowback::report::evidence_line;
 
 use super::{push_list, push_notes, shell_word};
 use crate::cli::output::{Output, Paint};
@@ -29,7 +29,10 @@ const VERDICTS: &[&str] = &[
 /// Table by table and verdict, notes, and the last two lines of every plan.
 pub fn plan(plan: &PlanSummary, case: &Path, output: &Output) -> String {
     let mut text = verdict_table(&plan.verdicts);
-    text.push_str(&evidence_line(&plan.evidence));
+    let evidence = evidence_line(&plan.evidence);
+    if !evidence.is_empty() {
+        text.push_str(&format!("\nEvidence: {evidence}.\n"));
+    }
     push_list(&mut text, "Triggers that will fire:", &plan.triggers);
     push_notes(&mut text, &plan.notes, output);
     if !text.is_empty() {
@@ -126,16 +129,6 @@ fn verdict_table(verdicts: &BTreeMap<TableName, BTreeMap<String, u64>>) -> Strin
     table(&header, &rows)
 }
 
-/// How we know, and what a predicate cannot tell: `Evidence: 1,000 by cascade, 204 by predicate only (…).`
-fn evidence_line(evidence: &BTreeMap<String, u64>) -> String {
-    let parts: Vec<String> = ["replay", "bracket", "cascade", "predicate"]
-        .into_iter()
-        .filter_map(|name| evidence.get(name).filter(|count| **count > 0).map(|count| (name, *count)))
-        .map(|(name, count)| format!("{} by {}", grouped(count), evidence_words(name)))
-        .collect();
-    if parts.is_empty() { String::new() } else { format!("\nEvidence: {}.\n", parts.join(", ")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{counts, plain};
@@ -148,7 +141,7 @@ mod tests {
         ]);
         PlanSummary {
             verdicts,
-            evidence: counts(&[("predicate", 204), ("cascade", 1000)]),
+            evidence: counts(&[("predicate", 198), ("needed", 6), ("cascade", 1000)]),
             insert: 1204,
             repair: 37,
             relink: 12,
@@ -168,7 +161,7 @@ mod tests {
         public.order_items               12                     2
         public.orders       1,204               3          1
 
-        Evidence: 1,000 by cascade, 204 by predicate only (it cannot know what was done on purpose).
+        Evidence: 1,000 by cascade, 198 by predicate only (it cannot know what was done on purpose), 6 by need (recovered rows hang on them).
 
         Triggers that will fire:
           public.orders: touch_updated_at, before insert
