@@ -17,6 +17,7 @@ use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
 use crate::plan::Part;
 use crate::sql::literal::literal;
+use crate::sql::own_rows::own_rows;
 use crate::sql::registry::{APPLY_COLUMNS, APPLY_LOOKABLE, APPLY_NUMBERING};
 
 const WHAT: &str = "looking for rows that triggers moved";
@@ -246,9 +247,10 @@ impl Touched {
 
     fn is_one_of(&self, keys: &str) -> String {
         format!(
-            "{} in (select e.key from pg_catalog.jsonb_array_elements({}::jsonb) as e(key))",
+            "{} in (select e.key from pg_catalog.jsonb_array_elements({}::jsonb) as e(key)) and {}",
             self.key_json(),
-            literal(keys)
+            literal(keys),
+            own_rows("l", &self.table)
         )
     }
 
@@ -329,12 +331,13 @@ impl Touched {
             })
             .collect();
         format!(
-            "update {} as l set {} from (values {}) as v(key, seen, old) where {} = v.key and {}",
+            "update {} as l set {} from (values {}) as v(key, seen, old) where {} = v.key and {} and {}",
             self.table.quoted(),
             sets.join(", "),
             values.join(",\n"),
             self.key_json(),
-            seen.join(" and ")
+            seen.join(" and "),
+            own_rows("l", &self.table)
         )
     }
 }

@@ -6,6 +6,7 @@ use super::sql::same_key;
 use super::{Action, BatchTable};
 use crate::catalog::{Action as OnChange, ForeignKey};
 use crate::sql::literal::literal;
+use crate::sql::own_rows::own_rows;
 
 /// Locks the rows that are updated, so that nothing can be hung on them any more, and marks those on which something
 /// hangs that the same batch does not write; `why` becomes the mark.
@@ -59,12 +60,13 @@ fn mark(
         .collect();
     format!(
         "  update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {} as l\n    where r.rowback_held is null and {} \
-         and exists (select from {} as c where {}{});",
+         and exists (select from {} as c where {} and {}{});",
         literal(&why(fk)),
         part.table.from_sql(),
         same_key(part),
         fk.child.quoted(),
         pairs.join(" and "),
+        own_rows("c", &fk.child),
         beside.concat()
     )
 }

@@ -9,6 +9,7 @@ use super::{Action, BatchTable, Firing, declared, hanging, moves};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::sql::literal::literal;
+use crate::sql::own_rows::own_rows;
 
 /// The row holds what apply inserted, and somebody else wrote it since.
 pub const REWRITTEN: &str = "written again since";
@@ -155,12 +156,13 @@ pub(super) fn hold_referred(
         .collect();
     // Looked at only when it is reached: what is gone or has another name by now is found among the foreign keys of live.
     format!(
-        "    if {} then\n    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {}{});\n    \
+        "    if {} then\n    update {temporary} as r set rowback_held = {} where rowback_held is null and exists (select from {} as c where {} and {}{});\n    \
          get diagnostics moved = row_count;\n    total := total + moved;\n    end if;",
         is_as_known(fk, carrier),
         literal(&format!("still referred to by {}", fk.child)),
         carrier.quoted(),
         refers.join(" and "),
+        own_rows("c", carrier),
         unless_leaving(leaving)
     )
 }
@@ -231,14 +233,14 @@ pub(super) fn hold_referred_by_new(
     let known: Vec<String> =
         carriers.chain(declared.iter().map(|fk| is_it(fk, &fk.child, unenforced))).collect();
     format!(
-        "  for fk in select k.conrelid::pg_catalog.regclass as child, pg_catalog.string_agg(pg_catalog.format('c.%I = r.%I', \
-         a.attname, p.attname), ' and ') as refers\n      from pg_catalog.pg_constraint as k\n      \
+        "  for fk in select case t.relkind when 'p' then '' else 'only ' end as own, k.conrelid::pg_catalog.regclass as child, pg_catalog.string_agg(pg_catalog.format('c.%I = r.%I', \
+         a.attname, p.attname), ' and ') as refers\n      from pg_catalog.pg_constraint as k\n      join pg_catalog.pg_class as t on t.oid = k.conrelid\n      \
          cross join rows from (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) as u(child, parent)\n      \
          join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attnum = u.child\n      \
          join pg_catalog.pg_attribute as p on p.attrelid = k.confrelid and p.attnum = u.parent\n      \
-         where k.contype = 'f' and k.conparentid = 0 and k.confrelid = {}::pg_catalog.regclass{}\n      group by k.oid, k.conrelid\n  loop\n    \
+         where k.contype = 'f' and k.conparentid = 0 and k.confrelid = {}::pg_catalog.regclass{}\n      group by k.oid, k.conrelid, t.relkind\n  loop\n    \
          execute pg_catalog.format('update {temporary} as r set rowback_held = %L where rowback_held is null and exists \
-         (select from %s as c where %s)', 'still referred to by ' || fk.child, fk.child, fk.refers);\n  end loop;",
+         (select from %s%s as c where %s)', 'still referred to by ' || fk.child, fk.own, fk.child, fk.refers);\n  end loop;",
         literal(&parent.quoted()),
         known.concat()
     )

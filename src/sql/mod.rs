@@ -5,5 +5,6 @@ mod guard;
 pub(crate) mod lexer;
 pub mod literal;
 pub mod mention;
+pub mod own_rows;
 pub mod predicate;
 pub mod registry;

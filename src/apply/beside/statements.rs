@@ -7,6 +7,7 @@ use crate::ident::Ident;
 use crate::plan::recall::as_seen_sql;
 use crate::plan::{Action, OVERRULED, row_key_json};
 use crate::sql::literal::literal;
+use crate::sql::own_rows::own_rows;
 
 /// Written by the open transaction or one of its savepoints.
 const YOUNG: &str = "pg_catalog.age(l.xmin) <= 0";
@@ -43,7 +44,7 @@ impl Watched<'_> {
             self.table.quoted(),
             sets.join(", "),
             literal(&rows),
-            keys.collect::<Vec<_>>().join(" and "),
+            keys.chain([own_rows("l", &self.table)]).collect::<Vec<_>>().join(" and "),
             seen.join(" and ")
         )
     }
@@ -80,7 +81,7 @@ impl Watched<'_> {
             Action::Update => format!("l.{} = r.k{at}", name.quoted()),
             Action::Insert | Action::Move => format!("l.{0} = r.{0}", name.quoted()),
         });
-        pairs.collect::<Vec<_>>().join(" and ")
+        pairs.chain([own_rows("l", &self.table)]).collect::<Vec<_>>().join(" and ")
     }
 
     /// How a column was before the batch was run.

@@ -7,6 +7,7 @@ use crate::ident::{Ident, TableName};
 use crate::plan::recall::{as_seen_sql, as_staged_sql};
 use crate::plan::{Part, row_key_json};
 use crate::sql::literal::literal;
+use crate::sql::own_rows::own_rows;
 
 /// A unique key of live, by the text of its elements.
 pub(super) struct Unique {
@@ -89,7 +90,7 @@ impl Shape {
         let pairs = self.key.iter().map(|(name, of_type)| {
             format!("l.{} = ({key} ->> {})::{of_type}", name.quoted(), literal(name.as_str()))
         });
-        pairs.collect::<Vec<_>>().join(" and ")
+        pairs.chain([own_rows("l", &self.table)]).collect::<Vec<_>>().join(" and ")
     }
 
     /// The key of each row that is there, as it was given, and its version.
@@ -144,12 +145,13 @@ impl Shape {
             child_key.map_or_else(|| "null::text".to_owned(), |key| format!("{}::text", key_json("c", key)));
         format!(
             "select e.key::text, {child}, c.xmin::text from pg_catalog.jsonb_array_elements({}::jsonb) as e(key) \
-             join {} as l on {} join {} as c on {}",
+             join {} as l on {} join {} as c on {} and {}",
             literal(&json_array(keys.iter())),
             self.table.quoted(),
             self.is_row("e.key"),
             fk.child.quoted(),
-            refers.join(" and ")
+            refers.join(" and "),
+            own_rows("c", &fk.child)
         )
     }
 }
