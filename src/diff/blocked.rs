@@ -232,6 +232,16 @@ impl Parents {
         }
     }
 
+    /// Those of the several parents of a period that come back, by their own keys.
+    pub fn recovered<'k>(&'k self, fk: &ForeignKey, key: &'k [u8]) -> Vec<&'k [u8]> {
+        let Some(by) = self.get(fk) else { return Vec::new() };
+        let all: Vec<&[u8]> = match self.spellings(fk, key) {
+            [] => vec![key],
+            known => known.iter().map(|key| &**key).collect(),
+        };
+        all.into_iter().filter(|key| by.recovered.contains(*key)).collect()
+    }
+
     /// Does the parent come back?
     pub fn is_recovered(&self, fk: &ForeignKey, key: &[u8]) -> bool {
         self.get(fk).is_some_and(|by| by.recovered.contains(self.spelled(fk, key)))

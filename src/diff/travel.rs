@@ -221,7 +221,7 @@ impl<'c, 'a> Travel<'c, 'a> {
                 }
                 let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
                 for (chunk, rows) in keys.chunks(CHUNK_ROWS).zip(chunks_of(&open)) {
-                    let there = in_live(session, &wagon.fit, fk, positions, chunk).await?;
+                    let there = in_live(session, (&wagon.fit, parents), fk, positions, chunk).await?;
                     for (_, leaders) in rows.iter().enumerate().filter(|(at, _)| !there.contains(at)) {
                         for leader in *leaders {
                             let reason = format!(

@@ -15,7 +15,7 @@ use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::push_literal;
-use crate::value::copy_text::is_null;
+use crate::value::copy_text::{fields, is_null};
 
 /// Turns rows into orphans whose parent is neither in live nor recovered: rows to insert where nobody vouches for the
 /// parent, and rows to update by every reference that the update changes, unless it can be left as the parent's end left
@@ -43,12 +43,14 @@ pub async fn check(
             }
             let after = after(row, live.as_deref(), &judgements[at]);
             let Some(key) = upward.fk.key_in(&after, &upward.columns) else { continue };
-            if !parents.is_recovered(upward.fk, &key) && !parents.has_arrived(upward.fk, &key) {
+            // Of the parents of a period one may come back and another may not.
+            let comes = !upward.fk.is_over_time() && parents.is_recovered(upward.fk, &key);
+            if !comes && !parents.has_arrived(upward.fk, &key) {
                 open.entry(key).or_default().push(at);
             }
         }
         let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
-        let there = in_live(session, court.fit, upward.fk, &upward.columns, &keys).await?;
+        let there = in_live(session, (court.fit, parents), upward.fk, &upward.columns, &keys).await?;
         for (_, at) in open.values().enumerate().filter(|(number, _)| !there.contains(number)) {
             for &row in at {
                 let judgement = &mut judgements[row];
@@ -123,10 +125,10 @@ fn after(row: &StagedRow, live: Option<&[RawKey]>, judgement: &Judgement) -> Vec
     fields
 }
 
-/// Numbers of the keys whose parent is in live.
+/// Numbers of the keys whose parent is in live; of a period, whose parents in live cover it together with those that come back.
 pub(super) async fn in_live(
     session: &ReadSession,
-    fit: &Fit<'_>,
+    (fit, parents): (&Fit<'_>, &Parents),
     fk: &ForeignKey,
     child_columns: &[usize],
     keys: &[&[u8]],
@@ -135,17 +137,17 @@ pub(super) async fn in_live(
         return Ok(BTreeSet::new());
     }
     let columns: Vec<String> = (1..=child_columns.len()).map(|at| format!("k{at}")).collect();
+    let type_of = |at: usize| fk.path(at).map_or(&*fit.columns[child_columns[at]].live.type_name, |_| "text");
     let mut values = String::new();
     for (ordinal, key) in keys.iter().enumerate() {
         values.push_str(if ordinal == 0 { "(" } else { ",\n(" });
         values.push_str(&ordinal.to_string());
-        for (at, field) in crate::value::copy_text::fields(key).enumerate() {
+        for (at, field) in fields(key).enumerate() {
             values.push(',');
             push_literal(&mut values, &text(field).unwrap_or_default());
             if ordinal == 0 {
                 values.push_str("::");
-                let type_name = &fit.columns[child_columns[at]].live.type_name;
-                values.push_str(fk.path(at).map_or(type_name, |_| "text"));
+                values.push_str(type_of(at));
             }
         }
         values.push(')');
@@ -157,13 +159,35 @@ pub(super) async fn in_live(
             format!("p.{}::text = k.k{}::text", name.quoted(), at + 1)
         }
     });
-    let equal: Vec<String> = pairs.collect();
-    let sql = format!(
-        "select k.n from (values {values}) as k(n, {}) where exists (select from {} as p where {})",
-        columns.join(", "),
-        fk.parent.quoted(),
-        equal.join(" and ")
-    );
+    let (from, equal) = (format!("{} as p", fk.parent.quoted()), pairs.collect::<Vec<_>>().join(" and "));
+    let last = child_columns.len().saturating_sub(1);
+    let has_parent = match fk.columns.last().filter(|_| fk.is_over_time()) {
+        Some((_, up)) => {
+            let coming = coming(parents, fk, keys, type_of(last));
+            let all = format!(
+                "(select p.{} from {from} where {equal} union all select r.period from {coming} where r.n = k.n) as p (period)",
+                up.quoted()
+            );
+            fk.has_parent_sql((&all, "true"), ("p.period", &format!("k.k{}", last + 1)))
+        }
+        None => fk.has_parent_sql((&from, &equal), ("", "")),
+    };
+    let sql = format!("select k.n from (values {values}) as k(n, {}) where {has_parent}", columns.join(", "));
     let rows = session.text_rows(&format!("looking for parents in {}", fk.parent), &sql).await?;
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok()).collect())
+}
+
+/// The periods of parents that come back, by the number of the key: a relation `r (n, period)`.
+fn coming(parents: &Parents, fk: &ForeignKey, keys: &[&[u8]], type_name: &str) -> String {
+    let mut values = format!("(values (-1, null::{type_name})");
+    for (ordinal, key) in keys.iter().enumerate() {
+        for parent in parents.recovered(fk, key) {
+            let period = fields(parent).last().and_then(text).unwrap_or_default();
+            values.push_str(&format!(", ({ordinal}, "));
+            push_literal(&mut values, &period);
+            values.push(')');
+        }
+    }
+    values.push_str(") as r (n, period)");
+    values
 }

@@ -327,17 +327,31 @@ async fn parents_wanted(
     let referring = fk.child_sql("c.");
     let not_null: Vec<String> = referring.iter().map(|value| format!("{value} is not null")).collect();
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
-    // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.
-    let keys_wanted = format!(
-        "select distinct {} from (select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
-         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.n <= {until} and h.family <> {CHARGED} where {} and not exists \
-         (select from {} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED} where {})",
-        referring.join(", "),
+    let (referring, not_null) = (referring.join(", "), not_null.join(" and "));
+    let children = format!(
+        "(select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
+         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.n <= {until} and h.family <> {CHARGED}",
         child.from_sql(),
-        not_null.join(" and "),
-        parent.from_sql(),
-        join_condition(fk, child, parent),
     );
+    let parents = format!(
+        "{} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED}",
+        parent.from_sql()
+    );
+    let same = join_condition(fk, child, parent);
+    // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.
+    let keys_wanted = match fk.columns.last().filter(|_| fk.is_over_time()) {
+        // One parent may fill but a part of the period.
+        Some((down, up)) => format!(
+            "select distinct {referring} from {children} left join (select p.* from {parents}) as p on {same} where {not_null} \
+             group by c.rowback_tab, c.rowback_place, {referring} \
+             having not coalesce(c.{} OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p.{}), false)",
+            down.quoted(),
+            up.quoted(),
+        ),
+        None => format!(
+            "select distinct {referring} from {children} where {not_null} and not exists (select from {parents} where {same})"
+        ),
+    };
     let sort = match keys::sort(fk, child, parent, scratch.encoding()) {
         Ok(sort) => sort,
         Err(why) => {

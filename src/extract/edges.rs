@@ -26,9 +26,9 @@ pub(super) async fn count_edges(
         let following = following.join(", ");
         let (parent, child) = (chosen.table(&fk.parent)?, chosen.table(&fk.child)?);
         let (parent_side, child_side) = (side_name(parent), side_name(child));
-        // A declared reference may lead to several rows, and a row may be chosen in several families.
-        let each_once =
-            fk.is_enforced() && chosen.has_each_once(&fk.parent) && chosen.has_each_once(&fk.child);
+        // A declared reference may lead to several rows, one over time always may, and a row may be chosen in several families.
+        let leads_to_one = fk.is_enforced() && !fk.is_over_time();
+        let each_once = leads_to_one && chosen.has_each_once(&fk.parent) && chosen.has_each_once(&fk.child);
         let (children, staged) = if each_once {
             ("count(*)", "count(s.tab)")
         } else {

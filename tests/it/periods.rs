@@ -69,3 +69,83 @@ fn with_replica_parents_that_fill_a_period_together_are_parents() {
     let noticed = rescue.verify().expect_code(1);
     assert!(noticed.stdout.contains("booking"), "{}", noticed.stdout);
 }
+
+/// What the accident took: everything before 2022.
+const ACCIDENT: &str = "delete from booking; delete from room where lower(valid) < date '2022-01-01'";
+
+/// A period is filled by several parents: each of them that live lacks comes back, not only the one over which the child was reached.
+#[test]
+fn every_parent_of_a_period_comes_back() {
+    let server = Server::of_version(18);
+    let rooms = Rooms::on(&server);
+    let live = &rooms.live;
+    live.psql(ACCIDENT);
+    let damaged = live.digest();
+    let rescue = Rescue::new(live, &rooms.dump);
+    let planned = rooms.recover(&rescue, FROM_ONE_ROOM).expect_code(0).stdout;
+    assert!(planned.contains("Plan: 5 to insert, 0 to repair, 0 to re-link; no conflicts."), "{planned}");
+    assert!(
+        planned.contains(
+            "Evidence: 3 by cascade, 1 by predicate only (it cannot know what was done on purpose), 1 by need"
+        ),
+        "{planned}"
+    );
+    let _applied = rescue.apply().expect_code(0);
+    rooms.before.digest().assert_same(&live.digest(), "with the room of 2020");
+    let _verified = rescue.verify().expect_code(0);
+    let report = rescue.rowback().run(["report", "case", "--json"]).expect_code(0).json();
+    assert_eq!(report["edges"][0]["in_backup"], 3, "a booking over new year is one booking: {report}");
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo takes all of it back");
+}
+
+/// The room of 2021 and what hangs on it.
+const FROM_ONE_ROOM: &str = "[[recover]]\ntable = \"room\"\nwhere = \"valid @> date '2021-06-01'\"\n";
+
+/// Where a part of the period stays without a parent, the plan promises nothing.
+#[test]
+fn a_row_whose_period_is_covered_in_part_is_an_orphan() {
+    let server = Server::of_version(18);
+    let rooms = Rooms::on(&server);
+    let none = format!("{FROM_ONE_ROOM}[policy]\nparents = \"none\"\n");
+    for (accident, recipe, orphans) in [
+        // Booking 1 needs the room of 2020; what comes back and what live has count together for booking 3.
+        (ACCIDENT, none.as_str(), vec!["1"]),
+        ("delete from booking; delete from room", &none, vec!["1", "3"]),
+        // Somebody has put another room there since, and the room of 2020 stays away.
+        (
+            "delete from booking; delete from room where lower(valid) < date '2022-01-01';
+             insert into room values (1, '[2020-03-01,2020-04-01)', 'another')",
+            FROM_ONE_ROOM,
+            vec!["1"],
+        ),
+    ] {
+        let live = rooms.before.copy("orphans");
+        live.psql(accident);
+        let rescue = Rescue::new(&live, &rooms.dump);
+        let _planned = rooms.recover(&rescue, recipe).expect_code(1);
+        let all = live_orphans(&rescue);
+        assert_eq!(all, orphans, "{accident} {recipe}");
+        let applied = rescue.apply();
+        assert!(!applied.stdout.contains("live refused it"), "{}", applied.stdout);
+        let lacking = "select string_agg(id::text, ',' order by id) from (values (1), (2), (3)) as b (id) where id not in (select id from booking)";
+        assert_eq!(live.value(lacking), orphans.join(","), "{accident} {recipe}");
+        let _verified = rescue.verify().expect_code(1);
+    }
+    // The twin: nobody lacks anything.
+    let live = rooms.before.copy("orphans");
+    live.psql("delete from booking; delete from room where lower(valid) = date '2021-01-01'");
+    let rescue = Rescue::new(&live, &rooms.dump);
+    let _planned = rooms.recover(&rescue, &none).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    rooms.before.digest().assert_same(&live.digest(), "parents in live and those that come back cover all");
+}
+
+/// The bookings that the report lists as orphans.
+fn live_orphans(rescue: &Rescue<'_>) -> Vec<String> {
+    let report = rescue.rowback().run(["report", "case"]).expect_code(0).stdout;
+    let orphans = report.lines().filter(|line| line.contains("  orphan: "));
+    orphans
+        .filter_map(|line| Some(line.trim().strip_prefix("id = ")?.split(' ').next()?.to_owned()))
+        .collect()
+}

@@ -171,7 +171,7 @@ impl<'a> Ground<'_, '_, 'a> {
             }
         }
         let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
-        let there = in_live(self.station.session, &pair.to, fk, &positions, &keys).await?;
+        let there = in_live(self.station.session, (&pair.to, upward.parents), fk, &positions, &keys).await?;
         let mut named: Vec<usize> = Vec::new();
         for (number, (key, rows)) in open.iter().enumerate() {
             if there.contains(&number) {
