@@ -1,8 +1,11 @@
-//! A batch of moving rows that one of them spoils: the groups are tried in ever fewer at a time, each time behind a
-//! savepoint, until the ones that live refuses are alone. They stay where they are and are named; all others move.
+//! A batch of several tables that one row spoils: rows that move, in the groups of the plan, or rows of tables that refer to
+//! each other, in groups that hang together. Groups are tried in ever fewer at a time, each time behind a savepoint, until the
+//! ones that live refuses are alone. They stay as they are and are named; all others are written.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use petgraph::unionfind::UnionFind;
 
 use super::RowKey;
 use super::companions::{self, Ground};
@@ -10,13 +13,23 @@ use super::isolate::{Refused, Writing, is_about_rows, refuses_everything};
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use crate::pg::{DbFacts, PgError, WriteSession};
 use crate::plan::recall::{Way, staged_columns};
-use crate::plan::{Action, Part, row_key_json};
+use crate::plan::{Action, Part, YIELDING, row_key_json};
 
-const WHAT: &str = "finding the rows that live does not let move";
+const WHAT: &str = "finding the rows that live refuses";
 
 /// Is it a batch of moving rows?
 pub(super) fn moves(parts: &[Part]) -> bool {
     !parts.is_empty() && parts.iter().all(|part| part.action == Action::Move)
+}
+
+/// Is it a batch of rows to insert in tables that refer to each other?
+pub(super) fn is_circle(parts: &[Part]) -> bool {
+    parts.len() > 1 && parts.iter().all(|part| part.action == Action::Insert)
+}
+
+/// Can it be written group by group?
+pub(super) fn has_groups(parts: &[Part]) -> bool {
+    moves(parts) || is_circle(parts)
 }
 
 /// A batch that is tried.
@@ -43,14 +56,18 @@ pub(super) async fn write(
     ground: Option<Ground<'_>>,
 ) -> Result<(Vec<u64>, Vec<Refused>), PgError> {
     let (mut copies, mut lists) = (Vec::new(), Vec::new());
+    let group = if is_circle(parts) { ", null::int8 as rowback_group" } else { "" };
     for number in 1..=parts.len() {
         copies.push(format!(
-            "create temporary table rowback_rows_{number} on commit drop as select r.* from pg_temp.\"rowback_{number}\" as r \
+            "create temporary table rowback_rows_{number} on commit drop as select r.*{group} from pg_temp.\"rowback_{number}\" as r \
              where r.rowback_held is null"
         ));
         lists.push(format!("select rowback_group from pg_temp.rowback_rows_{number}"));
     }
     session.execute(WHAT, &copies.join("; ")).await?;
+    if is_circle(parts) {
+        group_by_links(session, parts).await?;
+    }
     let listed = session.text_rows(WHAT, &format!("{} order by 1", lists.join(" union "))).await?;
     let groups = listed.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok());
     let in_turn = AtomicBool::new(false);
@@ -79,6 +96,53 @@ pub(super) async fn write(
         (1..=parts.len()).map(|number| format!("drop table pg_temp.rowback_rows_{number}")).collect();
     session.execute(WHAT, &format!("{}; {}", trial.refill("true"), drops.join("; "))).await?;
     Ok((written, named))
+}
+
+/// Numbers the groups of rows that hang together by the foreign keys between the tables.
+async fn group_by_links(session: &WriteSession, parts: &[Part]) -> Result<(), PgError> {
+    let numbers: Vec<String> = (1..=parts.len())
+        .map(|number| {
+            // Numbers of different tables differ by what is left when they are divided by the number of tables.
+            format!(
+                "update pg_temp.rowback_rows_{number} as r set rowback_group = s.n * {} + {number} \
+                 from (select ctid as place, pg_catalog.row_number() over () as n from pg_temp.rowback_rows_{number}) as s \
+                 where r.ctid = s.place",
+                parts.len()
+            )
+        })
+        .collect();
+    session.execute(WHAT, &numbers.join("; ")).await?;
+    let mut pairs: Vec<(usize, usize)> = Vec::new();
+    for (child, parent, condition) in companions::bonds(session, parts).await? {
+        let sql = format!(
+            "select c.rowback_group, p.rowback_group from pg_temp.rowback_rows_{} as c join pg_temp.rowback_rows_{} as p on {condition}",
+            child + 1,
+            parent + 1
+        );
+        for row in session.text_rows(WHAT, &sql).await? {
+            let number = |at: usize| row.get(at).and_then(Option::as_deref)?.parse().ok();
+            pairs.extend(number(0).zip(number(1)));
+        }
+    }
+    let highest = pairs.iter().map(|(child, parent)| *child.max(parent)).max().unwrap_or(0);
+    let mut hanging = UnionFind::<usize>::new(highest + 1);
+    for (child, parent) in pairs {
+        hanging.union(child, parent);
+    }
+    let labels = hanging.into_labeling().into_iter().enumerate().filter(|(row, group)| row != group);
+    let (rows, groups): (Vec<String>, Vec<String>) =
+        labels.map(|(row, group)| (row.to_string(), group.to_string())).unzip();
+    let groups: Vec<String> = (1..=parts.len())
+        .map(|number| {
+            format!(
+                "update pg_temp.rowback_rows_{number} as r set rowback_group = u.g from rows from \
+                 (pg_catalog.unnest('{{{}}}'::int8[]), pg_catalog.unnest('{{{}}}'::int8[])) as u(n, g) where r.rowback_group = u.n",
+                rows.join(","),
+                groups.join(",")
+            )
+        })
+        .collect();
+    session.execute(WHAT, &groups.join("; ")).await
 }
 
 impl Trial<'_> {
@@ -127,10 +191,30 @@ impl Trial<'_> {
             Err(error) if is_about_rows(&error) => {
                 let back = "rollback to savepoint rowback_row; release savepoint rowback_row";
                 self.session.execute(WHAT, back).await?;
-                Ok(Err(error.db().cloned().unwrap_or_default()))
+                let db = error.db().cloned().unwrap_or_default();
+                Ok(Err(if first == last { self.first_reason(&fill, db).await? } else { db }))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A row that is left out since its place is taken leaves those of its circle without a parent, of which the server speaks:
+    /// what has its place is the reason.
+    async fn first_reason(&self, fill: &str, db: DbFacts) -> Result<DbFacts, PgError> {
+        let insisting = self.write_sql.replace(YIELDING, "");
+        if !is_circle(self.parts) || db.sqlstate != "23503" || insisting == self.write_sql {
+            return Ok(db);
+        }
+        self.session.execute(WHAT, &format!("savepoint rowback_why; {fill}")).await?;
+        let tried = self.session.text_rows(WHAT, &insisting).await;
+        if tried.as_ref().is_err_and(|error| !is_about_rows(error)) {
+            return tried.map(|_| db);
+        }
+        self.session
+            .execute(WHAT, "rollback to savepoint rowback_why; release savepoint rowback_why")
+            .await?;
+        let taken = tried.err().and_then(|error| error.db().cloned());
+        Ok(taken.filter(|taken| taken.sqlstate == "23505").unwrap_or(db))
     }
 
     /// In one statement, or table by table where what triggers make collides with it.

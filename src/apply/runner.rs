@@ -287,13 +287,18 @@ impl<'a> Runner<'a> {
         if may_help && isolating == Writing::Together {
             return Some(Writing::InTurn);
         }
-        isolating.next().filter(|_| self.may_isolate(job) && isolate::is_about_rows(error))
+        let next = match isolating {
+            // Where no order of the tables helps either, a row may be the reason.
+            Writing::InTurn if isolate_groups::is_circle(parts) => Some(Writing::WithoutRefused),
+            _ => isolating.next(),
+        };
+        next.filter(|_| self.may_isolate(job) && isolate::is_about_rows(error))
     }
 
-    /// Rows that need each other in a circle cannot be written one by one; rows that move are written group by group.
+    /// Rows that move, and rows of tables that refer to each other, are written group by group.
     fn may_isolate(&self, job: &Job<'_>) -> bool {
         let parts = &job.batch.parts;
-        self.task != Task::Undo && (parts.len() == 1 || isolate_groups::moves(parts))
+        self.task != Task::Undo && (parts.len() == 1 || isolate_groups::has_groups(parts))
     }
 
     pub(super) async fn leave_transaction(&self, error: &PgError) {

@@ -166,16 +166,16 @@ impl<'a> Transaction<'a> {
                     let work = companions::write_in_turn(self.session, parts, &step.sql, ground);
                     (performed.counts, taken) = self.watched(work).await?;
                 }
-                StepKind::Write if self.isolating != Writing::Together && isolate_groups::moves(parts) => {
+                StepKind::Write
+                    if self.isolating != Writing::Together && isolate_groups::has_groups(parts) =>
+                {
                     let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating, ground);
                     (performed.counts, performed.refused) = self.watched(work).await?;
                 }
                 StepKind::Write if self.isolating != Writing::Together && parts.len() == 1 => {
-                    let (rows, refused) = self
-                        .watched(isolate::write(self.session, &parts[0], &step.sql, self.isolating))
-                        .await?;
-                    performed.counts = vec![rows];
-                    performed.refused = refused;
+                    let work = isolate::write(self.session, &parts[0], &step.sql, self.isolating);
+                    let (rows, refused) = self.watched(work).await?;
+                    (performed.counts, performed.refused) = (vec![rows], refused);
                 }
                 StepKind::Write => {
                     let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;

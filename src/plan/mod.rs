@@ -20,7 +20,7 @@ pub use firing::{Firing, needs_and_risks};
 pub use order::{RowOrder, pack};
 pub use parents::{ParentGuard, Tells};
 pub use sequence::SequenceMove;
-pub use sql::{BatchTable, batch_script, batch_script_with, row_key_json, sequence_script};
+pub use sql::{BatchTable, YIELDING, batch_script, batch_script_with, row_key_json, sequence_script};
 pub use tombstones::{Reference, TombstoneFile, Tombstones};
 pub use triggers::{triggers_that_fire, triggers_that_fire_on_leaving};
 pub use undo::{

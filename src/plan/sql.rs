@@ -9,6 +9,9 @@ use crate::ident::Ident;
 use crate::recipe::Triggers;
 use crate::sql::literal::literal;
 
+/// How an insert leaves rows alone whose place is taken.
+pub const YIELDING: &str = "\n  on conflict do nothing";
+
 /// The rows of one table in one batch.
 #[derive(Debug, Clone)]
 pub struct BatchTable<'a> {
@@ -213,7 +216,7 @@ fn unless_there(part: &BatchTable<'_>) -> String {
     } else {
         format!("\n  where {}", conditions.join("\n    and "))
     };
-    let conflict = if deferrable().next().is_some() { "" } else { "\n  on conflict do nothing" };
+    let conflict = if deferrable().next().is_some() { "" } else { YIELDING };
     format!("{filter}{conflict}")
 }
 

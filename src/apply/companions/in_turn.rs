@@ -113,6 +113,32 @@ struct Link {
     cut: Vec<Ident>,
 }
 
+/// The foreign keys between the parts: child and parent by their positions, and the condition under which a row `c` of the one
+/// hangs on a row `p` of the other.
+pub(in crate::apply) async fn bonds(
+    session: &WriteSession,
+    parts: &[Part],
+) -> Result<Vec<(usize, usize, String)>, PgError> {
+    let mut bonds = Vec::new();
+    for (parent, part) in parts.iter().enumerate() {
+        for fk in referrers(session, &part.table).await? {
+            let Some(child) = parts.iter().position(|part| part.table == fk.child) else { continue };
+            let is_there = |(down, up): &(Ident, Ident)| {
+                parts[child].columns.contains(down) && part.columns.contains(up)
+            };
+            if !fk.columns.iter().all(is_there) {
+                continue;
+            }
+            let pairs = fk.columns.iter().zip(&fk.operators);
+            let pairs: Vec<String> = pairs
+                .map(|((down, up), operator)| format!("p.{} {operator} c.{}", up.quoted(), down.quoted()))
+                .collect();
+            bonds.push((child, parent, pairs.join(" and ")));
+        }
+    }
+    Ok(bonds)
+}
+
 async fn links(session: &WriteSession, parts: &[Part]) -> Result<Vec<Link>, PgError> {
     let mut links = Vec::new();
     for (parent, part) in parts.iter().enumerate() {

@@ -11,7 +11,7 @@ mod sql;
 mod take_over;
 
 pub(super) use clear::{referrers, remove};
-pub(super) use in_turn::{may_help, write_in_turn};
+pub(super) use in_turn::{bonds, may_help, write_in_turn};
 pub(super) use moves_in_turn::{may_help_to_move, move_in_turn};
 pub(super) use sql::{holding, key_json};
 pub(super) use take_over::{Ground, Taken, take_over};
