@@ -15,6 +15,7 @@ use super::verdict::{RowAction, Verdict};
 use crate::catalog::ForeignKey;
 use crate::pg::{PgError, ReadSession};
 use crate::sql::literal::push_literal;
+use crate::sql::own_rows::own_rows;
 use crate::value::copy_text::{fields, is_null};
 
 /// Turns rows into orphans whose parent is neither in live nor recovered: rows to insert where nobody vouches for the
@@ -159,7 +160,9 @@ pub(super) async fn in_live(
             format!("p.{}::text = k.k{}::text", name.quoted(), at + 1)
         }
     });
-    let (from, equal) = (format!("{} as p", fk.parent.quoted()), pairs.collect::<Vec<_>>().join(" and "));
+    let own = fk.is_enforced().then(|| own_rows("p", &fk.parent));
+    let equal = pairs.chain(own).collect::<Vec<_>>().join(" and ");
+    let from = format!("{} as p", fk.parent.quoted());
     let last = child_columns.len().saturating_sub(1);
     let has_parent = match fk.columns.last().filter(|_| fk.is_over_time()) {
         Some((_, up)) => {

@@ -5,6 +5,7 @@ use super::{Action, BatchTable};
 use crate::catalog::{ForeignKey, Trigger, TriggerMode};
 use crate::recipe::Triggers;
 use crate::sql::literal::literal;
+use crate::sql::own_rows::own_rows;
 
 /// How the batches of a plan treat triggers.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +98,7 @@ fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
         .map(|(child, parent)| (format!("p.{}", parent.quoted()), format!("l.{}", child.quoted())))
         .collect();
     let same = pairs.iter().enumerate().map(|(at, (up, down))| format!("{up} {} {down}", fk.operator(at)));
-    let same = same.collect::<Vec<_>>().join(" and ");
+    let same = same.chain([own_rows("p", &fk.parent)]).collect::<Vec<_>>().join(" and ");
     let (child, parents) = (part.table.from_sql(), format!("{} as p", fk.parent.quoted()));
     let has_parent =
         pairs.last().map_or_else(String::new, |(up, down)| fk.has_parent_sql((&parents, &same), (up, down)));

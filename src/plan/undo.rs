@@ -233,11 +233,12 @@ pub(super) fn hold_referred_by_new(
     let known: Vec<String> =
         carriers.chain(declared.iter().map(|fk| is_it(fk, &fk.child, unenforced))).collect();
     format!(
-        "  for fk in select case t.relkind when 'p' then '' else 'only ' end as own, k.conrelid::pg_catalog.regclass as child, pg_catalog.string_agg(pg_catalog.format('c.%I = r.%I', \
-         a.attname, p.attname), ' and ') as refers\n      from pg_catalog.pg_constraint as k\n      join pg_catalog.pg_class as t on t.oid = k.conrelid\n      \
-         cross join rows from (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) as u(child, parent)\n      \
+        "  for fk in select case t.relkind when 'p' then '' else 'only ' end as own, k.conrelid::pg_catalog.regclass as child, pg_catalog.string_agg(pg_catalog.format('r.%I operator(%I.%s) c.%I', \
+         p.attname, s.nspname, o.oprname, a.attname), ' and ') as refers\n      from pg_catalog.pg_constraint as k\n      join pg_catalog.pg_class as t on t.oid = k.conrelid\n      \
+         cross join rows from (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey), pg_catalog.unnest(k.conpfeqop)) as u(child, parent, equals)\n      \
          join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attnum = u.child\n      \
          join pg_catalog.pg_attribute as p on p.attrelid = k.confrelid and p.attnum = u.parent\n      \
+         join pg_catalog.pg_operator as o on o.oid = u.equals\n      join pg_catalog.pg_namespace as s on s.oid = o.oprnamespace\n      \
          where k.contype = 'f' and k.conparentid = 0 and k.confrelid = {}::pg_catalog.regclass{}\n      group by k.oid, k.conrelid, t.relkind\n  loop\n    \
          execute pg_catalog.format('update {temporary} as r set rowback_held = %L where rowback_held is null and exists \
          (select from %s%s as c where %s)', 'still referred to by ' || fk.child, fk.own, fk.child, fk.refers);\n  end loop;",

@@ -9,7 +9,7 @@ use crate::ident::TableName;
 pub fn own_rows(alias: &str, table: &TableName) -> String {
     let name = format!("pg_catalog.to_regclass({})::oid", literal(&table.quoted()));
     format!(
-        "({alias}.tableoid = (select {name}) or exists (select from pg_catalog.pg_partitioned_table as rowback_p \
-         where rowback_p.partrelid = {name}))"
+        "({alias}.tableoid = (select {name}) or exists (select from pg_catalog.pg_partitioned_table as rowback_t \
+         where rowback_t.partrelid = {name}))"
     )
 }

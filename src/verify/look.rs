@@ -5,6 +5,7 @@ use super::rows::{PlannedRow, PlannedRows};
 use crate::catalog::{Catalog, ForeignKey, RawFields, Relation, Table, same_across};
 use crate::ident::Ident;
 use crate::pg::{PgError, ReadSession};
+use crate::sql::own_rows::own_rows;
 use crate::value::copy_text::fields;
 
 /// The raw fields of a row of live.
@@ -121,8 +122,9 @@ fn orphaned(catalog: &Catalog, table: &Table, fk: &ForeignKey) -> String {
     let set: Vec<String> = set.map(|value| format!("{value} is not null")).collect();
     let pairs = (0..).zip(&fk.columns).map(|(at, pair)| same(catalog, table, fk, at, pair));
     let condition = fk.when().map_or_else(String::new, |when| format!(" and (\n{when}\n)"));
-    let (from, pairs) =
-        (format!("{} as rowback_p", fk.parent.quoted()), pairs.collect::<Vec<_>>().join(" and "));
+    let own = fk.is_enforced().then(|| own_rows("rowback_p", &fk.parent));
+    let pairs = pairs.chain(own).collect::<Vec<_>>().join(" and ");
+    let from = format!("{} as rowback_p", fk.parent.quoted());
     let last = fk.columns.last().map_or_else(Default::default, |(child, parent)| {
         let own = format!("{}.{}", table.name.quoted(), child.quoted());
         (format!("rowback_p.{}", parent.quoted()), own)

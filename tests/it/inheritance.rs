@@ -92,3 +92,39 @@ fn rows_that_inherit_refer_to_nothing() {
     let held = rescue.undo().expect_code(1);
     assert_eq!(held.stdout.matches("still referred to by public.base").count(), 1, "{}", held.stdout);
 }
+
+/// Nor are they parents: neither for the plan, nor for a batch that the server does not watch, nor for `verify`.
+#[test]
+fn rows_that_inherit_are_nobodys_parents() {
+    let backup = TestDb::with(
+        "heirs_as_parents",
+        "create table p (id int primary key, v text); create table heir () inherits (p);
+         create table c (id int primary key, p int references p on delete cascade);
+         insert into p values (1, 'a'), (2, 'b'); insert into c values (1, 1), (2, 2)",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let (live, early) = (backup.copy("live"), backup.copy("early"));
+    live.psql("delete from c");
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"c\"\nwhere = \"true\"\n[policy]\nparents = \"none\"\n";
+    let replica = format!("{recipe}triggers = \"replica\"\n");
+    let _planned = rescue.recover_with(&replica, &[]).expect_code(0);
+    live.psql("delete from p where id = 1; insert into heir values (1, 'stranger')");
+    let refused = rescue.apply().expect_code(5);
+    assert!(
+        refused.stderr.contains("a recovered row of public.c has no parent in public.p"),
+        "{}",
+        refused.stderr
+    );
+    assert!(live.rows("c").is_empty());
+
+    live.psql("insert into p values (1, 'a')");
+    let _applied = rescue.apply().expect_code(0);
+    live.psql("set session_replication_role = replica; delete from only p where id = 1");
+    let said = rescue.verify().expect_code(1);
+    assert!(said.stdout.contains("orphan") || said.stdout.contains("parent"), "{}", said.stdout);
+
+    early.psql("delete from c; delete from p where id = 1; insert into heir values (1, 'stranger')");
+    let found = Rescue::new(&early, &dump).recover_with(recipe, &["--json"]).expect_code(1).json();
+    assert_eq!(found["verdicts"]["public.c"], serde_json::json!({ "lost": 1, "orphan": 1 }), "{found}");
+}

@@ -141,6 +141,30 @@ fn a_row_whose_period_is_covered_in_part_is_an_orphan() {
     rooms.before.digest().assert_same(&live.digest(), "parents in live and those that come back cover all");
 }
 
+/// A reference over time that live has got since the plan holds what it refers to, and nothing else.
+#[test]
+fn a_reference_over_time_that_came_later_holds_its_own_parents() {
+    let server = Server::of_version(18);
+    let rooms = Rooms::on(&server);
+    let live = &rooms.live;
+    live.psql("drop table booking; delete from room where lower(valid) < date '2022-01-01'");
+    let rescue = Rescue::new(live, &rooms.dump);
+    let recipe =
+        "[[recover]]\ntable = \"room\"\nwhere = \"lower(valid) < date '2022-01-01'\"\nchildren = \"none\"\n";
+    let _planned = rooms.recover(&rescue, recipe);
+    let _applied = rescue.apply().expect_code(0);
+    live.psql(
+        "create table stay (id int, during daterange, foreign key (id, period during) references room (id, period valid));
+         insert into stay values (1, '[2021-03-01,2021-03-02)')",
+    );
+    let held = rescue.undo().expect_code(1);
+    assert!(held.stdout.contains("still referred to by stay"), "{}", held.stdout);
+    assert_eq!(
+        live.value("select string_agg(name, ', ' order by name) from room"),
+        "room of 2021, room of 2022"
+    );
+}
+
 /// The bookings that the report lists as orphans.
 fn live_orphans(rescue: &Rescue<'_>) -> Vec<String> {
     let report = rescue.rowback().run(["report", "case"]).expect_code(0).stdout;
