@@ -1,15 +1,15 @@
 //! A batch of several tables that one row spoils: rows that move, in the groups of the plan, or rows of tables that refer to
-//! each other, in groups that hang together. Groups are tried in ever fewer at a time, each time behind a savepoint, until the
+//! each other, in groups that need each other. Groups are tried in ever fewer at a time, each time behind a savepoint, until the
 //! ones that live refuses are alone. They stay as they are and are named; all others are written.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use petgraph::unionfind::UnionFind;
+use petgraph::graph::DiGraph;
 
 use super::RowKey;
 use super::companions::{self, Ground};
-use super::isolate::{Refused, Writing, is_about_rows, refuses_everything};
+use super::isolate::{Refused, Writing, is_about_rows, refuses_everything, single};
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use crate::pg::{DbFacts, PgError, WriteSession};
 use crate::plan::recall::{Way, staged_columns};
@@ -98,7 +98,7 @@ pub(super) async fn write(
     Ok((written, named))
 }
 
-/// Numbers the groups of rows that hang together by the foreign keys between the tables.
+/// Numbers the groups of rows that need each other by the foreign keys between the tables, those that others need first.
 async fn group_by_links(session: &WriteSession, parts: &[Part]) -> Result<(), PgError> {
     let numbers: Vec<String> = (1..=parts.len())
         .map(|number| {
@@ -124,14 +124,22 @@ async fn group_by_links(session: &WriteSession, parts: &[Part]) -> Result<(), Pg
             pairs.extend(number(0).zip(number(1)));
         }
     }
-    let highest = pairs.iter().map(|(child, parent)| *child.max(parent)).max().unwrap_or(0);
-    let mut hanging = UnionFind::<usize>::new(highest + 1);
-    for (child, parent) in pairs {
-        hanging.union(child, parent);
+    let lists =
+        (1..=parts.len()).map(|number| format!("select rowback_group from pg_temp.rowback_rows_{number}"));
+    let highest =
+        format!("select max(rowback_group) from ({}) as g", lists.collect::<Vec<_>>().join(" union all "));
+    let highest =
+        single(&session.text_rows(WHAT, &highest).await?).and_then(|highest| usize::try_from(highest).ok());
+    let mut needs = DiGraph::<(), (), usize>::default();
+    for _ in 0..=highest.unwrap_or(0) {
+        let _row = needs.add_node(());
     }
-    let labels = hanging.into_labeling().into_iter().enumerate().filter(|(row, group)| row != group);
+    needs.extend_with_edges(pairs);
+    // With edges from child to parent a component comes after all that it points at.
+    let groups = (0_usize..).zip(petgraph::algo::kosaraju_scc(&needs));
+    let members = groups.flat_map(|(group, rows)| rows.into_iter().map(move |row| (row.index(), group)));
     let (rows, groups): (Vec<String>, Vec<String>) =
-        labels.map(|(row, group)| (row.to_string(), group.to_string())).unzip();
+        members.map(|(row, group)| (row.to_string(), group.to_string())).unzip();
     let groups: Vec<String> = (1..=parts.len())
         .map(|number| {
             format!(
@@ -214,7 +222,7 @@ impl Trial<'_> {
             .execute(WHAT, "rollback to savepoint rowback_why; release savepoint rowback_why")
             .await?;
         let taken = tried.err().and_then(|error| error.db().cloned());
-        Ok(taken.filter(|taken| taken.sqlstate == "23505").unwrap_or(db))
+        Ok(taken.filter(|taken| ["23505", "23P01"].contains(&&*taken.sqlstate)).unwrap_or(db))
     }
 
     /// In one statement, or table by table where what triggers make collides with it.
@@ -286,10 +294,17 @@ impl Trial<'_> {
                     number + 1,
                     self.groups[*at]
                 );
+                let is_own = |table: &str| table == part.table.name.as_str();
+                let message = match &db.table {
+                    Some(table) if is_circle(self.parts) && !is_own(table) => {
+                        format!("a row of {table} that it needs was refused: {}", db.message)
+                    }
+                    _ => db.message.clone(),
+                };
                 for row in self.session.text_rows(WHAT, &sql).await? {
                     let text = row.into_iter().next().flatten().unwrap_or_default();
                     let key = RowKey::parse(&text).unwrap_or_default();
-                    named.push(Refused { table: part.table.clone(), key, message: db.message.clone() });
+                    named.push(Refused { table: part.table.clone(), key, message: message.clone() });
                 }
             }
         }

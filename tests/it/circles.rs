@@ -62,6 +62,48 @@ fn a_parent_that_went_keeps_off_its_own_circle() {
     after("delete from kind where id = 7", "person_kind_fkey");
 }
 
+/// Rows that nobody needs stay away alone, however much hangs together by links that may be empty.
+#[test]
+fn a_leaf_keeps_off_nobody() {
+    let backup = TestDb::with(
+        "circles",
+        "create table team (id int primary key, lead int, name text);
+         create table emp (id int primary key, team int references team on delete cascade, boss int references emp on delete cascade, v int);
+         alter table team add foreign key (lead) references emp on delete set null;
+         insert into team values (1, null, 't1'), (2, null, 't2');
+         insert into emp select g, g % 2 + 1, case when g > 1 then (g + 1) / 2 end, g from generate_series(1, 500) as g;
+         update team set lead = 1",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from team");
+    let damaged = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let _planned =
+        rescue.recover_with("[[recover]]\ntable = \"team\"\nwhere = \"true\"\n", &[]).expect_code(0);
+    live.psql("alter table emp add constraint odd check (v not in (120, 499))");
+    let applied = rescue.apply().expect_code(1);
+    let left: Vec<&str> = applied.stdout.lines().filter(|line| line.contains("live refused it")).collect();
+    let refused = |id: u32, why: &str| format!("  public.emp (id = {id}): live refused it: {why}");
+    let check = "new row for relation \"emp\" violates check constraint \"odd\"";
+    let parent = "insert or update on table \"emp\" violates foreign key constraint \"emp_boss_fkey\"";
+    let wanted = [
+        refused(120, check),
+        refused(239, parent),
+        refused(240, parent),
+        refused(477, parent),
+        refused(478, parent),
+        refused(479, parent),
+        refused(480, parent),
+        refused(499, check),
+    ];
+    assert_eq!(left, wanted);
+    assert_eq!((live.rows("team").len(), live.rows("emp").len()), (2, 492));
+    let _undone = rescue.undo().expect_code(0);
+    live.psql("alter table emp drop constraint odd");
+    damaged.assert_same(&live.digest(), "undo takes back what was written");
+}
+
 /// What a trigger makes in the place of a lost row cannot give way where no link of the circle may wait: these rows stay away,
 /// listed, and the others are written.
 #[test]
