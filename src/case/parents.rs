@@ -212,7 +212,27 @@ impl Lines {
                 fk.key_in(&raw, own)
             })
             .collect();
+        if fk.is_over_time() {
+            return self.over_time(&keys);
+        }
         keys.iter().filter_map(|key| self.line(key)).flatten().copied().collect()
+    }
+
+    /// All parents with the keys of these but for the period: which of them overlap, the server tells.
+    fn over_time(&self, keys: &BTreeSet<RawKey>) -> Vec<u8> {
+        let without_period =
+            |key: &[u8]| key.iter().rposition(|byte| *byte == b'\t').map_or(0, |tab| tab + 1);
+        let starts: BTreeSet<&[u8]> = keys.iter().map(|key| &key[..without_period(key)]).collect();
+        let mut found = Vec::new();
+        for start in starts {
+            let from = self.rows.partition_point(|row| self.text[row.key()] < *start);
+            let same = self.rows[from..].iter().map(|row| &self.text[row.key()]);
+            let mut all: Vec<&[u8]> =
+                same.take_while(|key| key.starts_with(start) && without_period(key) == start.len()).collect();
+            all.dedup();
+            all.into_iter().filter_map(|key| self.line(key)).for_each(|line| found.extend_from_slice(line));
+        }
+        found
     }
 }
 

@@ -74,10 +74,18 @@ impl ParentGuard<'_> {
             .collect()
     }
 
-    /// `child.column = g.f1 and …`; a declared reference may join different types.
+    /// `child.column = g.f1 and …`; a declared reference may join different types, and one over time leads to all whose
+    /// period overlaps.
     fn pairs(&self, left: &[String]) -> String {
         let cast = if self.fk.is_enforced() { "" } else { "::text" };
-        let pairs = left.iter().enumerate().map(|(at, left)| format!("{left}{cast} = g.f{}{cast}", at + 1));
+        let last = left.len().saturating_sub(1);
+        let pairs = left.iter().enumerate().map(|(at, left)| {
+            if self.fk.is_over_time() && at == last {
+                format!("g.f{} {} {left}", at + 1, self.fk.operator(at))
+            } else {
+                format!("{left}{cast} = g.f{}{cast}", at + 1)
+            }
+        });
         pairs.collect::<Vec<_>>().join(" and ")
     }
 

@@ -141,6 +141,33 @@ fn a_row_whose_period_is_covered_in_part_is_an_orphan() {
     rooms.before.digest().assert_same(&live.digest(), "parents in live and those that come back cover all");
 }
 
+/// Whoever took a parent's place between plan and apply is not the parent, whatever part of its period the child fills.
+#[test]
+fn nothing_is_hung_on_a_stranger_under_a_period() {
+    let server = Server::of_version(18);
+    let before = TestDb::on(&server, "strangers");
+    before.psql(
+        "create extension btree_gist;
+         create table kid (id int, span daterange, owner text not null unique, primary key (id, span without overlaps));
+         create table sub (id int primary key, k int not null, sp daterange, foreign key (k, period sp) references kid (id, period span));
+         insert into kid values (15, '[2020-01-01,2020-06-01)', 'alice'), (16, '[2020-01-01,2020-06-01)', 'bob'), (16, '[2020-06-01,2020-09-01)', 'bobby');
+         insert into sub values (1, 15, '[2020-01-10,2020-02-10)'), (2, 16, '[2020-01-10,2020-07-10)'), (3, 15, '[2020-01-01,2020-06-01)')",
+    );
+    let dump = before.dump(&["-Fc"]);
+    let live = before.copy("strangers_live");
+    live.psql("delete from sub; delete from kid");
+    let rescue = Rescue::new(&live, &dump);
+    let bin = server.bin().display().to_string();
+    let recipe = "[[recover]]\ntable = \"kid\"\nwhere = \"true\"\n";
+    let _planned = rescue.recover_with(recipe, &["--pg-bin", &bin]).expect_code(0);
+    live.psql("insert into kid values (15, '[2020-01-01,2020-06-01)', 'mallory')");
+    let applied = rescue.apply().expect_code(1);
+    for id in [1, 3] {
+        assert!(applied.stdout.contains(&format!("public.sub (id = {id}): held back")), "{}", applied.stdout);
+    }
+    assert_eq!(live.value("select string_agg(id::text, ' ') from sub"), "2", "{}", applied.stdout);
+}
+
 /// A reference over time that live has got since the plan holds what it refers to, and nothing else.
 #[test]
 fn a_reference_over_time_that_came_later_holds_its_own_parents() {
