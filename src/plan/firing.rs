@@ -1,6 +1,8 @@
 //! What is done about user triggers while a batch runs: they fire, are disabled by name, or sleep with the role
 //! `replica`. Pure: text only.
 
+use std::collections::BTreeSet;
+
 use super::{Action, BatchTable};
 use crate::catalog::{ForeignKey, Trigger, TriggerMode};
 use crate::recipe::Triggers;
@@ -21,7 +23,7 @@ impl Firing<'_> {
     pub const AS_EVER: Firing<'static> = Firing { triggers: Triggers::Fire, foreign_keys: &[] };
 
     /// Behind the settings of the transaction.
-    pub(super) fn before(&self, tables: &[BatchTable<'_>]) -> String {
+    pub(super) fn before(&self, tables: &[BatchTable<'_>], undo: bool) -> String {
         match self.triggers {
             Triggers::Fire => String::new(),
             Triggers::Replica => "\nset local session_replication_role = replica;".to_owned(),
@@ -29,7 +31,9 @@ impl Firing<'_> {
                 let all = each(tables, |table, trigger| {
                     format!("\nalter table {table} disable trigger {};", trigger.name.quoted())
                 });
-                all.concat()
+                let names = tables.iter().flat_map(|part| std::iter::once(part.table).chain(part.from));
+                let names: BTreeSet<String> = names.map(|table| literal(&table.name.quoted())).collect();
+                all.concat() + &if undo { String::new() } else { all_sleep(&names) }
             }
         }
     }
@@ -113,6 +117,20 @@ fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
         "  perform 1 from {parents} where exists (select from {rows} and {same}) for key share;\n  \
          if exists (select from {rows} and not {has_parent}) then\n    \
          raise exception using errcode = 'foreign_key_violation', message = {message};\n  end if;"
+    )
+}
+
+/// A trigger that a table has got since the plan is none of those that were disabled: nothing is written then. Undo does not ask,
+/// what triggers do to it is listed.
+fn all_sleep(tables: &BTreeSet<String>) -> String {
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    format!(
+        "\ndo $rowback$\ndeclare\n  awake text;\nbegin\n  select pg_catalog.string_agg(pg_catalog.format('%I of %s', t.tgname, t.tgrelid::pg_catalog.regclass), ', ' order by t.tgname)\n    \
+         into awake from pg_catalog.pg_trigger as t where not t.tgisinternal and t.tgenabled in ('O', 'A')\n    \
+         and t.tgrelid::pg_catalog.regclass = any (array[{}]::pg_catalog.regclass[]);\n  \
+         if awake is not null then\n    raise exception using errcode = 'object_not_in_prerequisite_state',\n      \
+         message = 'the plan does not know the trigger ' || awake || ', which it would have to disable';\n  end if;\nend\n$rowback$;",
+        tables.join(", ")
     )
 }
 

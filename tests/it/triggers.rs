@@ -96,6 +96,30 @@ fn with_disable_and_replica_no_trigger_fires_and_all_are_awake_afterwards() {
     }
 }
 
+/// A trigger that is younger than the plan would fire: nothing is written while it is awake, and undo goes on in spite of it.
+#[test]
+fn with_disable_no_younger_trigger_fires() {
+    let (shop, dump, live) = lost();
+    let damaged = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&format!("{RECIPE}triggers = \"disable\"\n")).expect_code(0);
+    live.psql("create trigger \"Younger\" after insert on orders for each row execute function counted()");
+    let refused = rescue.apply().expect_code(5);
+    assert!(
+        refused.stderr.contains("the plan does not know the trigger \"Younger\" of orders"),
+        "{}",
+        refused.stderr
+    );
+    damaged.assert_same(&live.digest(), "nothing of the batch is written");
+    live.psql("alter table orders disable trigger \"Younger\"");
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.rows("orders").len(), shop.rows("orders").len());
+    live.psql("alter table orders enable trigger \"Younger\"");
+    let _undone = rescue.undo().expect_code(0);
+    live.psql("drop trigger \"Younger\" on orders");
+    damaged.assert_same(&live.digest(), "undo gives back what was there");
+}
+
 #[test]
 fn with_replica_foreign_keys_are_checked_all_the_same() {
     let (_shop, dump, live) = lost();
