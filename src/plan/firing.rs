@@ -1,10 +1,10 @@
-//! What is done about user triggers while a batch runs: they fire, are disabled by name, or sleep with the role
+//! What is done about user triggers while a batch runs: they fire, are disabled one by one, or sleep with the role
 //! `replica`. Pure: text only.
 
 use std::collections::BTreeSet;
 
 use super::{Action, BatchTable};
-use crate::catalog::{ForeignKey, Trigger, TriggerMode};
+use crate::catalog::ForeignKey;
 use crate::recipe::Triggers;
 use crate::sql::literal::literal;
 use crate::sql::own_rows::own_rows;
@@ -23,18 +23,11 @@ impl Firing<'_> {
     pub const AS_EVER: Firing<'static> = Firing { triggers: Triggers::Fire, foreign_keys: &[] };
 
     /// Behind the settings of the transaction.
-    pub(super) fn before(&self, tables: &[BatchTable<'_>], undo: bool) -> String {
+    pub(super) fn before(&self, tables: &[BatchTable<'_>]) -> String {
         match self.triggers {
             Triggers::Fire => String::new(),
             Triggers::Replica => "\nset local session_replication_role = replica;".to_owned(),
-            Triggers::Disable => {
-                let all = each(tables, |table, trigger| {
-                    format!("\nalter table {table} disable trigger {};", trigger.name.quoted())
-                });
-                let names = tables.iter().flat_map(|part| std::iter::once(part.table).chain(part.from));
-                let names: BTreeSet<String> = names.map(|table| literal(&table.name.quoted())).collect();
-                all.concat() + &if undo { String::new() } else { all_sleep(&names) }
-            }
+            Triggers::Disable => put_to_sleep(tables),
         }
     }
 
@@ -42,14 +35,8 @@ impl Firing<'_> {
     pub(super) fn after(&self, tables: &[BatchTable<'_>], undo: bool) -> Option<String> {
         match self.triggers {
             Triggers::Fire => None,
-            Triggers::Disable => {
-                let all = each(tables, |table, trigger| {
-                    let mode = if trigger.mode == TriggerMode::Always { "enable always" } else { "enable" };
-                    format!("alter table {table} {mode} trigger {};", trigger.name.quoted())
-                });
-                // A table with checks still waiting cannot be altered.
-                (!all.is_empty()).then(|| format!("set constraints all immediate;\n{}", all.join("\n")))
-            }
+            // A table with checks still waiting cannot be altered.
+            Triggers::Disable => Some(format!("set constraints all immediate;\n{WAKE}")),
             Triggers::Replica if undo => None,
             Triggers::Replica => self.own_check(tables),
         }
@@ -66,23 +53,50 @@ impl Firing<'_> {
     }
 }
 
-fn each(tables: &[BatchTable<'_>], line: impl Fn(&str, &Trigger) -> String) -> Vec<String> {
-    let mut lines = Vec::new();
-    for of in tables.iter().flat_map(|part| std::iter::once(part.table).chain(part.from)) {
-        let table = of.name.quoted();
-        let awake = of
-            .triggers
-            .iter()
-            .filter(|trigger| matches!(trigger.mode, TriggerMode::Origin | TriggerMode::Always));
-        for trigger in awake {
-            let line = line(&table, trigger);
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-    }
-    lines
+/// Notes the state of each user trigger of the written tables and their partitions, and disables those that are awake. Asked of
+/// live itself, under the lock: since the plan somebody may have made triggers, or disabled some.
+fn put_to_sleep(tables: &[BatchTable<'_>]) -> String {
+    let names = tables.iter().flat_map(|part| std::iter::once(part.table).chain(part.from));
+    let names: BTreeSet<String> = names.map(|table| literal(&table.name.quoted())).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    format!(
+        "\ncreate temporary table rowback_triggers (relation pg_catalog.regclass, level int4, name name, state \"char\") on commit drop;\n\
+do $rowback$
+declare
+  t record;
+begin
+  for t in select distinct r.level, r.relation from (
+      select 0 as level, o as relation from pg_catalog.unnest(array[{names}]::pg_catalog.regclass[]) as o
+      union select p.level, p.relid from pg_catalog.unnest(array[{names}]::pg_catalog.regclass[]) as o
+      cross join lateral pg_catalog.pg_partition_tree(o) as p
+    ) as r join pg_catalog.pg_trigger as g on g.tgrelid = r.relation and not g.tgisinternal order by r.level, r.relation
+  loop
+    execute pg_catalog.format('lock table only %s in share row exclusive mode', t.relation);
+    insert into pg_temp.rowback_triggers select t.relation, t.level, g.tgname, g.tgenabled
+    from pg_catalog.pg_trigger as g where g.tgrelid = t.relation and not g.tgisinternal;
+  end loop;
+  for t in select * from pg_temp.rowback_triggers where state in ('O', 'A') order by level, relation, name loop
+    execute pg_catalog.format('alter table %s disable trigger %I', t.relation, t.name);
+  end loop;
+end
+$rowback$;"
+    )
 }
+
+/// Gives each trigger its state again: those of a partitioned table first, since what is done to them is done to its partitions.
+const WAKE: &str = "\
+do $rowback$
+declare
+  t record;
+begin
+  for t in select * from pg_temp.rowback_triggers order by level, relation, name loop
+    if exists (select from pg_catalog.pg_trigger as g where g.tgrelid = t.relation and g.tgname = t.name and g.tgenabled <> t.state) then
+      execute pg_catalog.format('alter table %s %s trigger %I', t.relation,
+        case t.state when 'O' then 'enable' when 'A' then 'enable always' when 'R' then 'enable replica' else 'disable' end, t.name);
+    end if;
+  end loop;
+end
+$rowback$;";
 
 fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
     let own: Vec<String> = part
@@ -117,20 +131,6 @@ fn check_sql(number: usize, part: &BatchTable<'_>, fk: &ForeignKey) -> String {
         "  perform 1 from {parents} where exists (select from {rows} and {same}) for key share;\n  \
          if exists (select from {rows} and not {has_parent}) then\n    \
          raise exception using errcode = 'foreign_key_violation', message = {message};\n  end if;"
-    )
-}
-
-/// A trigger that a table has got since the plan is none of those that were disabled: nothing is written then. Undo does not ask,
-/// what triggers do to it is listed.
-fn all_sleep(tables: &BTreeSet<String>) -> String {
-    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-    format!(
-        "\ndo $rowback$\ndeclare\n  awake text;\nbegin\n  select pg_catalog.string_agg(pg_catalog.format('%I of %s', t.tgname, t.tgrelid::pg_catalog.regclass), ', ' order by t.tgname)\n    \
-         into awake from pg_catalog.pg_trigger as t where not t.tgisinternal and t.tgenabled in ('O', 'A')\n    \
-         and t.tgrelid::pg_catalog.regclass = any (array[{}]::pg_catalog.regclass[]);\n  \
-         if awake is not null then\n    raise exception using errcode = 'object_not_in_prerequisite_state',\n      \
-         message = 'the plan does not know the trigger ' || awake || ', which it would have to disable';\n  end if;\nend\n$rowback$;",
-        tables.join(", ")
     )
 }
 

@@ -63,7 +63,7 @@ pub fn batch_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<
     title.push(
         "The last result lists every row that did not end as staged; no row listed means all did.".into(),
     );
-    let mut steps = opening(&firing.before(tables, false));
+    let mut steps = opening(&firing.before(tables));
     for (at, part) in tables.iter().enumerate() {
         steps.push(stage(at + 1, part, Purpose::Apply));
     }

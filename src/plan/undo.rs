@@ -41,7 +41,7 @@ pub fn undo_script_with(number: u32, tables: &[BatchTable<'_>], firing: Firing<'
         "Rows that changed since, or that others refer to, stay and are listed by the last result.".into(),
     );
     title.push("`rowback undo` also knows which rows apply really wrote; run by hand, this takes back every equal row.".into());
-    let mut steps = opening(&firing.before(tables, true));
+    let mut steps = opening(&firing.before(tables));
     for (at, part) in tables.iter().enumerate() {
         steps.push(stage(at + 1, part, Purpose::Undo));
     }
