@@ -1,8 +1,8 @@
-//! A batch of several tables that one row spoils: rows that move, in the groups of the plan, or rows of tables that refer to
-//! each other, in groups that need each other. Groups are tried in ever fewer at a time, each time behind a savepoint, until the
+//! A batch that one row spoils: rows that move, in the groups of the plan, or rows to insert, in groups that need each other.
+//! Groups are tried in ever fewer at a time, each time behind a savepoint, until the
 //! ones that live refuses are alone. They stay as they are and are named; all others are written.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use petgraph::graph::DiGraph;
@@ -22,14 +22,14 @@ pub(super) fn moves(parts: &[Part]) -> bool {
     !parts.is_empty() && parts.iter().all(|part| part.action == Action::Move)
 }
 
-/// Is it a batch of rows to insert in tables that refer to each other?
-pub(super) fn is_circle(parts: &[Part]) -> bool {
-    parts.len() > 1 && parts.iter().all(|part| part.action == Action::Insert)
+/// Is it a batch of rows to insert? They may need each other, in one table or several.
+pub(super) fn inserts(parts: &[Part]) -> bool {
+    !parts.is_empty() && parts.iter().all(|part| part.action == Action::Insert)
 }
 
 /// Can it be written group by group?
 pub(super) fn has_groups(parts: &[Part]) -> bool {
-    moves(parts) || is_circle(parts)
+    moves(parts) || inserts(parts)
 }
 
 /// A batch that is tried.
@@ -37,7 +37,12 @@ struct Trial<'a> {
     session: &'a WriteSession,
     parts: &'a [Part],
     write_sql: &'a str,
+    /// Their numbers.
     groups: Vec<i64>,
+    /// Those of several rows, by place in the list.
+    of_several: BTreeSet<usize>,
+    /// By place in the list, which groups cannot come without it.
+    needed_by: BTreeMap<usize, Vec<usize>>,
     ground: Option<Ground<'a>>,
     /// Did any of them only come through table by table?
     in_turn: AtomicBool,
@@ -56,7 +61,7 @@ pub(super) async fn write(
     ground: Option<Ground<'_>>,
 ) -> Result<(Vec<u64>, Vec<Refused>), PgError> {
     let (mut copies, mut lists) = (Vec::new(), Vec::new());
-    let group = if is_circle(parts) { ", null::int8 as rowback_group" } else { "" };
+    let group = if inserts(parts) { ", null::int8 as rowback_group" } else { "" };
     for number in 1..=parts.len() {
         copies.push(format!(
             "create temporary table rowback_rows_{number} on commit drop as select r.*{group} from pg_temp.\"rowback_{number}\" as r \
@@ -65,13 +70,25 @@ pub(super) async fn write(
         lists.push(format!("select rowback_group from pg_temp.rowback_rows_{number}"));
     }
     session.execute(WHAT, &copies.join("; ")).await?;
-    if is_circle(parts) {
-        group_by_links(session, parts).await?;
+    let needs = if inserts(parts) { group_by_needs(session, parts).await? } else { Vec::new() };
+    let listed = format!(
+        "select rowback_group, pg_catalog.count(*) from ({}) as g group by 1 order by 1",
+        lists.join(" union all ")
+    );
+    let listed = session.text_rows(WHAT, &listed).await?;
+    let number =
+        |row: &[Option<String>], at: usize| row.get(at).and_then(Option::as_deref)?.parse::<i64>().ok();
+    let groups: Vec<i64> = listed.iter().filter_map(|row| number(row, 0)).collect();
+    let several = |(_, row): &(usize, &Vec<Option<String>>)| number(row, 1).is_some_and(|rows| rows > 1);
+    let of_several = listed.iter().enumerate().filter(several).map(|(at, _)| at).collect();
+    let mut needed_by: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (child, parent) in needs {
+        if let (Ok(child), Ok(parent)) = (groups.binary_search(&child), groups.binary_search(&parent)) {
+            needed_by.entry(parent).or_default().push(child);
+        }
     }
-    let listed = session.text_rows(WHAT, &format!("{} order by 1", lists.join(" union "))).await?;
-    let groups = listed.into_iter().filter_map(|row| row.into_iter().next().flatten()?.parse().ok());
     let in_turn = AtomicBool::new(false);
-    let trial = Trial { session, parts, write_sql, groups: groups.collect(), ground, in_turn };
+    let trial = Trial { session, parts, write_sql, groups, of_several, needed_by, ground, in_turn };
     session.execute(WHAT, "savepoint rowback_trial").await?;
     let (mut written, refused) = trial.try_all().await?;
     let count = u64::try_from(trial.groups.len()).unwrap_or(u64::MAX);
@@ -98,8 +115,9 @@ pub(super) async fn write(
     Ok((written, named))
 }
 
-/// Numbers the groups of rows that need each other by the foreign keys between the tables, those that others need first.
-async fn group_by_links(session: &WriteSession, parts: &[Part]) -> Result<(), PgError> {
+/// Numbers the groups of rows that need each other by the foreign keys between the tables, those that others need first. Returns
+/// which group needs which.
+async fn group_by_needs(session: &WriteSession, parts: &[Part]) -> Result<Vec<(i64, i64)>, PgError> {
     let numbers: Vec<String> = (1..=parts.len())
         .map(|number| {
             // Numbers of different tables differ by what is left when they are divided by the number of tables.
@@ -134,12 +152,16 @@ async fn group_by_links(session: &WriteSession, parts: &[Part]) -> Result<(), Pg
     for _ in 0..=highest.unwrap_or(0) {
         let _row = needs.add_node(());
     }
-    needs.extend_with_edges(pairs);
+    needs.extend_with_edges(&pairs);
     // With edges from child to parent a component comes after all that it points at.
-    let groups = (0_usize..).zip(petgraph::algo::kosaraju_scc(&needs));
-    let members = groups.flat_map(|(group, rows)| rows.into_iter().map(move |row| (row.index(), group)));
+    let mut group_of = vec![0_i64; needs.node_count()];
+    for (group, rows) in (0_i64..).zip(petgraph::algo::kosaraju_scc(&needs)) {
+        rows.into_iter().for_each(|row| group_of[row.index()] = group);
+    }
+    let between: BTreeSet<(i64, i64)> =
+        pairs.iter().map(|(child, parent)| (group_of[*child], group_of[*parent])).collect();
     let (rows, groups): (Vec<String>, Vec<String>) =
-        members.map(|(row, group)| (row.to_string(), group.to_string())).unzip();
+        group_of.iter().enumerate().map(|(row, group)| (row.to_string(), group.to_string())).unzip();
     let groups: Vec<String> = (1..=parts.len())
         .map(|number| {
             format!(
@@ -150,7 +172,8 @@ async fn group_by_links(session: &WriteSession, parts: &[Part]) -> Result<(), Pg
             )
         })
         .collect();
-    session.execute(WHAT, &groups.join("; ")).await
+    session.execute(WHAT, &groups.join("; ")).await?;
+    Ok(between.into_iter().filter(|(child, parent)| child != parent).collect())
 }
 
 impl Trial<'_> {
@@ -161,14 +184,21 @@ impl Trial<'_> {
             waiting.push_back((0, self.groups.len() - 1));
         }
         let mut refused: Refusals = Vec::new();
+        let mut in_vain: BTreeMap<usize, DbFacts> = BTreeMap::new();
         // A group may need a row of another: what was refused is tried again as long as that helps.
         loop {
             let (before, so_far) = (refused.len(), written.clone());
             refused.clear();
             while let Some((first, last)) = waiting.pop_front() {
-                match self.some(first, last).await? {
+                if first == last && in_vain.contains_key(&first) {
+                    continue;
+                }
+                match self.some((first, last), &in_vain).await? {
                     Ok(counts) => written.iter_mut().zip(counts).for_each(|(sum, rows)| *sum += rows),
-                    Err(db) if first == last => refused.push((first, db)),
+                    Err(db) if first == last => {
+                        self.forgo(first, &db, &mut in_vain);
+                        refused.push((first, db));
+                    }
                     Err(_) => {
                         let middle = first + (last - first) / 2;
                         waiting.push_front((middle + 1, last));
@@ -177,15 +207,43 @@ impl Trial<'_> {
                 }
             }
             if refused.is_empty() || written == so_far || refused.len() == before {
+                refused.extend(in_vain);
+                refused.sort_by_key(|(at, _)| *at);
                 return Ok((written, refused));
             }
-            waiting = refused.iter().map(|(at, _)| (*at, *at)).collect();
+            let again: BTreeSet<usize> =
+                refused.iter().map(|(at, _)| *at).chain(in_vain.into_keys()).collect();
+            waiting = again.into_iter().map(|at| (at, at)).collect();
+            in_vain = BTreeMap::new();
         }
     }
 
-    async fn some(&self, first: usize, last: usize) -> Result<Result<Vec<u64>, DbFacts>, PgError> {
-        let fill =
-            self.refill(&format!("rowback_group between {} and {}", self.groups[first], self.groups[last]));
+    /// What needs a refused group is not tried: its links would lead nowhere.
+    fn forgo(&self, refused: usize, db: &DbFacts, in_vain: &mut BTreeMap<usize, DbFacts>) {
+        let message = format!("a row that it needs was refused: {}", db.message);
+        let mut open = vec![refused];
+        while let Some(at) = open.pop() {
+            for &child in self.needed_by.get(&at).into_iter().flatten() {
+                let db = DbFacts { message: message.clone(), table: None, ..db.clone() };
+                if child != refused && in_vain.insert(child, db).is_none() {
+                    open.push(child);
+                }
+            }
+        }
+    }
+
+    async fn some(
+        &self,
+        (first, last): (usize, usize),
+        in_vain: &BTreeMap<usize, DbFacts>,
+    ) -> Result<Result<Vec<u64>, DbFacts>, PgError> {
+        let without = in_vain.range(first..=last).map(|(at, _)| self.groups[*at].to_string());
+        let fill = self.refill(&format!(
+            "rowback_group between {} and {} and rowback_group <> all ('{{{}}}'::int8[])",
+            self.groups[first],
+            self.groups[last],
+            without.collect::<Vec<_>>().join(",")
+        ));
         self.session.execute(WHAT, &format!("savepoint rowback_row; {fill}")).await?;
         let tried = async {
             let counts = self.write().await?;
@@ -200,7 +258,8 @@ impl Trial<'_> {
                 let back = "rollback to savepoint rowback_row; release savepoint rowback_row";
                 self.session.execute(WHAT, back).await?;
                 let db = error.db().cloned().unwrap_or_default();
-                Ok(Err(if first == last { self.first_reason(&fill, db).await? } else { db }))
+                let alone = first == last && self.of_several.contains(&first);
+                Ok(Err(if alone { self.first_reason(&fill, db).await? } else { db }))
             }
             Err(error) => Err(error),
         }
@@ -210,7 +269,7 @@ impl Trial<'_> {
     /// what has its place is the reason.
     async fn first_reason(&self, fill: &str, db: DbFacts) -> Result<DbFacts, PgError> {
         let insisting = self.write_sql.replace(YIELDING, "");
-        if !is_circle(self.parts) || db.sqlstate != "23503" || insisting == self.write_sql {
+        if !inserts(self.parts) || db.sqlstate != "23503" || insisting == self.write_sql {
             return Ok(db);
         }
         self.session.execute(WHAT, &format!("savepoint rowback_why; {fill}")).await?;
@@ -294,9 +353,10 @@ impl Trial<'_> {
                     number + 1,
                     self.groups[*at]
                 );
-                let is_own = |table: &str| table == part.table.name.as_str();
+                let mut others = self.parts.iter().filter(|other| other.table != part.table);
+                let mut is_of_another = |name: &str| others.any(|other| other.table.name.as_str() == name);
                 let message = match &db.table {
-                    Some(table) if is_circle(self.parts) && !is_own(table) => {
+                    Some(table) if inserts(self.parts) && is_of_another(table) => {
                         format!("a row of {table} that it needs was refused: {}", db.message)
                     }
                     _ => db.message.clone(),

@@ -289,7 +289,7 @@ impl<'a> Runner<'a> {
         }
         let next = match isolating {
             // Where no order of the tables helps either, a row may be the reason.
-            Writing::InTurn if isolate_groups::is_circle(parts) => Some(Writing::WithoutRefused),
+            Writing::InTurn if isolate_groups::inserts(parts) => Some(Writing::WithoutRefused),
             _ => isolating.next(),
         };
         next.filter(|_| self.may_isolate(job) && isolate::is_about_rows(error))

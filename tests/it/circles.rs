@@ -86,7 +86,8 @@ fn a_leaf_keeps_off_nobody() {
     let left: Vec<&str> = applied.stdout.lines().filter(|line| line.contains("live refused it")).collect();
     let refused = |id: u32, why: &str| format!("  public.emp (id = {id}): live refused it: {why}");
     let check = "new row for relation \"emp\" violates check constraint \"odd\"";
-    let parent = "insert or update on table \"emp\" violates foreign key constraint \"emp_boss_fkey\"";
+    let parent =
+        "a row that it needs was refused: new row for relation \"emp\" violates check constraint \"odd\"";
     let wanted = [
         refused(120, check),
         refused(239, parent),
@@ -102,6 +103,44 @@ fn a_leaf_keeps_off_nobody() {
     let _undone = rescue.undo().expect_code(0);
     live.psql("alter table emp drop constraint odd");
     damaged.assert_same(&live.digest(), "undo takes back what was written");
+}
+
+/// Circles within one table: each comes back or stays away by itself, and so do rows that hang on them.
+#[test]
+fn circles_within_one_table_know_nothing_of_each_other() {
+    let backup = TestDb::with(
+        "circles",
+        "create table t (id int primary key, u text unique, lnk int);
+         insert into t values (1, 'a', 2), (2, 'b', 3), (3, 'c', 1), (4, 'd', 5), (5, 'e', 4), (6, 'bad', 1), (7, 'f', null), (8, 'h', 7), (9, 'taken', 10), (10, 'j', 9), (11, 'k', 10);
+         insert into t select g, 'n' || g, case g when 1000 then 6 else g - 1 end from generate_series(1000, 1005) as g;
+         alter table t add foreign key (lnk) references t on delete cascade",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from t");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_with("[[recover]]\ntable = \"t\"\nwhere = \"true\"\n", &[]).expect_code(0);
+    live.psql(
+        "alter table t add constraint good check (u <> 'bad'); insert into t values (99, 'taken', null)",
+    );
+    let before = live.digest();
+    let applied = rescue.apply().expect_code(1);
+    assert_eq!(live.value("select string_agg(id::text, ' ' order by id) from t"), "1 2 3 4 5 7 8 99");
+    for (id, why) in [
+        (6, "new row"),
+        (9, "duplicate key"),
+        (10, "duplicate key"),
+        (11, "a row that it needs was refused: duplicate key"),
+        (1000, "a row that it needs was refused: new row"),
+    ] {
+        assert!(
+            applied.stdout.contains(&format!("public.t (id = {id}): live refused it: {why}")),
+            "{id}: {}",
+            applied.stdout
+        );
+    }
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "undo takes back what was written");
 }
 
 /// What a trigger makes in the place of a lost row cannot give way where no link of the circle may wait: these rows stay away,
