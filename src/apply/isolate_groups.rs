@@ -61,10 +61,15 @@ pub(super) async fn write(
     ground: Option<Ground<'_>>,
 ) -> Result<(Vec<u64>, Vec<Refused>), PgError> {
     let (mut copies, mut lists) = (Vec::new(), Vec::new());
-    let group = if inserts(parts) { ", null::int8 as rowback_group" } else { "" };
     for number in 1..=parts.len() {
+        // Numbers of different tables differ by what is left when they are divided by the number of tables.
+        let group = if inserts(parts) {
+            format!(", pg_catalog.row_number() over () * {} + {number} as rowback_group", parts.len())
+        } else {
+            String::new()
+        };
         copies.push(format!(
-            "create temporary table rowback_rows_{number} on commit drop as select r.*{group} from pg_temp.\"rowback_{number}\" as r \
+            "create temporary table rowback_rows_{number} on commit drop as select r.*, pg_catalog.row_number() over () as rowback_n{group} from pg_temp.\"rowback_{number}\" as r \
              where r.rowback_held is null"
         ));
         lists.push(format!("select rowback_group from pg_temp.rowback_rows_{number}"));
@@ -118,18 +123,6 @@ pub(super) async fn write(
 /// Numbers the groups of rows that need each other by the foreign keys between the tables, those that others need first. Returns
 /// which group needs which.
 async fn group_by_needs(session: &WriteSession, parts: &[Part]) -> Result<Vec<(i64, i64)>, PgError> {
-    let numbers: Vec<String> = (1..=parts.len())
-        .map(|number| {
-            // Numbers of different tables differ by what is left when they are divided by the number of tables.
-            format!(
-                "update pg_temp.rowback_rows_{number} as r set rowback_group = s.n * {} + {number} \
-                 from (select ctid as place, pg_catalog.row_number() over () as n from pg_temp.rowback_rows_{number}) as s \
-                 where r.ctid = s.place",
-                parts.len()
-            )
-        })
-        .collect();
-    session.execute(WHAT, &numbers.join("; ")).await?;
     let mut pairs: Vec<(usize, usize)> = Vec::new();
     for (child, parent, condition) in companions::bonds(session, parts).await? {
         let sql = format!(
@@ -224,7 +217,9 @@ impl Trial<'_> {
         let mut open = vec![refused];
         while let Some(at) = open.pop() {
             for &child in self.needed_by.get(&at).into_iter().flatten() {
-                let db = DbFacts { message: message.clone(), table: None, ..db.clone() };
+                // Nothing raised for it: whether a trigger refuses everything is told by rows that were tried.
+                let db =
+                    DbFacts { message: message.clone(), sqlstate: "23503".to_owned(), ..DbFacts::default() };
                 if child != refused && in_vain.insert(child, db).is_none() {
                     open.push(child);
                 }
@@ -335,7 +330,7 @@ impl Trial<'_> {
                 format!(
                     "delete from pg_temp.\"rowback_{number}\" where rowback_held is null; insert into \
                      pg_temp.\"rowback_{number}\" ({columns}) select {columns} from pg_temp.rowback_rows_{number} \
-                     where {condition}"
+                     where {condition} order by rowback_n"
                 )
             })
             .collect();

@@ -143,6 +143,33 @@ fn circles_within_one_table_know_nothing_of_each_other() {
     before.assert_same(&live.digest(), "undo takes back what was written");
 }
 
+/// A trigger that refuses the row on which all others hang has not refused them all: the batch is no victim of a freeze.
+#[test]
+fn a_root_that_a_trigger_refuses_does_not_stop_the_batch() {
+    let backup = TestDb::with(
+        "circles",
+        "create table t (id int primary key, up int references t on delete cascade); create table later (id int primary key, t int references t on delete cascade);
+         insert into t values (1, null), (2, 1), (3, 2); insert into later values (1, 3)",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from t");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_with("[[recover]]\ntable = \"t\"\nwhere = \"true\"\n", &[]).expect_code(0);
+    live.psql(
+        "create function no() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$;
+         create trigger no before insert on t for each row when (new.id = 1) execute function no()",
+    );
+    let applied = rescue.apply().expect_code(1);
+    for row in [
+        "public.t (id = 1): live refused it: not this one",
+        "public.t (id = 3): live refused it: a row that it needs was refused: not this one",
+    ] {
+        assert!(applied.stdout.contains(row), "{}", applied.stdout);
+    }
+    assert!(live.rows("t").is_empty() && live.rows("later").is_empty());
+}
+
 /// What a trigger makes in the place of a lost row cannot give way where no link of the circle may wait: these rows stay away,
 /// listed, and the others are written.
 #[test]
