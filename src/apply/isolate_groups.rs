@@ -1,4 +1,5 @@
-//! A batch that one row spoils: rows that move, in the groups of the plan, or rows to insert, in groups that need each other.
+//! A batch that one row spoils: rows that move, in the groups of the plan, rows to insert, in groups that need each other, or
+//! rows of one table to update, each by itself.
 //! Groups are tried in ever fewer at a time, each time behind a savepoint, until the
 //! ones that live refuses are alone. They stay as they are and are named; all others are written.
 
@@ -29,7 +30,7 @@ pub(super) fn inserts(parts: &[Part]) -> bool {
 
 /// Can it be written group by group?
 pub(super) fn has_groups(parts: &[Part]) -> bool {
-    moves(parts) || inserts(parts)
+    parts.len() == 1 || moves(parts) || inserts(parts)
 }
 
 /// A batch that is tried.
@@ -63,10 +64,10 @@ pub(super) async fn write(
     let (mut copies, mut lists) = (Vec::new(), Vec::new());
     for number in 1..=parts.len() {
         // Numbers of different tables differ by what is left when they are divided by the number of tables.
-        let group = if inserts(parts) {
-            format!(", pg_catalog.row_number() over () * {} + {number} as rowback_group", parts.len())
-        } else {
+        let group = if moves(parts) {
             String::new()
+        } else {
+            format!(", pg_catalog.row_number() over () * {} + {number} as rowback_group", parts.len())
         };
         copies.push(format!(
             "create temporary table rowback_rows_{number} on commit drop as select r.*, pg_catalog.row_number() over () as rowback_n{group} from pg_temp.\"rowback_{number}\" as r \

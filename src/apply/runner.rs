@@ -298,7 +298,7 @@ impl<'a> Runner<'a> {
     /// Rows that move, and rows of tables that refer to each other, are written group by group.
     fn may_isolate(&self, job: &Job<'_>) -> bool {
         let parts = &job.batch.parts;
-        self.task != Task::Undo && (parts.len() == 1 || isolate_groups::has_groups(parts))
+        self.task != Task::Undo && isolate_groups::has_groups(parts)
     }
 
     pub(super) async fn leave_transaction(&self, error: &PgError) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::beside::{self, Watcher};
 use super::companions::{self, Ground, MadeRows, Taken};
-use super::isolate::{self, Refused, Writing, single};
+use super::isolate::{Refused, Writing, single};
 use super::isolate_groups;
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use super::moved::Moves;
@@ -171,11 +171,6 @@ impl<'a> Transaction<'a> {
                 {
                     let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating, ground);
                     (performed.counts, performed.refused) = self.watched(work).await?;
-                }
-                StepKind::Write if self.isolating != Writing::Together && parts.len() == 1 => {
-                    let work = isolate::write(self.session, &parts[0], &step.sql, self.isolating);
-                    let (rows, refused) = self.watched(work).await?;
-                    (performed.counts, performed.refused) = (vec![rows], refused);
                 }
                 StepKind::Write => {
                     let rows = self.watched(self.session.text_rows(what, &step.sql)).await?;
