@@ -10,7 +10,7 @@ use super::layout::Layout;
 use super::{Error, sources};
 use crate::catalog::{Column, ForeignKey, Table};
 use crate::diff::{
-    DiffRow, Diffed, DiffedTable, RowAction, Verdict, is_creation_time, moves_often, speaks_for_itself,
+    DiffRow, Diffed, DiffedTable, KeySpeech, RowAction, Verdict, is_creation_time, moves_often,
 };
 use crate::ident::{Ident, TableName};
 use crate::plan::{BatchTable, ParentGuard, Tells};
@@ -304,18 +304,12 @@ impl Seen<'_> {
 
 /// What tells rows of this table apart, by the diff's rule: the recipe's identity, a key that nobody hands out twice,
 /// unique values, the time of creation. A lost row without any of them must agree in its texts, and one without texts in
-/// everything: numbers and times are what triggers move.
+/// everything: numbers and times are what triggers move. Where a row is counted within its parent, its key will do then.
 fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&ForeignKey]) -> Tells {
     let is_staged = |name: &Ident| diffed.columns.iter().flatten().any(|column| column == name);
     let key: Vec<&Ident> =
         diffed.staged.table.key.iter().filter_map(|at| diffed.columns.get(*at)?.as_ref()).collect();
     let of_parent = |name: &Ident| upward.iter().any(|fk| fk.child_columns().any(|column| column == name));
-    let speaks = |name: &Ident| {
-        let column = table.column(name);
-        column.is_some_and(|column| {
-            !column.deterministic || speaks_for_itself(column.base_type, column.is_enum)
-        })
-    };
     let mut found = Tells::default();
     if !given.is_empty() && given.iter().all(is_staged) {
         found.columns = given.to_vec();
@@ -323,8 +317,8 @@ fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&Foreig
         found.any_of = vec![found.otherwise.clone()];
         return found;
     }
-    let composite = key.len() > 1 && key.iter().any(|name| of_parent(name));
-    if composite || key.iter().any(|name| speaks(name) && !of_parent(name)) {
+    let speech = KeySpeech::of(table, &key, upward);
+    if speech == KeySpeech::Natural {
         return found;
     }
     let stored = |name: &Ident| is_staged(name) && table.column(name).is_some_and(|column| !column.generated);
@@ -351,6 +345,7 @@ fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&Foreig
         })
     };
     let any_of = groups.iter().map(|group| group.iter().map(&mut place).collect()).collect();
-    let otherwise = rest.into_iter().map(|column| place(&column.name)).collect();
+    let rest = rest.into_iter().filter(|_| speech == KeySpeech::Counted);
+    let otherwise = rest.map(|column| place(&column.name)).collect();
     Tells { any_of, otherwise, ..found }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::drift::Fit;
 use super::lookup::{RawKey, StagedRow, key_of};
-use crate::catalog::{Column, ForeignKey};
+use crate::catalog::{Column, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
 use crate::value::BaseType;
 use crate::value::copy_text::is_null;
@@ -19,6 +19,42 @@ pub enum Entity {
     Other(String),
     /// Nothing to go by.
     Uncertain(String),
+}
+
+/// What a primary key says about who a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySpeech {
+    /// All: nobody hands it out twice by counting, or it links several parents and is nothing else.
+    Natural,
+    /// As much as its parent's key, where nothing else in the row says otherwise: order and line number.
+    WithinParent,
+    /// Nothing: it was counted.
+    Counted,
+}
+
+impl KeySpeech {
+    /// `key` are columns of `table`, `upward` the references with the table as child. A sequence counts whatever stands beside
+    /// it: `(tenant_id, id)` says no more than `id`.
+    pub fn of(table: &Table, key: &[&Ident], upward: &[&ForeignKey]) -> Self {
+        let of_parent =
+            |name: &Ident| upward.iter().any(|fk| fk.child_columns().any(|column| column == name));
+        let own: Vec<&Column> =
+            key.iter().filter(|name| !of_parent(name)).filter_map(|name| table.column(name)).collect();
+        let speaks =
+            |column: &&Column| !column.deterministic || speaks_for_itself(column.base_type, column.is_enum);
+        if own.is_empty() {
+            return if key.len() > 1 { Self::Natural } else { Self::Counted };
+        }
+        if own.iter().any(|column| !speaks(column) && column.sequence.is_some()) {
+            Self::Counted
+        } else if own.iter().any(speaks) {
+            Self::Natural
+        } else if own.len() == key.len() {
+            Self::Counted
+        } else {
+            Self::WithinParent
+        }
+    }
 }
 
 /// Column names that tell when a row was made.
@@ -40,7 +76,7 @@ const CREATED: [&str; 10] = [
 pub struct IdentityRule {
     table: TableName,
     given: Vec<usize>,
-    natural: bool,
+    key: KeySpeech,
     created: Vec<usize>,
     uniques: Vec<(Ident, Vec<usize>)>,
     foreign: Vec<(String, Vec<usize>)>,
@@ -55,16 +91,6 @@ impl IdentityRule {
     ) -> Self {
         let keys: Vec<&Ident> = fit.key.iter().map(|&at| &fit.columns[at].live.name).collect();
         let foreign: Vec<&ForeignKey> = foreign_keys.collect();
-        let of_parent =
-            |name: &Ident| foreign.iter().any(|fk| fk.child_columns().any(|column| column == name));
-        let speaks = |name: &Ident| {
-            let column = fit.live.column(name);
-            column.is_some_and(|column| {
-                !column.deterministic || speaks_for_itself(column.base_type, column.is_enum)
-            })
-        };
-        // A key that holds a parent's key and more (order and line number) is as good as its parent's identity.
-        let composite = keys.len() > 1 && keys.iter().any(|name| of_parent(name));
         let uniques = fit.live.keys.iter().filter(|key| {
             key.is_plain() && !key.exclusion && !keys.iter().all(|name| key.columns.contains(name))
         });
@@ -74,7 +100,7 @@ impl IdentityRule {
         Self {
             table: fit.live.name.clone(),
             given: fit.positions(given).unwrap_or_default(),
-            natural: composite || keys.iter().any(|name| speaks(name) && !of_parent(name)),
+            key: KeySpeech::of(fit.live, &keys, &foreign),
             created: created_columns(fit),
             uniques: uniques
                 .filter_map(|key| Some((key.name.clone(), fit.positions(&key.columns)?)))
@@ -105,7 +131,7 @@ impl IdentityRule {
                 Entity::Other("the recipe's identity columns differ".into())
             };
         }
-        if self.natural {
+        if self.key == KeySpeech::Natural {
             return Entity::Same;
         }
         let mut unique_differs = None;
@@ -128,6 +154,9 @@ impl IdentityRule {
         }
         if let Some(name) = unique_differs {
             return Entity::Other(format!("the values of {name} differ"));
+        }
+        if self.key == KeySpeech::WithinParent {
+            return Entity::Same;
         }
         for (name, positions) in self.foreign.iter().filter(|(_, positions)| are_sound(positions)) {
             if key_of(&staged.fields, positions) != key_of(live, positions) {
@@ -170,7 +199,7 @@ impl IdentityRule {
 }
 
 /// Values that nobody hands out twice by counting.
-pub fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
+fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
     !is_enum
         && matches!(
             base_type,

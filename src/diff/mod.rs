@@ -42,7 +42,7 @@ mod verify_parents;
 
 pub use error::DiffError;
 pub use findings::fail_where_told;
-pub use identity::{is_creation_time, moves_often, speaks_for_itself};
+pub use identity::{KeySpeech, is_creation_time, moves_often};
 pub use manifest::{Diffed, DiffedTable, FORMAT, FOUND, SequenceState, TombstonesRead, missing_key};
 pub use rows::{DiffReader, DiffRow};
 pub use transfer::{TransferFiles, TransferTable};

@@ -31,6 +31,7 @@ mod companions_in_the_way;
 mod compare;
 mod compare_case;
 mod compare_partitions;
+mod composite_keys;
 mod diff_corrupted;
 mod diff_lookups;
 mod diff_misrouted;
