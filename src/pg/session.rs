@@ -39,8 +39,8 @@ impl SessionOptions {
 }
 
 /// The settings under which every value has one text. Names as `pg_settings` spells them; what a server version does
-/// not know is skipped. `row_security = off` turns a silently short result into an error.
-const CANONICAL: [(&str, &str); 20] = [
+/// not know is skipped, and so is what the role may not set. `row_security = off` turns a silently short result into an error.
+const CANONICAL: [(&str, &str); 21] = [
     ("search_path", ""),
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO, MDY"),
@@ -61,6 +61,8 @@ const CANONICAL: [(&str, &str); 20] = [
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
     ("transaction_timeout", "0"),
+    // Says nothing about values: even the first look at a page with deleted rows writes that page into the log.
+    ("wal_compression", "lz4"),
 ];
 
 /// Reads a column by name; `what` is for the message when it is not there or of another type.

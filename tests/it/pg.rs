@@ -87,6 +87,20 @@ async fn every_session_is_pinned_whatever_the_database_says() {
     assert_eq!(db.psql("select '\\x00ff'::bytea, 0.1::float8 + 0.2").trim(), r"\000\377|0.3");
 }
 
+/// Reading writes to the log, too, where it comes upon deleted rows. Who chose something else has it; who may not choose goes without.
+#[tokio::test]
+async fn a_superusers_session_compresses_what_it_makes_the_server_log() {
+    const CHOSEN: &str = "select current_setting('wal_compression')";
+    let db = TestDb::new("logged");
+    assert_eq!(one(&reader(&db).await, CHOSEN).await, "lz4");
+    let role = format!("{}_plain", db.name());
+    db.psql(&format!("create role {role} login"));
+    let plain = ReadSession::connect(&resolve(&db.url_as(&role)), &named()).await.unwrap();
+    assert_eq!(one(&plain, CHOSEN).await, "off");
+    db.psql(&format!("drop role {role}; alter database \"{}\" set wal_compression = pglz", db.name()));
+    assert_eq!(one(&reader(&db).await, CHOSEN).await, "pglz");
+}
+
 static WRITING: Query = Query {
     name: "test_write",
     text: "insert into public.t values ($1::int4) returning a",
