@@ -123,8 +123,9 @@ impl State {
                  the recovery need not be taken back any more."
             ),
             Self::Verified { complete: false, .. } => format!(
-                "Look at what is not as planned. To try what is missing once more: rowback apply {word}. To take it back: \
-                 rowback undo {word}"
+                "Look at what is not as planned. To plan what is missing anew, once nothing stands in its way: rowback recover \
+                 {} --case NEW. To take it back: rowback undo {word}",
+                shell_word(&format!("{case}/recipe.toml"))
             ),
             Self::Undoing { .. } => format!(
                 "Run: rowback undo {word} — it goes on where it stopped. To apply again: rowback apply {word}"

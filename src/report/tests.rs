@@ -229,7 +229,7 @@ fn every_state_says_what_comes_next() {
     1 of 3 batches are applied. Run: rowback apply c — it goes on where it stopped. To take back what is applied: rowback undo c
     Applied: all 3 batches are committed. Run: rowback verify c. To take it back: rowback undo c
     Applied and verified at 2026-11-20T10:00:00Z: everything that was planned is in live. Keep the case: its journal is what `rowback undo c` needs, and it holds personal data. Remove it when the recovery need not be taken back any more.
-    Applied; verification at 2026-11-20T10:00:00Z found that not everything is as planned. Look at what is not as planned. To try what is missing once more: rowback apply c. To take it back: rowback undo c
+    Applied; verification at 2026-11-20T10:00:00Z found that not everything is as planned. Look at what is not as planned. To plan what is missing anew, once nothing stands in its way: rowback recover c/recipe.toml --case NEW. To take it back: rowback undo c
     1 of 3 applied batches are taken back. Run: rowback undo c — it goes on where it stopped. To apply again: rowback apply c
     Taken back: live is as it was before. Nothing is left to do. To apply the same plan again: rowback apply c
     Taken back, and verified at 2026-11-20T10:00:00Z: live is as it was before. Nothing is left to do. To apply the same plan again: rowback apply c

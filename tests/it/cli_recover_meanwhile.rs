@@ -136,3 +136,43 @@ fn undo_leaves_what_has_lived_on() {
     rescue.undo_by_hand();
     damaged.assert_same(&live.digest(), "everything is as before apply");
 }
+
+/// What `apply` left comes with the case to which its last words lead, and each of the two can be taken back.
+#[test]
+fn what_was_left_comes_with_a_case_of_its_own() {
+    let backup = TestDb::with(
+        "left",
+        "create table c (id int primary key, email text unique);
+         create table o (id int primary key, c int references c on delete cascade);
+         insert into c select g, 'u' || g from generate_series(1, 5) as g;
+         insert into o select g, g from generate_series(1, 5) as g;",
+    );
+    let before = backup.digest();
+    let live = backup.copy("live");
+    live.psql("delete from c where id <= 3");
+    let damaged = live.digest();
+    let rescue = Rescue::new(&live, &backup.dump(&["-Fc"]));
+    let _planned = rescue.recover_text("[[recover]]\ntable = \"c\"\nwhere = \"id <= 3\"\n").expect_code(0);
+    live.psql("insert into c values (90, 'u2')");
+    let applied = rescue.apply().expect_code(1);
+    live.psql("delete from c where id = 90");
+    let partly = live.digest();
+    let again = rescue.apply().expect_code(1);
+    assert!(again.stdout.contains("(an earlier run had done everything); 2 rows left"), "{}", again.stdout);
+    partly.assert_same(&live.digest(), "once more changes nothing");
+    let said = applied.stdout.lines().last().unwrap();
+    assert!(said.ends_with("rowback recover case/recipe.toml --case NEW"), "{said}");
+    let rowback = rescue.rowback();
+    let _planned = rowback
+        .run(["recover", "case/recipe.toml", "--case", "second", "--live", &live.url()])
+        .expect_code(0);
+    let second = ["second", "--live", &live.url(), "--confirm", live.name()];
+    let applied = rowback.run([&["apply"], &second[..]].concat()).expect_code(0);
+    assert!(applied.stdout.contains("2 rows inserted"), "{}", applied.stdout);
+    before.assert_same(&live.digest(), "both together brought everything");
+    let _verified = rescue.verify().expect_code(0);
+    let _undone = rowback.run([&["undo"], &second[..]].concat()).expect_code(0);
+    partly.assert_same(&live.digest(), "the second taken back");
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "both taken back");
+}

@@ -40,6 +40,7 @@ pub fn apply(applied: &ApplySummary, case: &Path, output: &Output) -> String {
 }
 
 fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
+    let recipe = shell_word(&case.join("recipe.toml"));
     let case = shell_word(case);
     let mut rows =
         format!("{} inserted, {} updated", counted(applied.inserted, "row"), counted(applied.updated, "row"));
@@ -78,10 +79,16 @@ fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
     };
     let line = format!("Applied to {:?}: {rows} ({batches}); {left}.", applied.dbname);
     let paint = if applied.complete() { Paint::Green } else { Paint::Yellow };
-    format!(
+    let mut end = format!(
         "{}\nNext: rowback verify {case}. To take it back: rowback undo {case}\n",
         output.paint(paint, &line)
-    )
+    );
+    if !applied.leftovers.is_empty() {
+        end.push_str(&format!(
+            "What is left is not tried again by this case. Once nothing stands in its way: rowback recover {recipe} --case NEW\n"
+        ));
+    }
+    end
 }
 
 fn batches(count: u32) -> String {
@@ -252,6 +259,26 @@ mod tests {
         Dry run in "shop": 1,204 rows inserted, 1 row updated; every row of this run ended as staged, what became of the others since was not looked at. Everything was rolled back.
         To write it, run the same command without --dry-run.
         "#);
+    }
+
+    /// They come with another case: the words that lead there work in a shell.
+    #[test]
+    fn what_is_left_has_a_way_on() {
+        let leftover =
+            Leftover { batch: 1, table: orders(), key: key(7), outcome: Outcome::Kept, because: None };
+        let left = ApplySummary { leftovers: vec![leftover], ..applied() };
+        let text = apply(&left, Path::new("my case"), &plain());
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert_eq!(
+            last,
+            [
+                "What is left is not tried again by this case. Once nothing stands in its way: rowback recover \
+                 'my case/recipe.toml' --case NEW",
+                "Next: rowback verify 'my case'. To take it back: rowback undo 'my case'",
+            ]
+        );
+        let tried = apply(&ApplySummary { dry_run: true, ..left }, Path::new("my case"), &plain());
+        assert!(!tried.contains("--case NEW"), "{tried}");
     }
 
     #[test]
