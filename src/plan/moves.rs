@@ -3,7 +3,7 @@
 //! moves whole or not at all. Pure.
 
 use super::script::{Step, StepKind};
-use super::sql::{as_seen, as_staged, key_json, same_key};
+use super::sql::{DO, as_seen, as_staged, key_json, same_key};
 use super::undo::{OVERRULED, hold_referred, hold_referred_by_new};
 use super::{Action, BatchTable};
 use crate::catalog::{ForeignKey, Table, quoted_list};
@@ -61,7 +61,7 @@ pub(super) fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> Op
     }
     looped.extend(hold_groups(tables, "@group", "true"));
     let sql = format!(
-        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint;\n  fk record;\nbegin\n{}\n  loop\n    total := 0;\n{}\n    \
+        "{DO}declare\n  moved bigint;\n  total bigint;\n  fk record;\nbegin\n{}\n  loop\n    total := 0;\n{}\n    \
          exit when total = 0;\n  end loop;\nend\n$rowback$;",
         first.join("\n"),
         looped.join("\n")
@@ -198,7 +198,7 @@ pub(super) fn check(tables: &[BatchTable<'_>]) -> String {
         return String::new();
     }
     format!(
-        "\ndo $rowback$\ndeclare\n  missed text;\nbegin\n  select who into missed from (\n{}) as m order by 1 limit 1;\n  \
+        "\n{DO}declare\n  missed text;\nbegin\n  select who into missed from (\n{}) as m order by 1 limit 1;\n  \
          if missed is not null then\n    raise exception using errcode = 'integrity_constraint_violation', \
          message = missed || ' would be in one table only: a trigger stands in the way';\n  end if;\nend\n$rowback$;",
         missed.join("\nunion all\n")

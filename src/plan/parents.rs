@@ -3,7 +3,7 @@
 //! back together with what hangs on it in the same batch. Pure.
 
 use super::script::{CopyBlock, Step, StepKind};
-use super::sql::same_key;
+use super::sql::{DO, same_key};
 use super::{Action, BatchTable};
 use crate::catalog::{Column, ForeignKey, Table, quoted_list};
 use crate::ident::Ident;
@@ -134,27 +134,37 @@ fn stage(name: &str, guard: &ParentGuard<'_>) -> Step {
 /// Marks the rows that must not be written. The parents are locked against going first, as far as the role may: without
 /// the right to update them the foreign key's own check still sees to it that some parent is there.
 pub(super) fn hold(tables: &[BatchTable<'_>]) -> Option<Step> {
-    let (mut locks, mut marks, mut together) = (Vec::new(), Vec::new(), false);
+    let (mut locks, mut marks, mut followed) = (Vec::new(), Vec::new(), Vec::new());
     for (number, part) in tables.iter().enumerate() {
         for (at, guard) in part.guards.iter().enumerate() {
             let guards = format!("pg_temp.{}", name(number + 1, at));
             locks.push(lock(&guards, guard));
-            let beside = beside(tables, guard);
-            together |= !beside.is_empty();
-            marks.push(mark(number + 1, part, &guards, guard, &beside)?);
+            let comes = beside(tables, guard, "q.rowback_held is null");
+            marks.push(mark(number + 1, part, &guards, guard, &comes, "")?);
+            if !comes.is_empty() {
+                let gone = beside(tables, guard, "q.rowback_turn = rowback_turn_now - 1");
+                let only = format!("\n      and ({})", gone.join(" or "));
+                followed.push(mark(number + 1, part, &guards, guard, &comes, &only)?);
+            }
         }
     }
     if marks.is_empty() {
         return None;
     }
-    let marks = marks.join("\n");
-    let body = if together {
-        format!("  loop\n    total := 0;\n{marks}\n    exit when total = 0;\n  end loop;")
-    } else {
-        marks
-    };
+    let mut marks = marks.join("\n");
+    if !followed.is_empty() {
+        // Nobody has counted the rows of temporary tables: that hardly any is marked decides how they are joined.
+        let counted = (1..=tables.len())
+            .map(|number| format!("  analyze pg_temp.\"rowback_{number}\" (rowback_held, rowback_turn);"));
+        locks.push(counted.collect::<Vec<_>>().join("\n"));
+        // What hangs on rows that the turn before has marked: a chain takes many turns, none of which looks at all rows.
+        marks.push_str(&format!(
+            "\n  while total > 0 loop\n    total := 0;\n    rowback_turn_now := rowback_turn_now + 1;\n{}\n  end loop;",
+            followed.join("\n")
+        ));
+    }
     let sql = format!(
-        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint := 0;\nbegin\n{}\n{body}\nend\n$rowback$;",
+        "{DO}declare\n  moved bigint;\n  total bigint := 0;\n  rowback_turn_now int := 0;\nbegin\n{}\n{marks}\nend\n$rowback$;",
         locks.join("\n")
     );
     Some(Step::sql(StepKind::Hold, sql))
@@ -176,8 +186,8 @@ fn lock(guards: &str, guard: &ParentGuard<'_>) -> String {
     )
 }
 
-/// Conditions that the parent comes with the same statement.
-fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>) -> Vec<String> {
+/// For each table `q` of the same statement that may hold the parent, that it does and that `condition` is true of it.
+fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>, condition: &str) -> Vec<String> {
     let parents = tables.iter().enumerate().filter(|(_, part)| {
         part.action.writes_whole_rows()
             && part.table.name == guard.parent.name
@@ -186,20 +196,20 @@ fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>) -> Vec<String> {
     let pairs = guard.parent_pairs("q");
     parents
         .map(|(at, _)| {
-            format!(
-                "exists (select from pg_temp.\"rowback_{}\" as q where q.rowback_held is null and {pairs})",
-                at + 1
-            )
+            format!("exists (select from pg_temp.\"rowback_{}\" as q where {condition} and {pairs})", at + 1)
         })
         .collect()
 }
 
+/// Marks rows without their parent; `beside` are the conditions that it comes with the same statement, `only` says of which
+/// rows that is asked.
 fn mark(
     number: usize,
     part: &BatchTable<'_>,
     guards: &str,
     guard: &ParentGuard<'_>,
     beside: &[String],
+    only: &str,
 ) -> Option<String> {
     let own = ParentGuard::references(part, guard.fk)?;
     let own: Vec<String> = own
@@ -223,8 +233,8 @@ fn mark(
         )
     };
     Some(format!(
-        "    update pg_temp.\"rowback_{number}\" as r set rowback_held = {} from {guards} as g\n      \
-         where r.rowback_held is null and {}{holds}\n      \
+        "    update pg_temp.\"rowback_{number}\" as r set rowback_held = {}, rowback_turn = rowback_turn_now from {guards} as g\n      \
+         where r.rowback_held is null and {}{holds}{only}\n      \
          and not exists (select from {from} as p where {pairs} and ({})){comes};\n    \
          get diagnostics moved = row_count;\n    total := total + moved;",
         literal(&guard.fk.name),

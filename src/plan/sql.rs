@@ -9,6 +9,9 @@ use crate::ident::Ident;
 use crate::recipe::Triggers;
 use crate::sql::literal::literal;
 
+/// How every block begins that may hold a condition of the recipe: its columns mean more than our variables of the same name.
+pub(super) const DO: &str = "do $rowback$\n#variable_conflict use_column\n";
+
 /// How an insert leaves rows alone whose place is taken.
 pub const YIELDING: &str = "\n  on conflict do nothing";
 
@@ -307,7 +310,7 @@ fn astray(tables: &[BatchTable<'_>], triggers: Triggers) -> String {
         return String::new();
     }
     format!(
-        "\ndo $rowback$\ndeclare\n  astray text;\nbegin\n  select who into astray from (\n{}) as m order by 1 limit 1;\n  \
+        "\n{DO}declare\n  astray text;\nbegin\n  select who into astray from (\n{}) as m order by 1 limit 1;\n  \
          if astray is not null then\n    raise exception using errcode = 'integrity_constraint_violation', \
          message = 'a trigger gives the row another key: ' || astray;\n  end if;\nend\n$rowback$;",
         found.join("\nunion all\n")

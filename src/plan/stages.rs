@@ -45,11 +45,11 @@ pub(super) fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> S
     let shape = typed.map_or_else(
         || {
             format!(
-                "on commit drop as select {}, null::pg_catalog.text as rowback_held from {from} where false;",
+                "on commit drop as select {}, null::pg_catalog.text as rowback_held, null::pg_catalog.int4 as rowback_turn from {from} where false;",
                 selected.join(", ")
             )
         },
-        |typed| format!("({typed}, rowback_held pg_catalog.text) on commit drop;"),
+        |typed| format!("({typed}, rowback_held pg_catalog.text, rowback_turn pg_catalog.int4) on commit drop;"),
     );
     let mut sql = format!("create temporary table \"rowback_{number}\" {shape}");
     let keys = part.key.iter().enumerate();

@@ -3,7 +3,7 @@
 
 use super::declared::OWN_TRANSACTIONS;
 use super::script::{Step, StepKind, render};
-use super::sql::{as_seen, as_staged, describe, key_json, label, opening, same_key};
+use super::sql::{DO, as_seen, as_staged, describe, key_json, label, opening, same_key};
 use super::stages::{Purpose, stage};
 use super::{Action, BatchTable, Firing, declared, hanging, moves};
 use crate::catalog::ForeignKey;
@@ -111,7 +111,7 @@ fn hold(tables: &[BatchTable<'_>], foreign_keys: &[ForeignKey]) -> String {
         format!("  loop\n    total := 0;\n{}\n    exit when total = 0;\n  end loop;\n", looped.join("\n"))
     };
     format!(
-        "do $rowback$\ndeclare\n  moved bigint;\n  total bigint;\n  fk record;\nbegin\n{}\n{body}end\n$rowback$;",
+        "{DO}declare\n  moved bigint;\n  total bigint;\n  fk record;\nbegin\n{}\n{body}end\n$rowback$;",
         first.join("\n")
     )
 }

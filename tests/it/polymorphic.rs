@@ -5,7 +5,7 @@ use super::support::{Rescue, TestDb};
 
 const SHOP: &str = "
     create table customers (id serial primary key, email text unique);
-    create table notes (id serial primary key, kind text, ref int, loud text generated always as (upper(kind)) stored);
+    create table notes (id serial primary key, kind text, ref int, total int default 1, moved bool default false, loud text generated always as (upper(kind)) stored);
     insert into customers (email) select 'c' || i || '@x' from generate_series(1, 10) i;
     insert into notes (kind, ref) select 'customer', i from generate_series(1, 10) i;
     insert into notes (kind, ref) select 'order', i from generate_series(1, 10) i;";
@@ -14,7 +14,7 @@ const REFERENCE: &str = "
     [[foreign_key]]
     from = \"notes(ref)\"
     to = \"customers(id)\"
-    when = \"kind = 'customer'\"
+    when = \"kind = 'customer' and total > 0 and not moved\"
     [[recover]]
     table = \"customers\"
     where = \"id in (7, 8)\"

@@ -69,3 +69,35 @@ fn a_tree_whose_root_stays_away_stays_away_whole() {
     let (verdicts, _) = recovered(&backup, "delete from cat where n = 3", recipe, 1);
     assert_eq!(verdicts, "orphan 8");
 }
+
+/// Somebody took the key of one row of a long chain: what hangs on it is held back down to the last one, what stands above it
+/// comes, and so does the other chain.
+#[test]
+fn below_a_stranger_the_whole_chain_is_held_back() {
+    let backup = TestDb::with(
+        "chain",
+        "create table v (id int primary key, doc text unique, prev int references v on delete cascade);
+         insert into v select g, 'd' || g, nullif(g - 1, 0) from generate_series(1, 400) as g;
+         insert into v select 1000 + g, 'e' || g, nullif(1000 + g - 1, 1000) from generate_series(1, 50) as g;",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from v where id in (1, 1001)");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned =
+        rescue.recover_text("[[recover]]\ntable = \"v\"\nwhere = \"id in (1, 1001)\"\n").expect_code(0);
+    live.psql("insert into v values (101, 'stranger')");
+    let before = live.digest();
+    let applied =
+        rescue.rowback().run(["apply", "case", "--json", "--live", &live.url(), "--confirm", live.name()]);
+    let applied = applied.expect_code(1).json();
+    let left = applied["leftovers"].as_array().unwrap();
+    let mut ids: Vec<u32> =
+        left.iter().map(|row| row["key"]["id"].as_str().unwrap().parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (101..=400).collect::<Vec<u32>>(), "{applied}");
+    assert_eq!(live.value("select count(*) || ' ' || max(id) from v where id <= 400"), "101 101");
+    assert_eq!(live.value("select count(*) from v where id > 1000"), "50");
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "undo takes back what was written");
+}
