@@ -6,6 +6,7 @@ mod convoys;
 mod discover;
 mod doctor;
 mod error;
+mod itself;
 mod layout;
 mod naming;
 mod parents;

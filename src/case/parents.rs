@@ -1,16 +1,19 @@
 //! Which entity each parent is, for the guards of the batches: read from staging and diff when the first child asks. Kept
 //! in memory are, of each table that others refer to, the keys and the few values that tell entities apart.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::Value;
 
+use super::itself::Itself;
 use super::layout::Layout;
 use super::{Error, sources};
-use crate::catalog::{Column, ForeignKey, Table};
+use crate::catalog::{Catalog, Column, ForeignKey, Table};
 use crate::diff::{
-    DiffRow, Diffed, DiffedTable, KeySpeech, RowAction, Verdict, is_creation_time, moves_often,
+    DiffRow, Diffed, DiffedTable, KeySpeech, RowAction, UniqueSpeech, Verdict, is_creation_moment,
+    moves_often,
 };
 use crate::ident::{Ident, TableName};
 use crate::plan::{BatchTable, ParentGuard, Tells};
@@ -76,16 +79,25 @@ impl<'a> Parents<'a> {
     pub(super) fn guards(&mut self, part: &BatchTable<'a>) -> Result<Vec<ParentGuard<'a>>, Error> {
         let mut guards = Vec::new();
         let diffed = self.diffed;
-        for fk in diffed.catalog.parents_of(&part.table.name).filter(|fk| is_decidable(part, fk)) {
+        let direct: Vec<&'a ForeignKey> =
+            diffed.catalog.parents_of(&part.table.name).filter(|fk| is_decidable(part, fk)).collect();
+        let beyond = beyond(&diffed.catalog, &direct).into_iter().map(Cow::Owned);
+        for fk in direct.iter().map(|fk| Cow::Borrowed(*fk)).chain(beyond) {
             let writes =
                 part.action.writes_whole_rows() || fk.child_columns().any(|name| part.columns.contains(name));
-            let Some(own) = ParentGuard::references(part, fk).filter(|_| writes) else { continue };
+            let Some(own) = ParentGuard::references(part, &fk).filter(|_| writes) else { continue };
             let Some(parent) = diffed.catalog.tables.get(&fk.parent) else { continue };
-            let Some(known) = self.known(fk, parent)? else { continue };
+            let Some(known) = self.known(&fk, parent)? else { continue };
             let mut guard = |lines: &Lines, tells: &Tells| {
-                let rows = lines.needed_by(&part.rows, (fk, &own));
+                let rows = lines.needed_by(&part.rows, (&fk, &own));
                 if !rows.is_empty() {
-                    guards.push(ParentGuard { fk, parent, tells: tells.clone(), rows });
+                    guards.push(ParentGuard {
+                        fk: fk.clone(),
+                        parent,
+                        tells: tells.clone(),
+                        rows,
+                        itself: false,
+                    });
                 }
             };
             guard(&known.told, &known.tells);
@@ -94,6 +106,13 @@ impl<'a> Parents<'a> {
             }
         }
         Ok(guards)
+    }
+
+    /// What tells the rows of an update that sets these columns from strangers under their keys.
+    pub(super) fn itself(&self, table: &'a Table, diffed: &DiffedTable, set: &[Ident]) -> Option<Itself<'a>> {
+        let given = self.identities.get(&table.name).map_or(&[][..], Vec::as_slice);
+        let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&table.name).collect();
+        Itself::of(table, diffed, tells(table, diffed, given, &upward), set)
     }
 
     /// `None` for a table of which nothing is staged.
@@ -264,6 +283,39 @@ fn beside_the_reference(
     found
 }
 
+/// References that nobody declared: where the parent's key tells who it is by that of its own parent (an order's line, a link
+/// between two, what extends a row under the same key), children ask for that one as well.
+fn beyond(catalog: &Catalog, direct: &[&ForeignKey]) -> Vec<ForeignKey> {
+    let is_plain = |fk: &ForeignKey| fk.is_enforced() && !fk.is_over_time() && !fk.has_paths();
+    let mut found: Vec<ForeignKey> = Vec::new();
+    let mut open: Vec<ForeignKey> = direct.iter().filter(|fk| is_plain(fk)).map(|fk| (*fk).clone()).collect();
+    let mut known: BTreeSet<_> = direct.iter().map(|fk| (fk.parent.clone(), fk.columns.clone())).collect();
+    while let Some(fk) = open.pop() {
+        let Some(parent) = catalog.tables.get(&fk.parent) else { continue };
+        let upward: Vec<&ForeignKey> = catalog.parents_of(&fk.parent).collect();
+        let key: Vec<&Ident> = parent.primary_key().map_or(Vec::new(), |key| key.columns.iter().collect());
+        if !KeySpeech::leans_on_parents(parent, &key, &upward) {
+            continue;
+        }
+        for up in upward.into_iter().filter(|up| is_plain(up)) {
+            let child_of =
+                |name: &Ident| fk.columns.iter().find(|(_, of)| of == name).map(|(own, _)| own.clone());
+            let columns = up.columns.iter().map(|(own, of)| Some((child_of(own)?, of.clone())));
+            let columns: Option<Vec<(Ident, Ident)>> = columns.collect();
+            let in_key = up.child_columns().any(|name| key.contains(&name));
+            let Some(columns) = columns.filter(|_| in_key) else { continue };
+            if !known.insert((up.parent.clone(), columns.clone())) {
+                continue;
+            }
+            let further =
+                ForeignKey { parent: up.parent.clone(), columns, operators: Vec::new(), ..fk.clone() };
+            open.push(further.clone());
+            found.push(further);
+        }
+    }
+    found
+}
+
 /// Does the part write every column that the reference's condition may be about?
 fn is_decidable(part: &BatchTable<'_>, fk: &ForeignKey) -> bool {
     let Some(when) = fk.when().filter(|_| part.action.writes_whole_rows()) else { return true };
@@ -272,14 +324,14 @@ fn is_decidable(part: &BatchTable<'_>, fk: &ForeignKey) -> bool {
 }
 
 /// A staged row and what became of it.
-struct Seen<'r> {
-    raw: &'r [&'r [u8]],
-    diff: &'r DiffRow,
+pub(super) struct Seen<'r> {
+    pub(super) raw: &'r [&'r [u8]],
+    pub(super) diff: &'r DiffRow,
 }
 
 impl Seen<'_> {
     /// The raw field as it will be in live, for a lost row, or as the diff saw it there.
-    fn value(&self, name: &Ident, at: usize) -> Vec<u8> {
+    pub(super) fn value(&self, name: &Ident, at: usize) -> Vec<u8> {
         let told = if self.diff.action == RowAction::Insert {
             Some(&self.diff.backup)
         } else {
@@ -323,15 +375,15 @@ fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&Foreig
     }
     let stored = |name: &Ident| is_staged(name) && table.column(name).is_some_and(|column| !column.generated);
     let uniques = table.keys.iter().filter(|unique| {
-        unique.is_plain()
-            && !unique.exclusion
+        UniqueSpeech::of(table, unique, &key, upward) == UniqueSpeech::Both
             && !key.iter().all(|name| unique.columns.contains(name))
             && unique.columns.iter().all(stored)
     });
     let mut groups: Vec<Vec<Ident>> = uniques.map(|unique| unique.columns.clone()).collect();
     let others =
         || table.columns.iter().filter(|column| stored(&column.name) && !key.contains(&&column.name));
-    groups.extend(others().filter(|column| is_creation_time(column)).map(|column| vec![column.name.clone()]));
+    groups
+        .extend(others().filter(|column| is_creation_moment(column)).map(|column| vec![column.name.clone()]));
     let required = |column: &&Column| column.not_null && of_parent(&column.name);
     let mut rest: Vec<&Column> = others().filter(|column| !moves_often(column) || required(column)).collect();
     if rest.is_empty() {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::itself::Itself;
 use super::layout::Layout;
 use super::parents::{Identities, Parents};
 use super::target::{Target, insert_part, push_insert, push_update, update_part};
@@ -19,8 +20,26 @@ use crate::value::json_path::key_in;
 /// A batch ends early where rows are large: it is held in memory, and so is its undo.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// Rows to update, by the columns that are set: their text and number.
-type Waiting = BTreeMap<Vec<Ident>, (Vec<u8>, usize)>;
+/// Rows to update, by the columns that are set.
+type Waiting<'a> = BTreeMap<Vec<Ident>, Updates<'a>>;
+
+/// Rows to update that set the same columns.
+struct Updates<'a> {
+    text: Vec<u8>,
+    count: usize,
+    /// What tells each of them from a stranger who took its key since, where anything does.
+    itself: Option<Itself<'a>>,
+}
+
+impl<'a> Updates<'a> {
+    /// The rows so far, as a part; no row is left.
+    fn take(&mut self, target: &Target<'a>, columns: &[Ident]) -> BatchTable<'a> {
+        let (text, count) = (std::mem::take(&mut self.text), std::mem::take(&mut self.count));
+        let mut part = update_part(target, columns.to_vec(), text, count);
+        part.guards.extend(self.itself.as_mut().and_then(Itself::take));
+        part
+    }
+}
 
 /// Rows of a component whose tables refer to each other, until their order is known.
 type Kept = Vec<(usize, Vec<u8>)>;
@@ -102,12 +121,12 @@ pub(super) fn refuse_odd_names(table: &Table) -> Result<(), CaseError> {
 /// A batch that updates stages the value that was seen beside the new one, and PostgreSQL's tables have an end.
 fn refuse_too_wide(part: &BatchTable<'_>) -> Result<(), CaseError> {
     const MOST_COLUMNS: usize = 1600;
-    let staged = part.key.len() + 2 * part.columns.len() + 1;
+    let staged = part.key.len() + 2 * part.columns.len() + 2;
     if part.action.writes_whole_rows() || staged <= MOST_COLUMNS {
         return Ok(());
     }
     let (table, columns) = (part.table.name.clone(), part.columns.len());
-    Err(CaseError::TooWide { table, columns, most: (MOST_COLUMNS - 1 - part.key.len()) / 2 })
+    Err(CaseError::TooWide { table, columns, most: (MOST_COLUMNS - 2 - part.key.len()) / 2 })
 }
 
 /// Makes batches, one after the other.
@@ -188,36 +207,44 @@ impl<'a> Maker<'a> {
         }
         let mut waiting = Waiting::new();
         let mut rows = sources::TableRows::open(self.layout, target.diffed)?;
-        while let Some((_, diff)) = rows.next_row()? {
-            self.update_row(target, &diff, &mut waiting)?;
+        while let Some((staged, diff)) = rows.next_row()? {
+            self.update_row(target, (Some(staged), &diff), &mut waiting)?;
         }
         if let Some(mut found) = sources::found_rows(self.layout, target.diffed)? {
             while let Some(diff) = found.next_row()? {
-                self.update_row(target, &diff, &mut waiting)?;
+                self.update_row(target, (None, &diff), &mut waiting)?;
             }
         }
-        for (columns, (text, count)) in waiting.into_iter().filter(|(_, (_, count))| *count > 0) {
-            self.emit(vec![update_part(target, columns, text, count)])?;
+        for (columns, mut updates) in waiting.into_iter().filter(|(_, updates)| updates.count > 0) {
+            self.emit(vec![updates.take(target, &columns)])?;
         }
         Ok(())
     }
 
+    /// Of a row that live alone has nothing is staged.
     fn update_row(
         &mut self,
         target: &Target<'a>,
-        diff: &DiffRow,
-        waiting: &mut Waiting,
+        (staged, diff): (Option<&[u8]>, &DiffRow),
+        waiting: &mut Waiting<'a>,
     ) -> Result<(), Error> {
         let convoys = self.diffed.convoys.iter().filter(|convoy| convoy.table == target.table.name);
         if diff.action != RowAction::Update || convoys.into_iter().any(|convoy| convoy.leads(diff)) {
             return Ok(());
         }
-        let (text, count) = waiting.entry(diff.columns.clone()).or_default();
-        push_update(text, diff)?;
-        *count += 1;
-        if *count == self.most {
-            let (text, count) = std::mem::take(waiting.entry(diff.columns.clone()).or_default());
-            self.emit(vec![update_part(target, diff.columns.clone(), text, count)])?;
+        if !waiting.contains_key(&diff.columns) {
+            let itself = self.parents.itself(target.table, target.diffed, &diff.columns);
+            waiting.insert(diff.columns.clone(), Updates { text: Vec::new(), count: 0, itself });
+        }
+        let Some(updates) = waiting.get_mut(&diff.columns) else { return Ok(()) };
+        push_update(&mut updates.text, diff)?;
+        updates.count += 1;
+        if let (Some(itself), Some(staged)) = (&mut updates.itself, staged) {
+            itself.push(staged, diff);
+        }
+        if updates.count == self.most {
+            let part = updates.take(target, &diff.columns);
+            self.emit(vec![part])?;
         }
         Ok(())
     }
@@ -226,7 +253,8 @@ impl<'a> Maker<'a> {
     pub(super) fn emit(&mut self, mut parts: Vec<BatchTable<'a>>) -> Result<(), Error> {
         for part in &mut parts {
             refuse_too_wide(part)?;
-            part.guards = self.parents.guards(part)?;
+            let guards = self.parents.guards(part)?;
+            part.guards.extend(guards);
         }
         let number = self.next_number();
         let names: Vec<String> = parts.iter().map(|part| part.table.name.to_string()).collect();

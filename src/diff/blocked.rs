@@ -223,6 +223,11 @@ impl Parents {
         lists.any(|(list, by)| list == columns && by.unneeded.contains(key))
     }
 
+    /// Is something wrong with any parent by this reference?
+    pub fn blocks_any(&self, fk: &ForeignKey) -> bool {
+        self.get(fk).is_some_and(|by| !by.blocked.is_empty())
+    }
+
     /// What is wrong with the parent that this key names.
     pub fn blocked(&self, fk: &ForeignKey, key: &[u8]) -> Option<&Block> {
         let blocked = &self.get(fk)?.blocked;

@@ -14,6 +14,7 @@ use super::lookup::{
 use super::origin::{Numbers, Origin};
 use super::owners::{by_path, live_source};
 use super::relation::push_relation;
+use super::telling::is_creation_time;
 use super::verdict::Evidence;
 use crate::pg::{PgError, ReadSession};
 use crate::recipe::Kind;
@@ -123,10 +124,14 @@ pub async fn find(
                     continue;
                 }
             };
-            // What the accident is known to have written says nothing about who a row is.
-            finding
-                .named
-                .extend(truths.iter().map(|(column, _)| *column).filter(|_| charge.teller.is_some()));
+            // What the accident is known to have written says nothing about who a row is. A later backup may as well show another
+            // row, made since under the key.
+            let is_known = |column: &usize| match charge.teller {
+                Some(Teller::Bracket) => !is_creation_time(court.fit.columns[*column].live),
+                Some(Teller::Replay(_)) => true,
+                None => false,
+            };
+            finding.named.extend(truths.iter().map(|(column, _)| *column).filter(is_known));
             finding.misrouted |= charge.kind == Kind::Misrouted;
             for (column, value) in truths {
                 let place = match finding.truth.binary_search_by_key(&column, |(column, _)| *column) {

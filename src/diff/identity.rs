@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use super::drift::Fit;
 use super::lookup::{RawKey, StagedRow, key_of};
-use crate::catalog::{Column, ForeignKey, Table};
+use super::telling::{KeySpeech, UniqueSpeech, is_creation_moment, is_creation_time};
+use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
-use crate::value::BaseType;
 use crate::value::copy_text::is_null;
 
 /// The answer, with the reason for the report.
@@ -21,64 +21,35 @@ pub enum Entity {
     Uncertain(String),
 }
 
-/// What a primary key says about who a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeySpeech {
-    /// All: nobody hands it out twice by counting, or it links several parents and is nothing else.
-    Natural,
-    /// As much as its parent's key, where nothing else in the row says otherwise: order and line number.
-    WithinParent,
-    /// Nothing: it was counted.
-    Counted,
+/// The links by which live's row hangs on parents that are not the backup's, or may not be: what is only unique among the
+/// children of one parent tells nothing of such a row.
+#[derive(Debug, Default)]
+pub struct Doubt {
+    /// Positions of the links' columns.
+    pub columns: Vec<usize>,
+    /// Why the row itself is another one, unless it says more of itself: it can only hang there since.
+    pub stranger: Option<String>,
 }
 
-impl KeySpeech {
-    /// `key` are columns of `table`, `upward` the references with the table as child. A sequence counts whatever stands beside
-    /// it: `(tenant_id, id)` says no more than `id`.
-    pub fn of(table: &Table, key: &[&Ident], upward: &[&ForeignKey]) -> Self {
-        let of_parent =
-            |name: &Ident| upward.iter().any(|fk| fk.child_columns().any(|column| column == name));
-        let own: Vec<&Column> =
-            key.iter().filter(|name| !of_parent(name)).filter_map(|name| table.column(name)).collect();
-        let speaks =
-            |column: &&Column| !column.deterministic || speaks_for_itself(column.base_type, column.is_enum);
-        if own.is_empty() {
-            return if key.len() > 1 { Self::Natural } else { Self::Counted };
-        }
-        if own.iter().any(|column| !speaks(column) && column.sequence.is_some()) {
-            Self::Counted
-        } else if own.iter().any(speaks) {
-            Self::Natural
-        } else if own.len() == key.len() {
-            Self::Counted
-        } else {
-            Self::WithinParent
-        }
-    }
+/// A unique constraint beside the key.
+#[derive(Debug)]
+pub struct Unique {
+    /// Its name.
+    pub name: Ident,
+    /// Its columns, as positions in `Fit::columns`.
+    pub positions: Vec<usize>,
+    speech: UniqueSpeech,
 }
-
-/// Column names that tell when a row was made.
-const CREATED: [&str; 10] = [
-    "created_at",
-    "created",
-    "created_on",
-    "creation_date",
-    "create_date",
-    "date_created",
-    "inserted_at",
-    "createdat",
-    "creation_time",
-    "create_time",
-];
 
 /// What the structure of a table says about its rows' identity; made once for a table.
 #[derive(Debug)]
 pub struct IdentityRule {
     table: TableName,
     given: Vec<usize>,
-    key: KeySpeech,
-    created: Vec<usize>,
-    uniques: Vec<(Ident, Vec<usize>)>,
+    key: (KeySpeech, Vec<usize>),
+    /// Columns that tell when a row was made, and whether to the moment.
+    created: Vec<(usize, bool)>,
+    uniques: Vec<Unique>,
     foreign: Vec<(String, Vec<usize>)>,
 }
 
@@ -100,10 +71,14 @@ impl IdentityRule {
         Self {
             table: fit.live.name.clone(),
             given: fit.positions(given).unwrap_or_default(),
-            key: KeySpeech::of(fit.live, &keys, &foreign),
+            key: (KeySpeech::of(fit.live, &keys, &foreign), fit.key.clone()),
             created: created_columns(fit),
             uniques: uniques
-                .filter_map(|key| Some((key.name.clone(), fit.positions(&key.columns)?)))
+                .filter_map(|unique| {
+                    let speech = UniqueSpeech::of(fit.live, unique, &keys, &foreign);
+                    let (name, positions) = (unique.name.clone(), fit.positions(&unique.columns)?);
+                    Some(Unique { name, positions, speech })
+                })
                 .collect(),
             foreign: foreign
                 .iter()
@@ -116,11 +91,11 @@ impl IdentityRule {
 
     /// Columns whose values tell who is who by being equal: those that the recipe names, those of unique keys.
     pub fn told_by_values(&self) -> BTreeSet<usize> {
-        self.given.iter().chain(self.uniques.iter().flat_map(|(_, positions)| positions)).copied().collect()
+        self.given.iter().chain(self.uniques.iter().flat_map(|unique| &unique.positions)).copied().collect()
     }
 
     /// Compares the staged row with live's row of the same key. What is known to be `damaged` says nothing.
-    pub fn judge(&self, staged: &StagedRow, live: &[RawKey], damaged: &[usize]) -> Entity {
+    pub fn judge(&self, staged: &StagedRow, live: &[RawKey], damaged: &[usize], doubt: &Doubt) -> Entity {
         let is_sound = |at: &&usize| !damaged.contains(at);
         let is_equal = |&at: &usize| staged.has_value_of(live, at);
         let mut given = self.given.iter().filter(is_sound).peekable();
@@ -131,31 +106,42 @@ impl IdentityRule {
                 Entity::Other("the recipe's identity columns differ".into())
             };
         }
-        if self.key == KeySpeech::Natural {
+        let is_told = |positions: &[usize]| !positions.iter().any(|at| doubt.columns.contains(at));
+        let (speech, key) = (self.key.0, &*self.key.1);
+        if speech == KeySpeech::Natural && is_told(key) {
             return Entity::Same;
         }
         let mut unique_differs = None;
         let are_sound = |positions: &[usize]| positions.iter().all(|at| !damaged.contains(at));
-        for (name, positions) in self.uniques.iter().filter(|(_, positions)| are_sound(positions)) {
-            match (key_of(&staged.fields, positions), key_of(live, positions)) {
-                (Some(_), Some(_)) if positions.iter().all(is_equal) => return Entity::Same,
-                (Some(_), Some(_)) => unique_differs = Some(name),
-                _ => {}
+        let speaks =
+            |unique: &&Unique| unique.speech != UniqueSpeech::Nothing && are_sound(&unique.positions);
+        for Unique { name, positions, speech } in self.uniques.iter().filter(speaks) {
+            if key_of(&staged.fields, positions).is_none() || key_of(live, positions).is_none() {
+                continue;
+            }
+            if !positions.iter().all(is_equal) {
+                unique_differs = Some(name);
+            } else if *speech == UniqueSpeech::Both && is_told(positions) {
+                return Entity::Same;
             }
         }
-        for &at in self.created.iter().filter(is_sound) {
-            if !is_null(&staged.fields[at]) && !is_null(&live[at]) {
-                return if staged.fields[at] == live[at] {
-                    Entity::Same
-                } else {
-                    Entity::Other("it was created at another time".into())
-                };
+        let dated =
+            |at: &usize| !damaged.contains(at) && !is_null(&staged.fields[*at]) && !is_null(&live[*at]);
+        for &(at, to_the_moment) in self.created.iter().filter(|(at, _)| dated(at)) {
+            if staged.fields[at] != live[at] {
+                return Entity::Other("it was created at another time".into());
+            }
+            if to_the_moment {
+                return Entity::Same;
             }
         }
         if let Some(name) = unique_differs {
             return Entity::Other(format!("the values of {name} differ"));
         }
-        if self.key == KeySpeech::WithinParent {
+        if let Some(reason) = &doubt.stranger {
+            return Entity::Other(reason.clone());
+        }
+        if speech == KeySpeech::WithinParent && is_told(key) {
             return Entity::Same;
         }
         for (name, positions) in self.foreign.iter().filter(|(_, positions)| are_sound(positions)) {
@@ -169,8 +155,8 @@ impl IdentityRule {
         ))
     }
 
-    /// Unique keys over plain columns beside the one by which rows are found: names and positions.
-    pub fn uniques(&self) -> &[(Ident, Vec<usize>)] {
+    /// Unique keys over plain columns beside the one by which rows are found.
+    pub fn uniques(&self) -> &[Unique] {
         &self.uniques
     }
 
@@ -187,50 +173,22 @@ impl IdentityRule {
                 && value.get(4) == Some(&b'-')
                 && !value.ends_with(b"BC")
         };
-        self.created
-            .iter()
-            .any(|&at| is_plain(&live[at]) && is_plain(&staged.fields[at]) && live[at] < staged.fields[at])
+        self.created.iter().any(|&(at, _)| {
+            is_plain(&live[at]) && is_plain(&staged.fields[at]) && live[at] < staged.fields[at]
+        })
     }
 
     /// Was live's row made at another time than the backup's? Then the accident took the old one.
     pub fn was_made_again(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
-        self.created.iter().any(|&at| staged.fields[at] != live[at])
+        self.created.iter().any(|&(at, _)| staged.fields[at] != live[at])
     }
 }
 
-/// Values that nobody hands out twice by counting.
-fn speaks_for_itself(base_type: BaseType, is_enum: bool) -> bool {
-    !is_enum
-        && matches!(
-            base_type,
-            BaseType::Text | BaseType::Varchar | BaseType::Bpchar | BaseType::Uuid | BaseType::Bytea
-        )
-}
-
-/// Is it a number or a time? Triggers move these: counters, totals, the time of the last change.
-pub fn moves_often(column: &Column) -> bool {
-    !matches!(
-        column.base_type,
-        BaseType::Text
-            | BaseType::Varchar
-            | BaseType::Bpchar
-            | BaseType::Name
-            | BaseType::Uuid
-            | BaseType::Bytea
-    )
-}
-
-/// Does the column tell when its row was made?
-pub fn is_creation_time(column: &Column) -> bool {
-    matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)
-        && CREATED.contains(&column.name.as_str().to_lowercase().as_str())
-}
-
-fn created_columns(fit: &Fit<'_>) -> Vec<usize> {
+fn created_columns(fit: &Fit<'_>) -> Vec<(usize, bool)> {
     fit.columns
         .iter()
         .enumerate()
         .filter(|(_, column)| is_creation_time(column.live))
-        .map(|(at, _)| at)
+        .map(|(at, column)| (at, is_creation_moment(column.live)))
         .collect()
 }

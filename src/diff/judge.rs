@@ -138,7 +138,7 @@ impl Court<'_> {
                 self.judge_damaged(row, live, refers, parents, evidence, finding)
             }
             Some(live) if evidence != Evidence::Cascade && !self.is_followed_from(&origin) => {
-                self.judge_sound(row, live, evidence, &finding)
+                self.judge_sound(row, live, (refers, parents), evidence, &finding)
             }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
@@ -155,7 +155,7 @@ impl Court<'_> {
 
     /// Does a second backup say that the row was still there after the accident?
     pub fn was_left(&self, row: &StagedRow) -> bool {
-        matches!(self.told(row), Some((Teller::Bracket, Fate::Stayed(_))))
+        matches!(self.told(row), Some((Teller::Bracket, Fate::Stayed(changed))) if self.is_itself(row, changed))
     }
 
     /// Is the row in its place, and was it all the time? What hung on it in the backup and is gone, is gone for another reason.
@@ -204,13 +204,20 @@ impl Court<'_> {
     /// affair, whatever a replay leaves.
     fn outlived(&self, row: &StagedRow, origin: &Origin<'_>) -> bool {
         match self.told(row) {
-            Some((Teller::Bracket, Fate::Stayed(_))) => true,
+            Some((Teller::Bracket, Fate::Stayed(changed))) => self.is_itself(row, changed),
             Some((Teller::Replay(_), Fate::Stayed(_))) => {
                 origin.entries.is_empty() || !self.is_followed_from(origin)
             }
             None => row.aftermath.stayed() && !self.is_followed_from(origin),
             Some((_, Fate::Gone)) => false,
         }
+    }
+
+    /// Is the row of the later backup this one, and none that was made since under its key?
+    fn is_itself(&self, row: &StagedRow, changed: &BTreeMap<usize, RawKey>) -> bool {
+        let mut after = row.fields.clone();
+        changed.iter().for_each(|(at, value)| after[*at].clone_from(value));
+        !self.identity.was_made_again(row, &after)
     }
 
     /// Does an entry of kind `deleted` select the row, or an operator who put it there by hand?
@@ -243,7 +250,8 @@ impl Court<'_> {
         finding: Finding,
     ) -> Judgement {
         let mut columns: Vec<usize> = finding.truth.iter().map(|(column, _)| *column).collect();
-        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named) {
+        let doubt = self.doubt(row, live, refers, parents);
+        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &doubt) {
             return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
         }
         let cut = self.cut_links(row, live, refers, parents);
@@ -269,6 +277,7 @@ impl Court<'_> {
         &self,
         row: &StagedRow,
         live: &[RawKey],
+        (refers, parents): (&[bool], &Parents),
         evidence: Evidence,
         finding: &Finding,
     ) -> Judgement {
@@ -276,7 +285,8 @@ impl Court<'_> {
         if columns.is_empty() {
             return still(Verdict::Same, evidence);
         }
-        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named) {
+        let doubt = self.doubt(row, live, refers, parents);
+        if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &doubt) {
             return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
         }
         let names: Vec<Ident> = columns.iter().map(|&at| self.name(at)).collect();

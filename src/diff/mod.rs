@@ -34,6 +34,7 @@ mod scene;
 mod sink;
 mod structure;
 mod tally;
+mod telling;
 mod tombstones;
 mod transfer;
 mod travel;
@@ -42,9 +43,9 @@ mod verify_parents;
 
 pub use error::DiffError;
 pub use findings::fail_where_told;
-pub use identity::{KeySpeech, is_creation_time, moves_often};
 pub use manifest::{Diffed, DiffedTable, FORMAT, FOUND, SequenceState, TombstonesRead, missing_key};
 pub use rows::{DiffReader, DiffRow};
+pub use telling::{KeySpeech, UniqueSpeech, is_creation_moment, moves_often};
 pub use transfer::{TransferFiles, TransferTable};
 pub use travel::{ConvoyFiles, ConvoyTable};
 pub use verdict::{Evidence, RowAction, Verdict};

@@ -1,11 +1,12 @@
 //! Rows whose key live has: are they those of the backup, and what became of them?
 
 use super::blocked::Parents;
-use super::identity::{Entity, moves_often};
+use super::identity::{Doubt, Entity};
 use super::judge::{Court, Judgement, still};
 use super::links::Cut;
 use super::lookup::{RawKey, StagedRow};
 use super::repoint;
+use super::telling::moves_often;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::column_list;
 use crate::ident::{Ident, TableName};
@@ -21,7 +22,8 @@ impl Court<'_> {
         evidence: Evidence,
     ) -> Judgement {
         let differing: Vec<usize> = self.differing(row, live).collect();
-        if differing.is_empty() {
+        let doubt = self.doubt(row, live, refers, parents);
+        if differing.is_empty() && doubt.stranger.is_none() {
             return still(Verdict::Same, evidence);
         }
         if row.is_repointed(&self.fit.key) {
@@ -29,14 +31,16 @@ impl Court<'_> {
             repoint::same_key(self, row, live, &mut found);
             return found;
         }
-        let entity = self.identity.judge(row, live, &self.perhaps_cut(live));
+        let entity = self.identity.judge(row, live, &self.perhaps_cut(live), &doubt);
+        let barred = |verdict, reason| {
+            let columns = differing.clone();
+            Judgement { blocks: true, reason, columns, ..still(verdict, evidence) }
+        };
         if let Entity::Other(reason) = entity {
-            return Judgement {
-                blocks: true,
-                reason,
-                columns: differing,
-                ..still(Verdict::IdReused, evidence)
-            };
+            return barred(Verdict::IdReused, reason);
+        }
+        if differing.is_empty() {
+            return still(Verdict::Same, evidence);
         }
         if evidence == Evidence::Needed {
             // What the guards of its children tell it by is written as live has it.
@@ -45,12 +49,7 @@ impl Court<'_> {
         if let Some(parent) = self.left_excluded(row, live, refers, parents) {
             let reason =
                 format!("it hung on a row of {parent} that is excluded, and was made again or moved since");
-            return Judgement {
-                blocks: true,
-                reason,
-                columns: differing,
-                ..still(Verdict::Changed, evidence)
-            };
+            return barred(Verdict::Changed, reason);
         }
         let Cut { columns: cut, truth } = self.cut_links(row, live, refers, parents);
         let others: Vec<Ident> =
@@ -112,6 +111,39 @@ impl Court<'_> {
                 upward.fk.key_in(live, &upward.columns).as_ref() == Some(&key) && is_sound && !was_gone
             })
             && differing.iter().all(|&at| moves_often(self.fit.columns[at].live))
+    }
+
+    /// Does live's row hang where the backup's did, on a row that is not the backup's any more, or may not be? While the parent
+    /// was gone no row could hang on it where the database vouches for it, and cuts no link.
+    pub(super) fn doubt(
+        &self,
+        row: &StagedRow,
+        live: &[RawKey],
+        refers: &[bool],
+        parents: &Parents,
+    ) -> Doubt {
+        let mut found = Doubt::default();
+        for (upward, _) in self.upwards.iter().zip(refers).filter(|(_, refers)| **refers) {
+            if !parents.blocks_any(upward.fk) {
+                continue;
+            }
+            let Some(key) = upward.key_before(row) else { continue };
+            if upward.fk.key_in(live, &upward.columns).as_ref() != Some(&key) {
+                continue;
+            }
+            let Some(block) = parents.blocked(upward.fk, &key) else { continue };
+            if !matches!(block.verdict, Verdict::IdReused | Verdict::Changed) {
+                continue;
+            }
+            found.columns.extend(&upward.columns);
+            let only_since = upward.fk.is_enforced() && !upward.fk.cuts_link();
+            if block.verdict == Verdict::IdReused && only_since && found.stranger.is_none() {
+                let parent = &upward.fk.parent;
+                found.stranger =
+                    Some(format!("hangs on {parent} that is {}: {}", block.verdict, block.reason));
+            }
+        }
+        found
     }
 
     /// Columns of links that hold what the end of a parent leaves: where they led says nothing about the row.

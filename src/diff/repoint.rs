@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::DiffError;
 use super::blocked::Parents;
 use super::drift::Fit;
-use super::identity::{Entity, IdentityRule};
+use super::identity::{Doubt, Entity, IdentityRule, Unique};
 use super::judge::{Court, Judgement};
 use super::lookup::{LiveRow, RawKey, RawRow, StagedRow, StagedRows, by_key, key_of, text};
 use super::pass::{Bench, staged_keys};
@@ -113,7 +113,7 @@ fn shared<'r>(
     let uniques = court.identity.uniques();
     let mut foreign: HashMap<(usize, RawKey), Vec<usize>> = HashMap::new();
     for (at, row, live) in pairs {
-        for (unique, (_, positions)) in uniques.iter().enumerate() {
+        for (unique, Unique { positions, .. }) in uniques.iter().enumerate() {
             let held = key_of(live, positions);
             let own = key_of(&row.fields, positions);
             if let Some(held) = held.filter(|held| own.as_ref() != Some(held)) {
@@ -127,7 +127,7 @@ fn shared<'r>(
     }
     let mut staged = StagedRows::open(bench.staging, bench.file, court.fit)?;
     while let Some(row) = staged.next()? {
-        for (unique, (name, positions)) in uniques.iter().enumerate() {
+        for (unique, Unique { name, positions, .. }) in uniques.iter().enumerate() {
             let Some(value) = key_of(&row.fields, positions) else { continue };
             for at in foreign.get(&(unique, value)).into_iter().flatten() {
                 let key = row.key(&court.fit.key).and_then(|key| text(&key)).unwrap_or_default();
@@ -183,7 +183,7 @@ fn other_entity(
     }
     // A row that the backup has beside the lost one took over its value; it is somebody else.
     let before = before?;
-    match identity.judge(before, live, &[]) {
+    match identity.judge(before, live, &[], &Doubt::default()) {
         Entity::Other(_) => None,
         Entity::Same | Entity::Uncertain(_) => {
             Some("the backup has it beside the lost row, so it is not that row made again".to_owned())

@@ -2,6 +2,8 @@
 //! need, the values that tell which entity it is; a row whose parent is another one by now, or is not there, is held
 //! back together with what hangs on it in the same batch. Pure.
 
+use std::borrow::Cow;
+
 use super::script::{CopyBlock, Step, StepKind};
 use super::sql::{DO, same_key};
 use super::{Action, BatchTable};
@@ -12,15 +14,21 @@ use crate::sql::literal::literal;
 /// The parents of a batch's rows by one reference.
 #[derive(Debug, Clone)]
 pub struct ParentGuard<'a> {
-    /// The reference.
-    pub fk: &'a ForeignKey,
+    /// The reference; one that nobody declared where the parent's own key is that of its parent, who is asked for as well.
+    pub fk: Cow<'a, ForeignKey>,
     /// The parent's table in live.
     pub parent: &'a Table,
     /// What tells one entity from another.
     pub tells: Tells,
     /// COPY text, each row with its newline: the columns referred to, then those of `tells`.
     pub rows: Vec<u8>,
+    /// Are these no parents, but the very rows that the part updates? The reference leads from the key to the key. Rows that
+    /// are gone are not held.
+    pub itself: bool,
 }
+
+/// Why an update stays away from a row that somebody made since under the key.
+pub(super) const ANOTHER: &str = "another row";
 
 /// What tells one entity from another under the same key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -211,7 +219,7 @@ fn mark(
     beside: &[String],
     only: &str,
 ) -> Option<String> {
-    let own = ParentGuard::references(part, guard.fk)?;
+    let own = ParentGuard::references(part, &guard.fk)?;
     let own: Vec<String> = own
         .into_iter()
         .map(|at| match part.action {
@@ -224,6 +232,17 @@ fn mark(
         own.iter().enumerate().map(|(at, column)| guard.fk.referring_sql(at, column)).collect();
     let holds = guard.fk.when().map_or(String::new(), |when| holds(part, when));
     let (from, pairs) = (guard.parent.from_sql(), guard.parent_pairs("p"));
+    let own = guard.pairs(&own);
+    let found = |condition: &str| format!("exists (select from {from} as p where {pairs} and {condition})");
+    let same = guard.tells.same_sql();
+    if guard.itself {
+        return Some(format!(
+            "    update pg_temp.\"rowback_{number}\" as r set rowback_held = '{ANOTHER}', rowback_turn = rowback_turn_now from {guards} as g\n      \
+             where r.rowback_held is null and {own}\n      and {};\n    \
+             get diagnostics moved = row_count;\n    total := total + moved;",
+            found(&format!("not ({same})"))
+        ));
+    }
     let comes = if beside.is_empty() {
         String::new()
     } else {
@@ -235,11 +254,11 @@ fn mark(
     Some(format!(
         "    update pg_temp.\"rowback_{number}\" as r set rowback_held = {}, rowback_turn = rowback_turn_now from {guards} as g\n      \
          where r.rowback_held is null and {}{holds}{only}\n      \
-         and not exists (select from {from} as p where {pairs} and ({})){comes};\n    \
+         and not {}{comes};\n    \
          get diagnostics moved = row_count;\n    total := total + moved;",
         literal(&guard.fk.name),
-        guard.pairs(&own),
-        guard.tells.same_sql()
+        own,
+        found(&format!("({same})"))
     ))
 }
 

@@ -1,6 +1,7 @@
 //! The SQL of batches and undo files. Every write is guarded by the value that was seen: an insert by absence, an
 //! update by the old values, an undo by the values that apply wrote. Names go through `Ident`, values through COPY.
 
+use super::parents::ANOTHER;
 use super::script::{Step, StepKind, render};
 use super::stages::{Purpose, stage};
 use super::{Action, Firing, ParentGuard, SequenceMove, hanging, moves, parents};
@@ -385,7 +386,7 @@ fn report(number: usize, part: &BatchTable<'_>) -> String {
     let same = as_staged(part);
     let held = |word: &str| {
         format!(
-            "case when r.rowback_held is null then '{word}' when r.rowback_held like '{HANGS} %' then 'hung_on' else 'held_back' end"
+            "case when r.rowback_held is null or r.rowback_held = '{ANOTHER}' then '{word}' when r.rowback_held like '{HANGS} %' then 'hung_on' else 'held_back' end"
         )
     };
     let (absent, differs) = match part.action {

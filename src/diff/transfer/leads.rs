@@ -11,7 +11,7 @@ use crate::diff::DiffError;
 use crate::diff::charges::Charge;
 use crate::diff::damage;
 use crate::diff::drift::{Fit, FitColumn};
-use crate::diff::identity::Entity;
+use crate::diff::identity::{Doubt, Entity};
 use crate::diff::judge::Court;
 use crate::diff::lookup::{RawRow, StagedRow, StagedRows, by_key};
 use crate::diff::origin::Origin;
@@ -212,7 +212,7 @@ fn compare(court: &Court<'_>, transfer: &Transfer<'_>, row: &StagedRow, other: &
     if columns.is_empty() {
         return Found::Here(columns);
     }
-    let reason = match court.identity.judge(row, other, &[]) {
+    let reason = match court.identity.judge(row, other, &[], &Doubt::default()) {
         Entity::Other(reason) => {
             let reason = format!("{name} has another row of its key: {reason}");
             return Found::Told(Outcome::Nowhere(reason));

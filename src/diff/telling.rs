@@ -1,0 +1,147 @@
+//! What the structure of a table says about who its rows are: its key, its unique constraints, the time of creation. The
+//! diff and the guards of the batches go by the same. Pure.
+
+use crate::catalog::{Column, ForeignKey, Table, UniqueKey};
+use crate::ident::Ident;
+use crate::sql::mention::may_name;
+use crate::value::BaseType;
+
+/// Column names that tell when a row was made.
+const CREATED: [&str; 10] = [
+    "created_at",
+    "created",
+    "created_on",
+    "creation_date",
+    "create_date",
+    "date_created",
+    "inserted_at",
+    "createdat",
+    "creation_time",
+    "create_time",
+];
+
+/// What a primary key says about who a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySpeech {
+    /// All: nobody hands it out twice by counting, or it links several parents and is nothing else.
+    Natural,
+    /// As much as its parent's key, where nothing else in the row says otherwise: order and line number.
+    WithinParent,
+    /// Nothing: it was counted.
+    Counted,
+}
+
+impl KeySpeech {
+    /// `key` are columns of `table`, `upward` the references with the table as child. A sequence counts whatever stands beside
+    /// it: `(tenant_id, id)` says no more than `id`. A number beside a text says as much as within a parent.
+    pub fn of(table: &Table, key: &[&Ident], upward: &[&ForeignKey]) -> Self {
+        let own: Vec<&Column> = own(key, upward).filter_map(|name| table.column(name)).collect();
+        if own.is_empty() {
+            return if key.len() > 1 { Self::Natural } else { Self::Counted };
+        }
+        let speaking = own.iter().filter(|column| speaks_for_itself(column)).count();
+        if own.iter().any(|column| is_counted(column)) {
+            Self::Counted
+        } else if own.iter().any(|column| column.base_type == BaseType::Uuid) {
+            Self::Natural
+        } else if speaking > 0 {
+            let numbers = own.iter().any(|column| is_whole_number(column));
+            if numbers { Self::WithinParent } else { Self::Natural }
+        } else if own.len() == key.len() {
+            Self::Counted
+        } else {
+            Self::WithinParent
+        }
+    }
+}
+
+impl KeySpeech {
+    /// Does the key say who a row is by saying who its parents are?
+    pub fn leans_on_parents(table: &Table, key: &[&Ident], upward: &[&ForeignKey]) -> bool {
+        let own = own(key, upward).count();
+        own < key.len() && (own == 0 || Self::of(table, key, upward) != Self::Counted)
+    }
+}
+
+/// What a unique constraint beside the key says about who a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UniqueSpeech {
+    /// Equal values say that it is the same, different ones that it is not.
+    Both,
+    /// Different values say that it is not: what was counted is equal by chance.
+    OnlyNo,
+    /// Nothing: it holds what the key counts, and is equal with it.
+    Nothing,
+}
+
+impl UniqueSpeech {
+    /// `key` are columns of `table`, `upward` the references with the table as child.
+    pub fn of(table: &Table, unique: &UniqueKey, key: &[&Ident], upward: &[&ForeignKey]) -> Self {
+        let repeats = |name: &Ident| {
+            let made_of_it = table.column(name).and_then(|column| column.generated_as.as_deref());
+            let mut own = own(key, upward);
+            own.any(|of_key| of_key == name || made_of_it.is_some_and(|made_of| may_name(made_of, of_key)))
+        };
+        if !unique.is_plain() || unique.exclusion || unique.columns.iter().any(repeats) {
+            return Self::Nothing;
+        }
+        if unique.columns.iter().all(|name| key.contains(&name)) {
+            return Self::Nothing;
+        }
+        let counted = |name: &Ident| table.column(name).is_some_and(is_counted);
+        if unique.columns.iter().any(counted) { Self::OnlyNo } else { Self::Both }
+    }
+}
+
+/// The columns of a key that are not a parent's.
+fn own<'k>(key: &'k [&'k Ident], upward: &'k [&'k ForeignKey]) -> impl Iterator<Item = &'k Ident> + 'k {
+    let of_parent = |name: &Ident| upward.iter().any(|fk| fk.child_columns().any(|column| column == name));
+    key.iter().copied().filter(move |name| !of_parent(name))
+}
+
+/// Values that nobody hands out twice by counting.
+fn speaks_for_itself(column: &Column) -> bool {
+    !column.deterministic
+        || (!column.is_enum
+            && matches!(
+                column.base_type,
+                BaseType::Text | BaseType::Varchar | BaseType::Bpchar | BaseType::Uuid | BaseType::Bytea
+            ))
+}
+
+fn is_whole_number(column: &Column) -> bool {
+    matches!(column.base_type, BaseType::Int2 | BaseType::Int4 | BaseType::Int8)
+}
+
+/// Does a sequence or a function hand out its numbers?
+fn is_counted(column: &Column) -> bool {
+    !speaks_for_itself(column)
+        && (column.sequence.is_some()
+            || column.identity.is_some()
+            || (is_whole_number(column)
+                && column.default.as_deref().is_some_and(|default| default.contains('('))))
+}
+
+/// Is it a number or a time? Triggers move these: counters, totals, the time of the last change.
+pub fn moves_often(column: &Column) -> bool {
+    !matches!(
+        column.base_type,
+        BaseType::Text
+            | BaseType::Varchar
+            | BaseType::Bpchar
+            | BaseType::Name
+            | BaseType::Uuid
+            | BaseType::Bytea
+    )
+}
+
+/// Does the column tell when its row was made?
+pub fn is_creation_time(column: &Column) -> bool {
+    matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)
+        && CREATED.contains(&column.name.as_str().to_lowercase().as_str())
+}
+
+/// Is it that to the moment? Many rows are made on one day.
+pub fn is_creation_moment(column: &Column) -> bool {
+    is_creation_time(column) && column.base_type != BaseType::Date
+}
