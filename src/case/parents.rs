@@ -112,7 +112,7 @@ impl<'a> Parents<'a> {
     pub(super) fn itself(&self, table: &'a Table, diffed: &DiffedTable, set: &[Ident]) -> Option<Itself<'a>> {
         let given = self.identities.get(&table.name).map_or(&[][..], Vec::as_slice);
         let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&table.name).collect();
-        Itself::of(table, diffed, tells(table, diffed, given, &upward), set)
+        Itself::of(table, diffed, &tells(table, diffed, given, &upward), set)
     }
 
     /// `None` for a table of which nothing is staged.
@@ -324,14 +324,14 @@ fn is_decidable(part: &BatchTable<'_>, fk: &ForeignKey) -> bool {
 }
 
 /// A staged row and what became of it.
-pub(super) struct Seen<'r> {
-    pub(super) raw: &'r [&'r [u8]],
-    pub(super) diff: &'r DiffRow,
+struct Seen<'r> {
+    raw: &'r [&'r [u8]],
+    diff: &'r DiffRow,
 }
 
 impl Seen<'_> {
     /// The raw field as it will be in live, for a lost row, or as the diff saw it there.
-    pub(super) fn value(&self, name: &Ident, at: usize) -> Vec<u8> {
+    fn value(&self, name: &Ident, at: usize) -> Vec<u8> {
         let told = if self.diff.action == RowAction::Insert {
             Some(&self.diff.backup)
         } else {

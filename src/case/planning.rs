@@ -207,12 +207,12 @@ impl<'a> Maker<'a> {
         }
         let mut waiting = Waiting::new();
         let mut rows = sources::TableRows::open(self.layout, target.diffed)?;
-        while let Some((staged, diff)) = rows.next_row()? {
-            self.update_row(target, (Some(staged), &diff), &mut waiting)?;
+        while let Some((_, diff)) = rows.next_row()? {
+            self.update_row(target, &diff, &mut waiting)?;
         }
         if let Some(mut found) = sources::found_rows(self.layout, target.diffed)? {
             while let Some(diff) = found.next_row()? {
-                self.update_row(target, (None, &diff), &mut waiting)?;
+                self.update_row(target, &diff, &mut waiting)?;
             }
         }
         for (columns, mut updates) in waiting.into_iter().filter(|(_, updates)| updates.count > 0) {
@@ -221,11 +221,10 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    /// Of a row that live alone has nothing is staged.
     fn update_row(
         &mut self,
         target: &Target<'a>,
-        (staged, diff): (Option<&[u8]>, &DiffRow),
+        diff: &DiffRow,
         waiting: &mut Waiting<'a>,
     ) -> Result<(), Error> {
         let convoys = self.diffed.convoys.iter().filter(|convoy| convoy.table == target.table.name);
@@ -239,9 +238,7 @@ impl<'a> Maker<'a> {
         let Some(updates) = waiting.get_mut(&diff.columns) else { return Ok(()) };
         push_update(&mut updates.text, diff)?;
         updates.count += 1;
-        if let (Some(itself), Some(staged)) = (&mut updates.itself, staged) {
-            itself.push(staged, diff);
-        }
+        updates.itself.iter_mut().for_each(|itself| itself.push(diff));
         if updates.count == self.most {
             let part = updates.take(target, &diff.columns);
             self.emit(vec![part])?;

@@ -94,6 +94,13 @@ impl IdentityRule {
         self.given.iter().chain(self.uniques.iter().flat_map(|unique| &unique.positions)).copied().collect()
     }
 
+    /// Columns that tell who a row is, or those among which a batch finds them.
+    pub fn telling(&self) -> Vec<usize> {
+        let mut all = self.told_by_values();
+        all.extend(self.created.iter().map(|(at, _)| *at));
+        all.into_iter().collect()
+    }
+
     /// Compares the staged row with live's row of the same key. What is known to be `damaged` says nothing.
     pub fn judge(&self, staged: &StagedRow, live: &[RawKey], damaged: &[usize], doubt: &Doubt) -> Entity {
         let is_sound = |at: &&usize| !damaged.contains(at);

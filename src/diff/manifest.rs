@@ -15,7 +15,7 @@ use crate::pg::ServerIdentity;
 use crate::staging::StagedFile;
 
 /// Version of `diff/manifest.json`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Folder inside that of the diff for files of rows that were looked for in live.
 pub const FOUND: &str = "found";

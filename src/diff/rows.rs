@@ -18,7 +18,7 @@ use crate::staging::{Finished, ReadAhead, StagedColumn, StagedFile, StagedTable,
 use crate::value::BaseType;
 use crate::value::copy_text::{NULL, fields, is_null, push_field};
 
-const OWN_COLUMNS: [&str; 8] = [
+const OWN_COLUMNS: [&str; 9] = [
     "rowback_verdict",
     "rowback_action",
     "rowback_evidence",
@@ -27,12 +27,15 @@ const OWN_COLUMNS: [&str; 8] = [
     "rowback_backup",
     "rowback_live",
     "rowback_after",
+    "rowback_itself",
 ];
 
 /// Writes a diff file.
 pub struct DiffWriter {
     sink: Sink,
     told: Told,
+    /// What tells who a row is.
+    itself: Told,
 }
 
 /// Columns of a judgement with their names; rows that follow each other mostly tell of the same ones.
@@ -90,12 +93,19 @@ fn push_json(json: &mut Vec<u8>, field: &[u8]) {
 
 impl DiffWriter {
     /// `<dir>/<schema>.<table>.parquet`: the key, then verdict, action, evidence, reason, the columns concerned, and the
-    /// backup's and live's values of them as JSON, with those that the accident left where something tells.
-    pub fn create(dir: &Path, fit: &Fit<'_>, format: StagingFormat) -> Result<Self, DiffError> {
-        Ok(Self { sink: Sink::create(dir, format, &diff_table(fit))?, told: Told::of(fit, &[]) })
+    /// backup's and live's values of them as JSON, with those that the accident left where something tells; last, of rows to
+    /// update, live's values of the columns `itself`, which tell who a row is.
+    pub fn create(
+        dir: &Path,
+        fit: &Fit<'_>,
+        itself: &[usize],
+        format: StagingFormat,
+    ) -> Result<Self, DiffError> {
+        let sink = Sink::create(dir, format, &diff_table(fit))?;
+        Ok(Self { sink, told: Told::of(fit, &[]), itself: Told::of(fit, itself) })
     }
 
-    /// As [`DiffWriter::create`], with the number of a group before the key.
+    /// As [`DiffWriter::create`], with the number of a group before the key; nothing tells who a row is.
     pub fn create_grouped(dir: &Path, fit: &Fit<'_>, format: StagingFormat) -> Result<Self, DiffError> {
         let mut table = diff_table(fit);
         let group = Ident::from("rowback_group");
@@ -103,7 +113,8 @@ impl DiffWriter {
             .columns
             .insert(0, StagedColumn { name: group, pg_type: "bigint".into(), base_type: BaseType::Int8 });
         table.key = (0..=fit.key.len()).collect();
-        Ok(Self { sink: Sink::create(dir, format, &table)?, told: Told::of(fit, &[]) })
+        let sink = Sink::create(dir, format, &table)?;
+        Ok(Self { sink, told: Told::of(fit, &[]), itself: Told::of(fit, &[]) })
     }
 
     /// Adds one row.
@@ -164,6 +175,10 @@ impl DiffWriter {
             // The accident took it, or nothing tells.
             Some(Fate::Gone) | None => push_field(out, false, None),
         }
+        match live.filter(|_| judgement.action == RowAction::Update && !self.itself.columns.is_empty()) {
+            Some(live) => self.itself.push(out, |at| &live[at]),
+            None => push_field(out, false, None),
+        }
     }
 
     /// Puts the file in place.
@@ -215,6 +230,8 @@ pub struct DiffRow {
     pub live: Option<Map<String, Value>>,
     /// What the accident left in these columns; `None` when nothing tells, or when it deleted the row.
     pub after: Option<Map<String, Value>>,
+    /// Of a row to update, live's values that tell who it is; `None` where nothing does.
+    pub itself: Option<Map<String, Value>>,
 }
 
 /// Reads a diff file, on a thread of its own some rows ahead.
@@ -270,7 +287,7 @@ fn parse(row: &[u8], keys: usize, (verdict, action): (Verdict, RowAction)) -> Op
     let mut raw = fields(row);
     let key = raw.by_ref().take(keys).map(|field| text(field).unwrap_or_default()).collect();
     let own: Vec<&[u8]> = raw.collect();
-    let [_, _, evidence, reason, columns, backup, live, after] = <[&[u8]; 8]>::try_from(own).ok()?;
+    let [_, _, evidence, reason, columns, backup, live, after, itself] = <[&[u8]; 9]>::try_from(own).ok()?;
     // Most rows tell of no columns.
     let object = |field: &[u8]| match field {
         b"{}" => Some(Map::new()),
@@ -290,5 +307,6 @@ fn parse(row: &[u8], keys: usize, (verdict, action): (Verdict, RowAction)) -> Op
         backup: object(backup)?,
         live: perhaps(live)?,
         after: perhaps(after)?,
+        itself: perhaps(itself)?,
     })
 }

@@ -56,7 +56,7 @@ impl Scene<'_, '_> {
         let (input, court) = (self.input, &self.courts[table]);
         let bench = self.bench(court)?;
         input.progress.start(Step::Diff, &table.to_string(), Some(bench.file.rows));
-        let rows = DiffWriter::create(input.directory, court.fit, input.format)?;
+        let rows = DiffWriter::create(input.directory, court.fit, &court.identity.telling(), input.format)?;
         let travel = match self.convoys.get(table) {
             Some(convoy) => {
                 let number = self.convoys.keys().take_while(|name| *name != table).count() + 1;
@@ -92,7 +92,7 @@ impl Scene<'_, '_> {
         }
         let directory = self.input.directory.join(FOUND);
         make_directory(&directory)?;
-        let rows = DiffWriter::create(&directory, court.fit, self.input.format)?;
+        let rows = DiffWriter::create(&directory, court.fit, &court.identity.telling(), self.input.format)?;
         let mut output = Output { rows, travel };
         let mut known = pass::staged_keys(court, bench)?;
         for charge in charges {

@@ -290,3 +290,40 @@ fn what_a_second_backup_shows_may_be_a_stranger() {
     assert_eq!(found("corrupted", "one"), r#"{"damaged":2,"id_reused":1,"lost":1}"#);
     assert_eq!(found("deleted", "two"), r#"{"changed":2,"id_reused":1,"lost":1}"#);
 }
+
+/// What tells a row is asked as live had it: another spelling, another type than the backup's, an edit of something else make
+/// nobody a stranger.
+#[test]
+fn a_repair_reaches_the_row_however_it_is_spelled() {
+    let backup = TestDb::with(
+        "spelled",
+        "create extension citext;
+         create table docs (id serial primary key, email citext unique, v text, w text);
+         create table logs (id serial primary key, created_at timestamp, ref numeric unique, v text);
+         insert into docs (email, v) select 'user' || g, 'v' || g from generate_series(1, 3) as g;
+         insert into logs (created_at, ref, v) select timestamp '2026-03-01' + g * interval '1 microsecond', g, 'v' || g from generate_series(1, 3) as g;",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql(
+        "alter table logs alter created_at type timestamptz, alter ref type numeric(10, 2);
+         update docs set v = 'bad', email = upper(email::text)::citext; update logs set v = 'bad'",
+    );
+    let rescue = Rescue::new(&live, &dump);
+    let entry = |table: &str| {
+        format!(
+            "[[recover]]\ntable = \"{table}\"\nkind = \"corrupted\"\nwhere = \"true\"\ncolumns = [\"v\"]\ndamaged = \"live.v = 'bad'\"\n"
+        )
+    };
+    let _planned = rescue.recover_with(&[entry("docs"), entry("logs")].concat(), &[]).expect_code(0);
+    let batches = rescue.case().join("batches");
+    let text: String = std::fs::read_dir(&batches)
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(text.matches("'another row', rowback_turn").count(), 2, "both are guarded: {text}");
+    live.psql("update docs set w = 'edited'");
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.value("select string_agg(v, ' ' order by id) from docs"), "v1 v2 v3");
+    assert_eq!(live.value("select string_agg(v, ' ' order by id) from logs"), "v1 v2 v3");
+}

@@ -45,6 +45,7 @@ fn row(verdict: Verdict, action: RowAction, evidence: Evidence) -> DiffRow {
         backup: Map::from_iter([("email".to_owned(), Value::from("secret"))]),
         live: Some(Map::from_iter([("email".to_owned(), Value::Null)])),
         after: None,
+        itself: None,
     }
 }
 
