@@ -82,9 +82,12 @@ impl<'a> Parents<'a> {
         let direct: Vec<&'a ForeignKey> =
             diffed.catalog.parents_of(&part.table.name).filter(|fk| is_decidable(part, fk)).collect();
         let beyond = beyond(&diffed.catalog, &direct).into_iter().map(Cow::Owned);
+        let leans = self.leans_on_parents(part);
         for fk in direct.iter().map(|fk| Cow::Borrowed(*fk)).chain(beyond) {
-            let writes =
-                part.action.writes_whole_rows() || fk.child_columns().any(|name| part.columns.contains(name));
+            // A row of which its parents tell who it is is not the one to update without them.
+            let writes = part.action.writes_whole_rows()
+                || fk.child_columns().any(|name| part.columns.contains(name))
+                || (leans && fk.child_columns().all(|name| part.key.contains(name)));
             let Some(own) = ParentGuard::references(part, &fk).filter(|_| writes) else { continue };
             let Some(parent) = diffed.catalog.tables.get(&fk.parent) else { continue };
             let Some(known) = self.known(&fk, parent)? else { continue };
@@ -106,6 +109,12 @@ impl<'a> Parents<'a> {
             }
         }
         Ok(guards)
+    }
+
+    fn leans_on_parents(&self, part: &BatchTable<'_>) -> bool {
+        let key: Vec<&Ident> = part.key.iter().collect();
+        let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&part.table.name).collect();
+        KeySpeech::leans_on_parents(part.table, &key, &upward)
     }
 
     /// What tells the rows of an update that sets these columns from strangers under their keys.
@@ -286,9 +295,10 @@ fn beside_the_reference(
 /// References that nobody declared: where the parent's key tells who it is by that of its own parent (an order's line, a link
 /// between two, what extends a row under the same key), children ask for that one as well.
 fn beyond(catalog: &Catalog, direct: &[&ForeignKey]) -> Vec<ForeignKey> {
-    let is_plain = |fk: &ForeignKey| fk.is_enforced() && !fk.is_over_time() && !fk.has_paths();
+    let is_plain = |fk: &ForeignKey| fk.is_enforced() && !fk.is_over_time();
     let mut found: Vec<ForeignKey> = Vec::new();
-    let mut open: Vec<ForeignKey> = direct.iter().filter(|fk| is_plain(fk)).map(|fk| (*fk).clone()).collect();
+    let mut open: Vec<ForeignKey> =
+        direct.iter().filter(|fk| !fk.is_over_time()).map(|fk| (*fk).clone()).collect();
     let mut known: BTreeSet<_> = direct.iter().map(|fk| (fk.parent.clone(), fk.columns.clone())).collect();
     while let Some(fk) = open.pop() {
         let Some(parent) = catalog.tables.get(&fk.parent) else { continue };
@@ -298,17 +308,19 @@ fn beyond(catalog: &Catalog, direct: &[&ForeignKey]) -> Vec<ForeignKey> {
             continue;
         }
         for up in upward.into_iter().filter(|up| is_plain(up)) {
-            let child_of =
-                |name: &Ident| fk.columns.iter().find(|(_, of)| of == name).map(|(own, _)| own.clone());
-            let columns = up.columns.iter().map(|(own, of)| Some((child_of(own)?, of.clone())));
-            let columns: Option<Vec<(Ident, Ident)>> = columns.collect();
+            let place = |name: &Ident| fk.parent_columns().position(|of| of == name);
+            let places: Option<Vec<usize>> = up.child_columns().map(place).collect();
             let in_key = up.child_columns().any(|name| key.contains(&name));
-            let Some(columns) = columns.filter(|_| in_key) else { continue };
+            let Some(places) = places.filter(|_| in_key) else { continue };
+            let pairs = places.iter().zip(up.parent_columns());
+            let columns: Vec<(Ident, Ident)> =
+                pairs.map(|(at, of)| (fk.columns[*at].0.clone(), of.clone())).collect();
             if !known.insert((up.parent.clone(), columns.clone())) {
                 continue;
             }
-            let further =
-                ForeignKey { parent: up.parent.clone(), columns, operators: Vec::new(), ..fk.clone() };
+            let paths = places.iter().map(|at| fk.path(*at).cloned()).filter(|_| fk.has_paths()).collect();
+            let parent = up.parent.clone();
+            let further = ForeignKey { parent, columns, paths, operators: Vec::new(), ..fk.clone() };
             open.push(further.clone());
             found.push(further);
         }

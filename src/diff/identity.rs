@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::drift::Fit;
 use super::lookup::{RawKey, StagedRow, key_of};
-use super::telling::{KeySpeech, UniqueSpeech, is_creation_moment, is_creation_time};
+use super::telling::{KeySpeech, UniqueSpeech, is_creation_moment, is_creation_time, is_fed_by_sequence};
 use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::value::copy_text::is_null;
@@ -47,6 +47,8 @@ pub struct IdentityRule {
     table: TableName,
     given: Vec<usize>,
     key: (KeySpeech, Vec<usize>),
+    /// Do the key's numbers come from a sequence?
+    in_sequence: bool,
     /// Columns that tell when a row was made, and whether to the moment.
     created: Vec<(usize, bool)>,
     uniques: Vec<Unique>,
@@ -72,6 +74,7 @@ impl IdentityRule {
             table: fit.live.name.clone(),
             given: fit.positions(given).unwrap_or_default(),
             key: (KeySpeech::of(fit.live, &keys, &foreign), fit.key.clone()),
+            in_sequence: is_fed_by_sequence(fit.live, &keys),
             created: created_columns(fit),
             uniques: uniques
                 .filter_map(|unique| {
@@ -134,6 +137,7 @@ impl IdentityRule {
         }
         let dated =
             |at: &usize| !damaged.contains(at) && !is_null(&staged.fields[*at]) && !is_null(&live[*at]);
+        let mut same_day = false;
         for &(at, to_the_moment) in self.created.iter().filter(|(at, _)| dated(at)) {
             if staged.fields[at] != live[at] {
                 return Entity::Other("it was created at another time".into());
@@ -141,6 +145,7 @@ impl IdentityRule {
             if to_the_moment {
                 return Entity::Same;
             }
+            same_day = true;
         }
         if let Some(name) = unique_differs {
             return Entity::Other(format!("the values of {name} differ"));
@@ -155,6 +160,10 @@ impl IdentityRule {
             if key_of(&staged.fields, positions) != key_of(live, positions) {
                 return Entity::Other(format!("{name} points elsewhere"));
             }
+        }
+        // Many rows are made on a day, but a sequence hands out no number twice unless somebody turns it back.
+        if same_day && self.in_sequence {
+            return Entity::Same;
         }
         Entity::Uncertain(format!(
             "nothing tells whether it is the same entity; `identity = [...]` for {} decides",

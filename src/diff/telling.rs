@@ -23,7 +23,7 @@ const CREATED: [&str; 10] = [
 /// What a primary key says about who a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeySpeech {
-    /// All: nobody hands it out twice by counting, or it links several parents and is nothing else.
+    /// All: nobody hands it out twice by counting, or it names parents and nothing else.
     Natural,
     /// As much as its parent's key, where nothing else in the row says otherwise: order and line number.
     WithinParent,
@@ -37,7 +37,7 @@ impl KeySpeech {
     pub fn of(table: &Table, key: &[&Ident], upward: &[&ForeignKey]) -> Self {
         let own: Vec<&Column> = own(key, upward).filter_map(|name| table.column(name)).collect();
         if own.is_empty() {
-            return if key.len() > 1 { Self::Natural } else { Self::Counted };
+            return if key.is_empty() { Self::Counted } else { Self::Natural };
         }
         let speaking = own.iter().filter(|column| speaks_for_itself(column)).count();
         if own.iter().any(|column| is_counted(column)) {
@@ -59,7 +59,7 @@ impl KeySpeech {
     /// Does the key say who a row is by saying who its parents are?
     pub fn leans_on_parents(table: &Table, key: &[&Ident], upward: &[&ForeignKey]) -> bool {
         let own = own(key, upward).count();
-        own < key.len() && (own == 0 || Self::of(table, key, upward) != Self::Counted)
+        own < key.len() && Self::of(table, key, upward) != Self::Counted
     }
 }
 
@@ -139,6 +139,12 @@ pub fn moves_often(column: &Column) -> bool {
 pub fn is_creation_time(column: &Column) -> bool {
     matches!(column.base_type, BaseType::Date | BaseType::Timestamp | BaseType::TimestampTz)
         && CREATED.contains(&column.name.as_str().to_lowercase().as_str())
+}
+
+/// Do the numbers of a key come from a sequence, so that none comes twice while nobody turns it back?
+pub fn is_fed_by_sequence(table: &Table, key: &[&Ident]) -> bool {
+    let mut columns = key.iter().filter_map(|name| table.column(name));
+    columns.any(|column| column.sequence.is_some() || column.identity.is_some())
 }
 
 /// Is it that to the moment? Many rows are made on one day.

@@ -42,11 +42,19 @@ pub struct Tells {
 }
 
 impl Tells {
-    /// Is the live row `p` the entity of the guard's row `g`?
-    fn same_sql(&self) -> String {
+    /// Is the live row `p` the entity of the guard's row `g`? Values of unique keys are equal by the operator that `equality`
+    /// gives for a column; `=` is that of no key.
+    fn same_sql<'o>(&self, equality: impl Fn(&Ident) -> &'o str) -> String {
         let pair = |at: &usize, operator: &str| {
             let name = self.columns.get(*at).map(Ident::quoted).unwrap_or_default();
             format!("p.{name}::text {operator} g.e{}::text", at + 1)
+        };
+        let is_equal = |at: &usize| {
+            let operator = |name: &Ident| Some(equality(name)).filter(|operator| *operator != "=");
+            match self.columns.get(*at).and_then(|name| Some((name.quoted(), operator(name)?))) {
+                Some((name, operator)) => format!("p.{name} {operator} g.e{}", at + 1),
+                None => pair(at, "="),
+            }
         };
         let agree: Vec<String> = self.otherwise.iter().map(|at| pair(at, "is not distinct from")).collect();
         let otherwise = if agree.is_empty() { "true".to_owned() } else { agree.join(" and ") };
@@ -58,7 +66,7 @@ impl Tells {
             format!("({})", set.join(" and "))
         });
         let equal = self.any_of.iter().map(|group| {
-            let pairs: Vec<String> = group.iter().map(|at| pair(at, "=")).collect();
+            let pairs: Vec<String> = group.iter().map(is_equal).collect();
             format!("coalesce({}, false)", pairs.join(" and "))
         });
         format!(
@@ -234,7 +242,7 @@ fn mark(
     let (from, pairs) = (guard.parent.from_sql(), guard.parent_pairs("p"));
     let own = guard.pairs(&own);
     let found = |condition: &str| format!("exists (select from {from} as p where {pairs} and {condition})");
-    let same = guard.tells.same_sql();
+    let same = guard.tells.same_sql(|name| guard.parent.equality(name));
     if guard.itself {
         return Some(format!(
             "    update pg_temp.\"rowback_{number}\" as r set rowback_held = '{ANOTHER}', rowback_turn = rowback_turn_now from {guards} as g\n      \
@@ -288,11 +296,12 @@ mod tests {
     fn any_group_that_has_its_values_decides_and_else_all_the_rest_must_agree() {
         let columns = ["email", "created_at", "name"].map(Ident::new).to_vec();
         let tells = Tells { columns, any_of: vec![vec![0], vec![1]], otherwise: vec![2] };
+        let of_key = |name: &Ident| if name.as_str() == "email" { "OPERATOR(public.=)" } else { "=" };
         assert_eq!(
-            tells.same_sql(),
-            "case when (g.e1 is not null) or (g.e2 is not null) then coalesce(p.\"email\"::text = g.e1::text, false) or \
+            tells.same_sql(of_key),
+            "case when (g.e1 is not null) or (g.e2 is not null) then coalesce(p.\"email\" OPERATOR(public.=) g.e1, false) or \
              coalesce(p.\"created_at\"::text = g.e2::text, false) else p.\"name\"::text is not distinct from g.e3::text end"
         );
-        assert_eq!(Tells::default().same_sql(), "true");
+        assert_eq!(Tells::default().same_sql(of_key), "true");
     }
 }

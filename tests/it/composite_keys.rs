@@ -327,3 +327,77 @@ fn a_repair_reaches_the_row_however_it_is_spelled() {
     assert_eq!(live.value("select string_agg(v, ' ' order by id) from docs"), "v1 v2 v3");
     assert_eq!(live.value("select string_agg(v, ' ' order by id) from logs"), "v1 v2 v3");
 }
+
+/// Repairs and links of rows that only their parents tell ask for the parents: those of a stranger hold the damaged values, too.
+#[test]
+fn a_repair_does_not_reach_what_a_stranger_brought_with_it() {
+    let backup = TestDb::with(
+        "below",
+        "create table owner (id int primary key, v text);
+         create table orders (id serial primary key, ref text unique);
+         create table line (order_id int references orders on delete cascade, no int, owner int references owner on delete set null, qty int, primary key (order_id, no));
+         create table extra (order_id int primary key references orders on delete cascade, owner int references owner on delete set null);
+         create table part (order_id int, no int, n int, owner int references owner on delete set null, primary key (order_id, no, n), foreign key (order_id, no) references line on delete cascade);
+         insert into owner values (1, 'o'); insert into orders (ref) select 'r' || g from generate_series(1, 3) as g;
+         insert into line select id, 1, 1, 5 from orders; insert into extra select id, 1 from orders; insert into part select id, 1, 1, 1 from orders;",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from owner");
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"owner\"\nwhere = \"true\"\n[[recover]]\ntable = \"orders\"\nwhere = \"true\"\n";
+    let _planned = rescue.recover_with(recipe, &[]).expect_code(0);
+    live.psql(
+        "delete from orders where id = 1; insert into orders values (1, 'stranger'); insert into line values (1, 1, null, 7);
+         insert into extra values (1); insert into part values (1, 1, 1);",
+    );
+    let before = live.digest();
+    let applied = rescue.apply().expect_code(1);
+    for row in [
+        "line (no = 1, order_id = 1): held back",
+        "extra (order_id = 1): held back",
+        "part (n = 1, no = 1, order_id = 1): held back",
+    ] {
+        assert!(applied.stdout.contains(row), "{row}: {}", applied.stdout);
+    }
+    for table in ["line", "extra", "part"] {
+        let linked =
+            format!("select string_agg(order_id::text, ' ' order by order_id) from {table} where owner = 1");
+        assert_eq!(live.value(&linked), "2 3", "{table}");
+    }
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "undo takes back what was written");
+}
+
+/// References of the recipe lead further as well.
+#[test]
+fn what_the_recipe_hangs_on_a_line_asks_for_its_order() {
+    let backup = TestDb::with(
+        "declared",
+        "create table orders (id serial primary key, ref text unique);
+         create table line (order_id int references orders on delete cascade, no int, v text, primary key (order_id, no));
+         create table note (id int primary key, order_id int, no int);
+         create table doc (id int primary key, kind text, body jsonb);
+         insert into orders (ref) select 'r' || g from generate_series(1, 3) as g; insert into line select id, 1, 'v' from orders;
+         insert into note select id, id, 1 from orders;
+         insert into doc select id, 'line', jsonb_build_object('order', id, 'no', 1) from orders;",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from orders; delete from note; delete from doc");
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[foreign_key]]\nfrom = \"note(order_id, no)\"\nto = \"line(order_id, no)\"\n
+        [[foreign_key]]\nfrom = \"doc(body->>'order', body->>'no')\"\nto = \"line(order_id, no)\"\nwhen = \"kind = 'line'\"\n
+        [[recover]]\ntable = \"orders\"\nwhere = \"true\"\n";
+    let _planned = rescue.recover_with(recipe, &[]).expect_code(0);
+    live.psql("insert into orders values (1, 'stranger'); insert into line values (1, 1, 'other')");
+    let before = live.digest();
+    let applied = rescue.apply().expect_code(1);
+    for row in ["note (id = 1): held back", "doc (id = 1): held back"] {
+        assert!(applied.stdout.contains(row), "{row}: {}", applied.stdout);
+    }
+    assert_eq!(live.value("select string_agg(id::text, ' ' order by id) from note"), "2 3");
+    assert_eq!(live.value("select string_agg(id::text, ' ' order by id) from doc"), "2 3");
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "undo takes back what was written");
+}

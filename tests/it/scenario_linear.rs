@@ -13,10 +13,10 @@ fn a_truncated_hub_comes_back_around_what_was_written_since() {
     }
     .play();
     insta::assert_snapshot!(told, @"
-    table                    lost  changed  id_reused  orphan
-    public.purchase_lines  59,913       24                 63
-    public.purchases       19,971                  24       5
-    public.settlements     19,971       24                  5
+    table                    lost  id_reused  orphan
+    public.purchase_lines  59,913         24      63
+    public.purchases       19,971         24       5
+    public.settlements     19,971         24       5
 
     Evidence: 79,884 by cascade, 19,971 by predicate only (it cannot know what was done on purpose).
 
