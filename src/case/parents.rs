@@ -382,7 +382,9 @@ fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&Foreig
         return found;
     }
     let speech = KeySpeech::of(table, &key, upward);
-    if speech == KeySpeech::Natural {
+    // Whether the base of a row that extends one comes with the plan as well nobody knows here: its own values speak, too.
+    let extends = matches!(key[..], [name] if of_parent(name));
+    if speech == KeySpeech::Natural && !extends {
         return found;
     }
     let stored = |name: &Ident| is_staged(name) && table.column(name).is_some_and(|column| !column.generated);
@@ -409,7 +411,7 @@ fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward: &[&Foreig
         })
     };
     let any_of = groups.iter().map(|group| group.iter().map(&mut place).collect()).collect();
-    let rest = rest.into_iter().filter(|_| speech == KeySpeech::Counted);
+    let rest = rest.into_iter().filter(|_| extends || speech == KeySpeech::Counted);
     let otherwise = rest.map(|column| place(&column.name)).collect();
     Tells { any_of, otherwise, ..found }
 }

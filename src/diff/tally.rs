@@ -138,9 +138,14 @@ fn block_of(
     if judgement.stand_in.is_some() {
         return None;
     }
-    // Children name their parent by these values: when live has others, nobody is there to hang on.
+    // Children name their parent by these values: when live has others, nobody is there to hang on. By the key the row was found,
+    // however it is spelled.
     let live = live?;
-    let moved = |at: &&usize| row.fields[**at] != live[**at] && !judgement.columns_to_set().contains(at);
+    let moved = |at: &&usize| {
+        !court.fit.key.contains(at)
+            && !row.has_value_of(live, **at)
+            && !judgement.columns_to_set().contains(at)
+    };
     let at = *positions.iter().find(moved)?;
     let reason = format!("live's {} is another value now", name(at));
     Some(Block { verdict: Verdict::Changed, reason, afterwards: false })

@@ -145,3 +145,35 @@ fn a_row_is_the_same_whose_unique_value_is_equal_by_its_type() {
     let planned = Rescue::new(&live, &dump).recover_with(given, &["--json"]).expect_code(1).json();
     assert_eq!(planned["verdicts"]["public.named"]["id_reused"], serde_json::Value::Null, "{planned}");
 }
+
+/// Somebody writes a surviving parent's key otherwise: by the type's equality it is the one on which the lost children hung.
+#[test]
+fn a_parent_whose_key_is_spelled_otherwise_by_now_is_the_same() {
+    let world = "
+        create extension citext;
+        create table tag (name citext primary key, note text);
+        create table price (amount numeric primary key);
+        create table item (id int primary key, tag citext references tag, amount numeric references price);
+        create table tagged (item int references item, tag citext references tag, primary key (item, tag));
+        create table log (id int primary key, item int, tag citext, foreign key (item, tag) references tagged on delete cascade);
+        insert into tag values ('One', 'a'), ('Two', 'b'); insert into price values (1.0), (2.0);
+        insert into item values (1, 'One', 1.0), (2, 'Two', 2.0);
+        insert into tagged select id, tag from item; insert into log select id, id, tag from item;";
+    let backup = TestDb::with("respelled", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql(
+        "truncate item, tagged, log; update tag set name = upper(name::text)::citext where name = 'One'; update price set amount = 1.00 where amount = 1",
+    );
+    let damaged = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"item\"\nwhere = \"true\"\n";
+    let planned = rescue.recover_with(recipe, &["--json"]).expect_code(0).json();
+    assert_eq!(planned["insert"], 6, "{planned}");
+    let _applied = rescue.apply().expect_code(0);
+    for table in ["item", "tagged", "log"] {
+        assert_eq!(live.rows(table), backup.rows(table), "{table}");
+    }
+    let _undone = rescue.undo().expect_code(0);
+    damaged.assert_same(&live.digest(), "undo");
+}

@@ -213,11 +213,11 @@ fn duckdb_reads_the_diff() {
         let reader = repository().join("tests/it/diff_readers.py");
         let told = run(python().arg(reader).arg(file).arg("email"));
         insta::allow_duplicates! { insta::assert_snapshot!(told, @r#"
-        1|lost|insert|predicate||[]|NULL|NULL|NULL
-        2|lost|insert|predicate||[]|NULL|NULL|NULL
-        3|lost|insert|predicate||[]|NULL|NULL|NULL
-        4|recreated|none|predicate|customers_email_key is held by {"id": "40"}|[]|NULL|NULL|NULL
-        5|id_reused|none|predicate|it was created at another time|["email","name","note","created_at"]|NULL|c5@example.org|other@example.org
+        1|lost|insert|predicate||[]|NULL|NULL|NULL|NULL
+        2|lost|insert|predicate||[]|NULL|NULL|NULL|NULL
+        3|lost|insert|predicate||[]|NULL|NULL|NULL|NULL
+        4|recreated|none|predicate|customers_email_key is held by {"id": "40"}|[]|NULL|NULL|NULL|NULL
+        5|id_reused|none|predicate|it was created at another time|["email","name","note","created_at"]|NULL|NULL|c5@example.org|other@example.org
         "#); }
     }
 }
