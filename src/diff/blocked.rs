@@ -199,6 +199,12 @@ impl Parents {
         self.arrived.get(&list).is_some_and(|keys| keys.contains(self.spelled(fk, key)))
     }
 
+    /// The same of a row by its own key.
+    pub fn arrives(&self, table: &TableName, columns: Vec<Ident>, key: &[u8]) -> bool {
+        !self.arrived.is_empty()
+            && self.arrived.get(&(table.clone(), columns)).is_some_and(|keys| keys.contains(key))
+    }
+
     /// This row is lost, but only wanted if a recovered row refers to it.
     pub fn mark_unneeded(&mut self, table: &TableName, columns: &[Ident], key: Key) {
         if let Some(by) = self.get_mut(table, columns) {

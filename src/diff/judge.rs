@@ -141,6 +141,10 @@ impl Court<'_> {
                 self.judge_sound(row, live, (refers, parents), evidence, &finding)
             }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
+            None if self.moves_along(row, parents) => {
+                let reason = "is under the wrong owner, and moves with what it hangs on".to_owned();
+                Judgement { reason, ..still(Verdict::Same, evidence) }
+            }
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
                 let reason = "the accident left it: it was deleted afterwards".to_owned();
                 Judgement { blocks: true, afterwards: true, reason, ..still(Verdict::Excluded, evidence) }
@@ -211,6 +215,12 @@ impl Court<'_> {
             None => row.aftermath.stayed() && !self.is_followed_from(origin),
             Some((_, Fate::Gone)) => false,
         }
+    }
+
+    /// Will a row of live have this key when its owner is set right?
+    fn moves_along(&self, row: &StagedRow, parents: &Parents) -> bool {
+        let columns = || self.fit.key.iter().map(|&at| self.name(at)).collect();
+        row.key(&self.fit.key).is_some_and(|key| parents.arrives(&self.fit.live.name, columns(), &key))
     }
 
     /// Is the row of the later backup this one, and none that was made since under its key?

@@ -196,6 +196,12 @@ impl<'c, 'a> Travel<'c, 'a> {
                     parents.arrive(&wagon.fit.live.name, columns, key);
                 }
             }
+            // The key by which the backup knows it: to that it is not lost.
+            let own = wagon.fit.live.key_columns().and_then(|key| Some((wagon.fit.positions(&key)?, key)));
+            let own = own.and_then(|(positions, columns)| Some((key_of(&after, &positions)?, columns)));
+            if let Some((key, columns)) = own {
+                parents.arrive(&wagon.fit.live.name, &columns, key);
+            }
         }
     }
 

@@ -401,3 +401,34 @@ fn what_the_recipe_hangs_on_a_line_asks_for_its_order() {
     let _undone = rescue.undo().expect_code(0);
     before.assert_same(&live.digest(), "undo takes back what was written");
 }
+
+/// Lines that move with their order are not lost, whatever another entry selects: nothing is planned for them, so that undo by
+/// hand takes nothing away that no batch had brought.
+#[test]
+fn what_moves_with_its_owner_is_not_lost_as_well() {
+    let backup = TestDb::with(
+        "moving",
+        "create table tenant (id int primary key);
+         create table inv (tenant int references tenant, id int, v text, primary key (tenant, id));
+         create table il (tenant int, inv int, n int, amt int, primary key (tenant, inv, n), foreign key (tenant, inv) references inv on update cascade on delete cascade);
+         insert into tenant values (2), (5);
+         insert into inv select 2, g, 'v' from generate_series(1, 3) as g; insert into il select 2, id, n, 1 from inv, generate_series(1, 2) as n;",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("update inv set tenant = 5; delete from il where inv = 3 and n = 2");
+    let damaged = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let recipe =
+        "[[recover]]\ntable = \"inv\"\nkind = \"misrouted\"\nowner = \"tenant\"\ndamaged = \"live.tenant = 5\"\nwhere = \"tenant = 2\"\n
+        [[recover]]\ntable = \"il\"\nwhere = \"tenant = 2\"\n";
+    let planned = rescue.recover_with(recipe, &["--json"]).expect_code(0).json();
+    assert_eq!(planned["verdicts"]["public.il"].to_string(), r#"{"lost":1,"misrouted":5,"same":5}"#, "{planned}");
+    assert_eq!(planned["insert"], 1, "{planned}");
+    let applied = rescue.apply().expect_code(0);
+    assert!(!applied.stdout.contains("note:"), "{}", applied.stdout);
+    backup.digest().assert_same(&live.digest(), "all is where it was");
+    let _verified = rescue.verify().expect_code(0);
+    rescue.undo_by_hand();
+    damaged.assert_same(&live.digest(), "undo by hand");
+}
