@@ -423,7 +423,11 @@ fn what_moves_with_its_owner_is_not_lost_as_well() {
         "[[recover]]\ntable = \"inv\"\nkind = \"misrouted\"\nowner = \"tenant\"\ndamaged = \"live.tenant = 5\"\nwhere = \"tenant = 2\"\n
         [[recover]]\ntable = \"il\"\nwhere = \"tenant = 2\"\n";
     let planned = rescue.recover_with(recipe, &["--json"]).expect_code(0).json();
-    assert_eq!(planned["verdicts"]["public.il"].to_string(), r#"{"lost":1,"misrouted":5,"same":5}"#, "{planned}");
+    assert_eq!(
+        planned["verdicts"]["public.il"].to_string(),
+        r#"{"lost":1,"misrouted":5,"same":5}"#,
+        "{planned}"
+    );
     assert_eq!(planned["insert"], 1, "{planned}");
     let applied = rescue.apply().expect_code(0);
     assert!(!applied.stdout.contains("note:"), "{}", applied.stdout);
