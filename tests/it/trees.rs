@@ -96,6 +96,8 @@ fn below_a_stranger_the_whole_chain_is_held_back() {
         left.iter().map(|row| row["key"]["id"].as_str().unwrap().parse().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (101..=400).collect::<Vec<u32>>(), "{applied}");
+    let held = left.iter().filter(|row| row["outcome"] == "held_back").count();
+    assert_eq!(held, 299, "nobody tries them one by one: {applied}");
     assert_eq!(live.value("select count(*) || ' ' || max(id) from v where id <= 400"), "101 101");
     assert_eq!(live.value("select count(*) from v where id > 1000"), "50");
     let _undone = rescue.undo().expect_code(0);
