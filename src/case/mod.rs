@@ -17,6 +17,7 @@ mod sources;
 mod stages;
 mod summary;
 mod target;
+mod tells;
 mod timing;
 mod totals;
 mod transfers;
