@@ -58,6 +58,8 @@ pub struct Parents {
     left: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
     /// Keys that rows will have when they have moved.
     arrived: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
+    /// The same by the rows' own keys, of rows that nothing holds.
+    brought: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
 }
 
 impl Parents {
@@ -199,10 +201,15 @@ impl Parents {
         self.arrived.get(&list).is_some_and(|keys| keys.contains(self.spelled(fk, key)))
     }
 
-    /// The same of a row by its own key.
-    pub fn arrives(&self, table: &TableName, columns: Vec<Ident>, key: &[u8]) -> bool {
-        !self.arrived.is_empty()
-            && self.arrived.get(&(table.clone(), columns)).is_some_and(|keys| keys.contains(key))
+    /// A row of live will have this key of its own when it has moved.
+    pub fn bring(&mut self, table: &TableName, columns: Vec<Ident>, key: Key) {
+        self.brought.entry((table.clone(), columns)).or_default().insert(key);
+    }
+
+    /// Will a row of live have this key of its own when it has moved?
+    pub fn is_brought(&self, table: &TableName, columns: Vec<Ident>, key: &[u8]) -> bool {
+        !self.brought.is_empty()
+            && self.brought.get(&(table.clone(), columns)).is_some_and(|keys| keys.contains(key))
     }
 
     /// This row is lost, but only wanted if a recovered row refers to it.

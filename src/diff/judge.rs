@@ -220,7 +220,7 @@ impl Court<'_> {
     /// Will a row of live have this key when its owner is set right?
     fn moves_along(&self, row: &StagedRow, parents: &Parents) -> bool {
         let columns = || self.fit.key.iter().map(|&at| self.name(at)).collect();
-        row.key(&self.fit.key).is_some_and(|key| parents.arrives(&self.fit.live.name, columns(), &key))
+        row.key(&self.fit.key).is_some_and(|key| parents.is_brought(&self.fit.live.name, columns(), &key))
     }
 
     /// Is the row of the later backup this one, and none that was made since under its key?

@@ -60,7 +60,8 @@ impl Scene<'_, '_> {
         let travel = match self.convoys.get(table) {
             Some(convoy) => {
                 let number = self.convoys.keys().take_while(|name| *name != table).count() + 1;
-                Some(Travel::start(convoy, input.directory, number, input.format)?)
+                let is_staged = |table: &TableName| self.courts.contains_key(table);
+                Some(Travel::start(convoy, input.directory, number, input.format, is_staged)?)
             }
             None => None,
         };

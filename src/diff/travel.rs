@@ -67,6 +67,8 @@ pub struct Travel<'c, 'a> {
     directory: String,
     path: PathBuf,
     writers: Vec<DiffWriter>,
+    /// Of each wagon, whether rows of its table are staged as well.
+    staged: Vec<bool>,
     counts: Vec<(u64, u64)>,
     groups: i64,
     /// Rows that moved in an earlier chunk, where all move in one statement.
@@ -80,6 +82,7 @@ impl<'c, 'a> Travel<'c, 'a> {
         diff: &Path,
         number: usize,
         format: StagingFormat,
+        is_staged: impl Fn(&TableName) -> bool,
     ) -> Result<Self, DiffError> {
         let directory = format!("convoys/{number:04}");
         let path = diff.join(&directory);
@@ -90,7 +93,8 @@ impl<'c, 'a> Travel<'c, 'a> {
             writers.push(DiffWriter::create_grouped(&path, &wagon.fit, format)?);
         }
         let counts = vec![(0, 0); writers.len()];
-        Ok(Self { convoy, directory, path, writers, counts, groups: 0, moved: HashMap::new() })
+        let staged = convoy.wagons.iter().map(|wagon| is_staged(&wagon.fit.live.name)).collect();
+        Ok(Self { convoy, directory, path, writers, staged, counts, groups: 0, moved: HashMap::new() })
     }
 
     /// Lets the damaged rows of a chunk move with all that hangs on them, or holds them back.
@@ -117,7 +121,22 @@ impl<'c, 'a> Travel<'c, 'a> {
             judgement.action = RowAction::None;
             judgement.reason.clone_from(reason);
         }
+        self.note_keys(parents, &moving, &held);
         self.write(&moving, &held, judgements).await
+    }
+
+    /// Tells the parents' book which rows will be where the backup has them, by their own keys: they are not lost. Who is held
+    /// stays where it is, and so does what hangs on it.
+    fn note_keys(&self, parents: &mut Parents, moving: &[Moving], held: &Held) {
+        let follows = |row: &&Moving| row.wagon > 0 && self.staged[row.wagon];
+        for row in moving.iter().filter(follows).filter(|row| !held.contains_key(&row.leader)) {
+            let fit = &self.convoy.wagons[row.wagon].fit;
+            let own = fit.live.key_columns().and_then(|key| Some((fit.positions(&key)?, key)));
+            let own = own.and_then(|(positions, columns)| Some((key_of(&row.after(), &positions)?, columns)));
+            if let Some((key, columns)) = own {
+                parents.bring(&fit.live.name, columns, key);
+            }
+        }
     }
 
     fn leaders(&self, rows: &[&StagedRow], live: &[LiveRow], judgements: &[Judgement]) -> Vec<Moving> {
@@ -195,12 +214,6 @@ impl<'c, 'a> Travel<'c, 'a> {
                 if let Some(key) = key_of(&after, positions) {
                     parents.arrive(&wagon.fit.live.name, columns, key);
                 }
-            }
-            // The key by which the backup knows it: to that it is not lost.
-            let own = wagon.fit.live.key_columns().and_then(|key| Some((wagon.fit.positions(&key)?, key)));
-            let own = own.and_then(|(positions, columns)| Some((key_of(&after, &positions)?, columns)));
-            if let Some((key, columns)) = own {
-                parents.arrive(&wagon.fit.live.name, &columns, key);
             }
         }
     }

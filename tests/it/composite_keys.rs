@@ -435,4 +435,10 @@ fn what_moves_with_its_owner_is_not_lost_as_well() {
     let _verified = rescue.verify().expect_code(0);
     rescue.undo_by_hand();
     damaged.assert_same(&live.digest(), "undo by hand");
+    // The twin: who is kept where it is keeps its lines, and these are told as what they are.
+    live.psql("update il set amt = 200 where inv = 1 and n = 1; alter table il add check (tenant <> 2 or amt < 100) not valid");
+    let kept = rescue.recover_with(recipe, &["--json", "--case", "second"]).expect_code(1).json();
+    let told = |table: &str| kept["verdicts"][table].to_string();
+    assert_eq!(told("public.inv"), r#"{"changed":1,"misrouted":2}"#, "{kept}");
+    assert_eq!(told("public.il"), r#"{"lost":1,"misrouted":3,"orphan":2,"same":3}"#, "{kept}");
 }
