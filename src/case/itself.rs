@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::catalog::{Action, ForeignKey, Origin, Table};
+use crate::catalog::{ForeignKey, Origin, Table};
 use crate::diff::{DiffRow, DiffedTable};
 use crate::ident::Ident;
 use crate::plan::{ParentGuard, Tells};
@@ -58,22 +58,8 @@ impl<'a> Itself<'a> {
     /// The guard of the rows so far; no row is left.
     pub(super) fn take(&mut self) -> Option<ParentGuard<'a>> {
         let rows = std::mem::take(&mut self.rows);
-        let name = self.table.name.clone();
-        let fk = ForeignKey {
-            name: "itself".to_owned(),
-            child: name.clone(),
-            parent: name.clone(),
-            columns: self.key.iter().map(|column| (column.clone(), column.clone())).collect(),
-            operators: Vec::new(),
-            paths: Vec::new(),
-            on_delete: Action::NoAction,
-            on_update: Action::NoAction,
-            set_columns: Vec::new(),
-            match_full: false,
-            deferrable: false,
-            origin: Origin::Catalog,
-            carriers: vec![name],
-        };
+        let name = &self.table.name;
+        let fk = ForeignKey::by_key("itself", (name, name), &self.key, Origin::Catalog);
         let guard = ParentGuard {
             fk: Cow::Owned(fk),
             parent: self.table,

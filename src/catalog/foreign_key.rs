@@ -47,6 +47,31 @@ pub struct ForeignKey {
 }
 
 impl ForeignKey {
+    /// From the key of one table to the same columns of another, or of itself: no reference of anybody, but rows of the same
+    /// key in the form of one.
+    pub fn by_key(
+        name: &str,
+        (child, parent): (&TableName, &TableName),
+        key: &[Ident],
+        origin: Origin,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            child: child.clone(),
+            parent: parent.clone(),
+            columns: key.iter().map(|name| (name.clone(), name.clone())).collect(),
+            operators: Vec::new(),
+            paths: Vec::new(),
+            on_delete: Action::NoAction,
+            on_update: Action::NoAction,
+            set_columns: Vec::new(),
+            match_full: false,
+            deferrable: false,
+            origin,
+            carriers: Vec::new(),
+        }
+    }
+
     /// The child's columns, in order.
     pub fn child_columns(&self) -> impl Iterator<Item = &Ident> {
         self.columns.iter().map(|(child, _)| child)

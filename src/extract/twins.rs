@@ -3,7 +3,7 @@
 
 use super::chosen::Chosen;
 use super::{Entry, ExtractError, Family, closure, resolve};
-use crate::catalog::{Action, ForeignKey, Origin, Table};
+use crate::catalog::{ForeignKey, Origin, Table};
 use crate::ident::Ident;
 use crate::recipe::Recipe;
 use crate::scratch::Scratch;
@@ -39,21 +39,8 @@ fn other<'a>(chosen: &Chosen<'a>, entry: &Entry<'_>, key: &[Ident]) -> Option<&'
 
 /// That two rows have the same key, in the form of a reference.
 fn by_key(entry: &Entry<'_>, other: &Table, key: &[Ident]) -> ForeignKey {
-    ForeignKey {
-        name: format!("the key of {}", entry.table.name),
-        child: other.name.clone(),
-        parent: entry.table.name.clone(),
-        columns: key.iter().map(|name| (name.clone(), name.clone())).collect(),
-        operators: Vec::new(),
-        paths: Vec::new(),
-        on_delete: Action::NoAction,
-        on_update: Action::NoAction,
-        set_columns: Vec::new(),
-        match_full: false,
-        deferrable: false,
-        origin: Origin::Declared { when: None },
-        carriers: Vec::new(),
-    }
+    let name = format!("the key of {}", entry.table.name);
+    ForeignKey::by_key(&name, (&other.name, &entry.table.name), key, Origin::Declared { when: None })
 }
 
 /// An expression over the staged row `t`: `twin` and the numbers of the entries, or null.

@@ -312,7 +312,7 @@ async fn a_batch_that_is_blocked_does_not_hide_what_the_others_did() {
     let live = backup.copy("beside_blocked");
     let rescue = planned(&backup, &live);
     let (first, behind) = (first_batch(&rescue, "logins"), first_batch(&rescue, "tags"));
-    let holder = super::fault_apply::Holder::start(&live, "insert into logins values (8, 1, now())");
+    let holder = super::fault_waits::Holder::start(&live, "insert into logins values (8, 1, now())");
     let pause = Duration::from_millis(10);
     let limits = Limits {
         lock_timeout: Duration::from_millis(600),
@@ -338,7 +338,7 @@ async fn two_commits_in_doubt_are_both_settled() {
     live.psql(HOUSE);
     let rescue = planned(&backup, &live);
     let accident = live.digest();
-    super::fault_apply::hold_commits(&server);
+    super::fault_waits::hold_commits(&server);
     let url = live.url();
     let args = ["apply", "case", "--live", &url, "--confirm", live.name(), "--jobs", "2"];
     let running = rescue.rowback().start(args);
@@ -350,7 +350,7 @@ async fn two_commits_in_doubt_are_both_settled() {
     let impatient = Limits { settle_within: Duration::from_millis(300), ..Limits::default() };
     let error = apply_on(&rescue, &live, impatient).await.unwrap_err();
     assert!(matches!(error, ApplyError::InDoubt { batch: 1, holder: Some(_), .. }), "{error:?}");
-    super::fault_apply::release_commits(&server);
+    super::fault_waits::release_commits(&server);
     let summary = apply_on(&rescue, &live, Limits::default()).await.unwrap();
     assert_eq!(summary.committed_before, 2, "the batches in doubt were committed");
     assert_eq!(reached(&rescue, "writing"), reached(&rescue, "committed"));
