@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::catalog::telling::{KeySpeech, UniqueSpeech, is_creation_moment, moves_often};
 use crate::catalog::{Catalog, Column, ForeignKey, Table};
-use crate::diff::{DiffedTable, KeySpeech, UniqueSpeech, is_creation_moment, moves_often};
+use crate::diff::DiffedTable;
 use crate::ident::Ident;
 use crate::plan::Tells;
 

@@ -8,6 +8,7 @@ pub mod load;
 pub mod readable;
 mod relation;
 mod table;
+pub mod telling;
 
 pub use foreign_key::{Action, ForeignKey, Origin, same_across};
 pub use key::UniqueKey;

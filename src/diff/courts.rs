@@ -44,6 +44,7 @@ pub(super) async fn all<'a>(
             changed: input.recipe.policy.changed,
             recreated: input.recipe.policy.recreated,
             links: if leaves { Links::Leave } else { Links::Repair },
+            parents: input.recipe.policy.parents,
         };
         damage::check(session, &court).await?;
         transfer::check(session, &court).await?;

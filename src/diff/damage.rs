@@ -14,8 +14,8 @@ use super::lookup::{
 use super::origin::{Numbers, Origin};
 use super::owners::{by_path, live_source};
 use super::relation::push_relation;
-use super::telling::is_creation_time;
 use super::verdict::Evidence;
+use crate::catalog::telling::is_creation_time;
 use crate::pg::{PgError, ReadSession};
 use crate::recipe::Kind;
 use crate::sql::mention::columns_named;

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use super::drift::Fit;
 use super::lookup::{RawKey, StagedRow, key_of};
-use super::telling::{KeySpeech, UniqueSpeech, is_creation_moment, is_creation_time, is_fed_by_sequence};
 use crate::catalog::ForeignKey;
+use crate::catalog::telling::{
+    KeySpeech, UniqueSpeech, is_creation_moment, is_creation_time, is_fed_by_sequence,
+};
 use crate::ident::{Ident, TableName};
 use crate::value::copy_text::is_null;
 

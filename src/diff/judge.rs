@@ -18,7 +18,7 @@ use super::transfer::Transfer;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::{Action, column_list};
 use crate::ident::{Ident, TableName};
-use crate::recipe::{Changed, Links, Recreated};
+use crate::recipe::{Changed, Links, Parents as ParentsPolicy, Recreated};
 
 /// Positions in `Fit::columns`, each with a raw COPY field.
 pub type Settings = Vec<(usize, RawKey)>;
@@ -90,6 +90,8 @@ pub struct Court<'a> {
     pub recreated: Recreated,
     /// Are cut links set again?
     pub links: Links,
+    /// Are parents inserted that nobody asked for?
+    pub parents: ParentsPolicy,
 }
 
 impl Court<'_> {
@@ -151,6 +153,10 @@ impl Court<'_> {
             }
             None if evidence == Evidence::Predicate && !self.is_followed_from(&origin) => {
                 let reason = "an entry of kind \"deleted\" would bring it back".to_owned();
+                Judgement { blocks: true, reason, ..still(Verdict::Lost, evidence) }
+            }
+            None if evidence == Evidence::Needed && self.parents == ParentsPolicy::None => {
+                let reason = "policy.parents keeps it away".to_owned();
                 Judgement { blocks: true, reason, ..still(Verdict::Lost, evidence) }
             }
             None => self.judge_absent(row, refers, parents, evidence),

@@ -6,9 +6,9 @@ use super::judge::{Court, Judgement, still};
 use super::links::Cut;
 use super::lookup::{RawKey, StagedRow};
 use super::repoint;
-use super::telling::moves_often;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::column_list;
+use crate::catalog::telling::moves_often;
 use crate::ident::{Ident, TableName};
 use crate::recipe::Changed;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::export::{Read, Rising, StagingFile, ordered_by};
-use super::{Entry, ExtractError, Selected, selection};
+use super::{Entry, ExtractError, Selected, closure, selection};
 use crate::catalog::{Catalog, quoted_list};
 use crate::ident::Ident;
 use crate::progress::SharedProgress;
@@ -27,7 +27,8 @@ pub(super) fn entry<'e, 'a>(
     let climbs = follows && recipe.policy.parents == Parents::Missing;
     let leads_on = catalog.foreign_keys.iter().any(|fk| {
         let (child, parent) = (&fk.child == table, &fk.parent == table);
-        (child && (parent || climbs)) || (parent && follows && entry.following.follows(fk))
+        (child && (parent || climbs || (!follows && closure::is_telling(catalog, fk))))
+            || (parent && follows && entry.following.follows(fk))
     });
     (is_read && !scratch.has_later() && !leads_on).then_some(entry)
 }

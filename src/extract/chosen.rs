@@ -19,6 +19,39 @@ pub(super) const PARENTS: i16 = -1;
 /// The family of rows that are only looked at for damage: nothing is followed from them.
 pub(super) const CHARGED: i16 = -2;
 
+/// Whose parents are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Climb {
+    /// Of rows that may come back: they cannot be without.
+    Needed,
+    /// Of rows that are only looked at for damage: whether they are the backup's, these tell.
+    Telling,
+}
+
+impl Climb {
+    /// The family of the parents that are found.
+    pub fn family(self) -> i16 {
+        match self {
+            Self::Needed => PARENTS,
+            Self::Telling => CHARGED,
+        }
+    }
+
+    /// SQL that is true of children whose parents are looked for, in the side table `h`.
+    pub fn of_children(self) -> String {
+        let sign = if self == Self::Telling { "=" } else { "<>" };
+        format!("h.family {sign} {CHARGED}")
+    }
+
+    /// SQL that is true of parents that are there already, in the side table `o`.
+    pub fn of_parents(self) -> String {
+        match self {
+            Self::Needed => format!("o.family <> {CHARGED}"),
+            Self::Telling => "true".to_owned(),
+        }
+    }
+}
+
 /// Reasons below this number are entries of the recipe.
 pub(super) const FIRST_FOLLOWED: i32 = 100_000;
 
@@ -263,21 +296,29 @@ impl<'a> Chosen<'a> {
 
     /// Adds the parents of chosen rows that were added to the child after number `since`, unless they are chosen
     /// already.
-    pub async fn add_parents(&mut self, at: u16, fk: &ForeignKey, since: i64) -> Result<u64, ExtractError> {
+    pub async fn add_parents(
+        &mut self,
+        at: u16,
+        fk: &ForeignKey,
+        since: i64,
+        climb: Climb,
+    ) -> Result<u64, ExtractError> {
         let (parent_side, child_side) =
             (self.side_table(&fk.parent).await?, self.side_table(&fk.child).await?);
         let (parent, child) = (self.table(&fk.parent)?, self.table(&fk.child)?);
         let places = format!(
             "select distinct p.tableoid as tab, p.ctid as place\n\
              from {} as c\njoin {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} \
-             and h.family <> {CHARGED}\n\
+             and {}\n\
              join {} as p on {}\n\
-             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED})",
+             where not exists (select from {parent_side} as o where o.tab = p.tableoid and o.place = p.ctid and {})",
             child_source(fk, child),
+            climb.of_children(),
             parent.from_sql(),
             join_condition(fk, child, parent),
+            climb.of_parents(),
         );
-        self.add(&fk.parent, (PARENTS, Reason::Parent(at).number()), &places).await
+        self.add(&fk.parent, (climb.family(), Reason::Parent(at).number()), &places).await
     }
 
     /// The highest number given to a chosen row of the table so far.

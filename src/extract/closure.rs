@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bracket::{self, Extent};
-use super::chosen::{CHARGED, Chosen, join_condition, number};
+use super::chosen::{Chosen, Climb, join_condition, number};
 use super::loads::Loads;
 use super::{ExtractError, Following, cyclic, keys};
 use crate::catalog::graph::{Component, parents_first};
-use crate::catalog::{ForeignKey, quoted_list};
+use crate::catalog::telling::names_who_by;
+use crate::catalog::{Catalog, ForeignKey, quoted_list};
 use crate::ident::TableName;
 use crate::recipe::Recipe;
 use crate::scratch::choice::{Choice, KeyMatch, Wish};
@@ -236,8 +237,18 @@ fn names<'a>(foreign_keys: impl Iterator<Item = &'a ForeignKey>) -> String {
 /// References of which the backup may lack a parent, as under a constraint that is NOT VALID, by number, and whether it does.
 pub(super) type Dangling = BTreeMap<u16, bool>;
 
-/// Adds the parents that chosen rows need, and theirs, until nothing new is found.
-pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result<Dangling, ExtractError> {
+/// Is the reference one that leads up from rows that are only looked at for damage?
+pub(super) fn is_telling(catalog: &Catalog, fk: &ForeignKey) -> bool {
+    let upward: Vec<&ForeignKey> = catalog.parents_of(&fk.child).collect();
+    catalog.tables.get(&fk.child).is_some_and(|child| names_who_by(child, fk, &upward))
+}
+
+/// Adds the parents that chosen rows need, or that tell who they are, and theirs, until nothing new is found.
+pub(super) async fn ascend(
+    chosen: &mut Chosen<'_>,
+    scratch: &Scratch,
+    climb: Climb,
+) -> Result<Dangling, ExtractError> {
     let catalog = chosen.catalog;
     let all: BTreeSet<TableName> = catalog.tables.keys().cloned().collect();
     let mut order = parents_first(&all, &catalog.foreign_keys);
@@ -248,7 +259,7 @@ pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result
     loop {
         let mut added = 0;
         for run in &runs {
-            added += add_parents_of(chosen, scratch, run, (&mut done, &mut dangling)).await?;
+            added += add_parents_of(chosen, scratch, (run, climb), (&mut done, &mut dangling)).await?;
         }
         if added == 0 {
             return Ok(dangling);
@@ -260,7 +271,7 @@ pub(super) async fn ascend(chosen: &mut Chosen<'_>, scratch: &Scratch) -> Result
 async fn add_parents_of(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
-    run: &[Component],
+    (run, climb): (&[Component], Climb),
     (done, dangling): (&mut BTreeMap<u16, i64>, &mut Dangling),
 ) -> Result<u64, ExtractError> {
     let catalog = chosen.catalog;
@@ -270,7 +281,11 @@ async fn add_parents_of(
     for table in run.iter().flat_map(|component| &component.tables) {
         let mut upwards: Vec<(&ForeignKey, Result<KeyMatch, String>)> = Vec::new();
         for (at, fk) in (0u16..).zip(&catalog.foreign_keys).filter(|(_, fk)| &fk.parent == table) {
-            if !chosen.tables().contains(&fk.child) {
+            let leads_up = match climb {
+                Climb::Needed => chosen.tables().contains(&fk.child),
+                Climb::Telling => chosen.has_rows_of(&fk.child, climb.family()) && is_telling(catalog, fk),
+            };
+            if !leads_up {
                 continue;
             }
             let last = chosen.last_number(&fk.child).await?;
@@ -278,7 +293,9 @@ async fn add_parents_of(
             if last <= since {
                 continue;
             }
-            if let Some(found) = parents_wanted(chosen, scratch, fk, (since, last), &mut memory).await? {
+            if let Some(found) =
+                parents_wanted(chosen, scratch, (fk, climb), (since, last), &mut memory).await?
+            {
                 wanted.push((at, fk, (since, last), found.as_ref().ok().map(|found| found.keys.len())));
                 upwards.push((fk, found));
             }
@@ -297,7 +314,7 @@ async fn add_parents_of(
     let mut added = 0;
     let mut doubtful = Vec::new();
     for (at, fk, turn, keys) in wanted {
-        let found = chosen.add_parents(at, fk, turn.0).await?;
+        let found = chosen.add_parents(at, fk, turn.0, climb).await?;
         added += found;
         if keys.is_none_or(|keys| u64::try_from(keys) != Ok(found)) {
             doubtful.push((at, fk, turn));
@@ -305,7 +322,7 @@ async fn add_parents_of(
     }
     // Another reference may have added a parent before; what the same rows still want now is not in the backup.
     for (at, fk, turn) in doubtful {
-        if let Some(missing) = parents_wanted(chosen, scratch, fk, turn, &mut 0).await? {
+        if let Some(missing) = parents_wanted(chosen, scratch, (fk, climb), turn, &mut 0).await? {
             *dangling.entry(at).or_default() |= missing.is_ok();
         }
     }
@@ -317,7 +334,7 @@ async fn add_parents_of(
 async fn parents_wanted(
     chosen: &mut Chosen<'_>,
     scratch: &Scratch,
-    fk: &ForeignKey,
+    (fk, climb): (&ForeignKey, Climb),
     (since, until): (i64, i64),
     memory: &mut usize,
 ) -> Result<Option<Result<KeyMatch, String>>, ExtractError> {
@@ -330,12 +347,14 @@ async fn parents_wanted(
     let (referring, not_null) = (referring.join(", "), not_null.join(" and "));
     let children = format!(
         "(select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition}) as c \
-         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.n <= {until} and h.family <> {CHARGED}",
+         join {child_side} as h on h.tab = c.rowback_tab and h.place = c.rowback_place and h.n > {since} and h.n <= {until} and {}",
         child.from_sql(),
+        climb.of_children(),
     );
     let parents = format!(
-        "{} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and o.family <> {CHARGED}",
-        parent.from_sql()
+        "{} as p join {parent_side} as o on o.tab = p.tableoid and o.place = p.ctid and {}",
+        parent.from_sql(),
+        climb.of_parents(),
     );
     let same = join_condition(fk, child, parent);
     // The chosen parents are found by their keys; a key that is not chosen yet must be looked for in the backup.

@@ -37,7 +37,7 @@ use std::path::Path;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use self::chosen::Chosen;
+use self::chosen::{Chosen, Climb};
 use self::entries::{Entry, Following, Selected, entries};
 use self::outcome::{Found, only_staged};
 use self::replay::{Reached, Replays};
@@ -165,9 +165,10 @@ async fn follow_and_stage(
         }
     }
     let dangling = match recipe.policy.parents {
-        crate::recipe::Parents::Missing => closure::ascend(&mut chosen, scratch).await?,
+        crate::recipe::Parents::Missing => closure::ascend(&mut chosen, scratch, Climb::Needed).await?,
         crate::recipe::Parents::None => closure::Dangling::new(),
     };
+    closure::ascend(&mut chosen, scratch, Climb::Telling).await?;
     twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
     let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
     nowhere::tell(&chosen, notes).await?;

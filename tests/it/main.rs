@@ -32,6 +32,7 @@ mod compare;
 mod compare_case;
 mod compare_partitions;
 mod composite_keys;
+mod corrupted_below;
 mod diff_corrupted;
 mod diff_lookups;
 mod diff_misrouted;

@@ -1,7 +1,7 @@
 //! What the structure of a table says about who its rows are: its key, its unique constraints, the time of creation. The
 //! diff and the guards of the batches go by the same. Pure.
 
-use crate::catalog::{Column, ForeignKey, Table, UniqueKey};
+use super::{Column, ForeignKey, Table, UniqueKey};
 use crate::ident::Ident;
 use crate::sql::mention::may_name;
 use crate::value::BaseType;
@@ -91,6 +91,21 @@ impl UniqueSpeech {
         let counted = |name: &Ident| table.column(name).is_some_and(is_counted);
         if unique.columns.iter().any(counted) { Self::OnlyNo } else { Self::Both }
     }
+}
+
+/// Does it take the reference's parent to say who the table's rows are: is it in a key or a unique constraint that says so by
+/// naming it? `upward` are the references with the table as child.
+pub fn names_who_by(table: &Table, fk: &ForeignKey, upward: &[&ForeignKey]) -> bool {
+    let key = table.key_columns().unwrap_or_default();
+    let key: Vec<&Ident> = key.iter().collect();
+    let in_key = KeySpeech::leans_on_parents(table, &key, upward)
+        && fk.child_columns().any(|column| key.contains(&column));
+    let mut speaking = table
+        .keys
+        .iter()
+        .filter(|unique| UniqueSpeech::of(table, unique, &key, upward) == UniqueSpeech::Both);
+    let is_plain = fk.is_enforced() && !fk.is_over_time();
+    is_plain && (in_key || speaking.any(|unique| fk.child_columns().any(|own| unique.columns.contains(own))))
 }
 
 /// The columns of a key that are not a parent's.
