@@ -72,6 +72,14 @@ pub enum CaseError {
     /// Files of an earlier stage are newer than what was made of them.
     #[error("the diff is not of this staging")]
     Stale,
+    /// A staging file that was edited, or made from another source, breaks a rule.
+    #[error("\"{}\" cannot be taken as it is now", path.display())]
+    StagingNotTaken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The plan would be larger than the recipe allows.
     #[error("the plan would write {rows} rows")]
     TooLarge {
@@ -151,6 +159,7 @@ impl Explain for CaseError {
             Self::StageMissing { .. } => "stage-missing",
             Self::Json { .. } => "case-file-damaged",
             Self::Stale => "diff-stale",
+            Self::StagingNotTaken { .. } => "staging-not-taken",
             Self::TooLarge { .. } => "plan-too-large",
             Self::TooWide { .. } => "plan-too-wide",
             Self::Random(_) => "no-random",
@@ -166,9 +175,11 @@ impl Explain for CaseError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Directory { .. } | Self::Json { .. } | Self::StageMissing { .. } | Self::Random(_) => {
-                Kind::Input
-            }
+            Self::Directory { .. }
+            | Self::Json { .. }
+            | Self::StageMissing { .. }
+            | Self::StagingNotTaken { .. }
+            | Self::Random(_) => Kind::Input,
             Self::NotInThisVersion { .. } | Self::TableNotNamed { .. } | Self::TableNotInCase { .. } => {
                 Kind::Usage
             }
@@ -193,6 +204,7 @@ impl Explain for CaseError {
                 ]
             }
             Self::AlreadyApplied { .. } => vec!["live's journal tells of it".into()],
+            Self::StagingNotTaken { problem, .. } => vec![problem.clone()],
             Self::Stale => vec!["staging/manifest.json changed after the diff was made".into()],
             Self::TooLarge { most, .. } => vec![format!("the recipe allows {most} (max_rows)")],
             Self::TooWide { most, .. } => {
@@ -243,6 +255,9 @@ impl Explain for CaseError {
                 )
             }
             Self::Json { .. } => format!("Run the stage that makes it again. {nothing}"),
+            Self::StagingNotTaken { .. } => format!(
+                "Mend the file and run `rowback diff` again, or let `rowback extract` write all of them anew. The file is as it was. {nothing}"
+            ),
             Self::Stale => format!("Run `rowback diff` again, then `rowback plan`. {nothing}"),
             Self::TooLarge { rows, .. } => format!(
                 "If that is what you expect, write `max_rows = {rows}` under [policy] in the recipe; otherwise narrow the predicate. {nothing}"

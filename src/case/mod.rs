@@ -5,6 +5,7 @@ mod bracket;
 mod convoys;
 mod discover;
 mod doctor;
+mod edited;
 mod error;
 mod itself;
 mod layout;
@@ -170,7 +171,7 @@ pub async fn extract(options: &RecoverOptions, context: &Context) -> Result<Extr
     Ok(summary)
 }
 
-/// From staging to verdicts. `live` wins over what the recipe of the case says; rows are looked up over `jobs`
+/// From staging to verdicts; staging files that were edited are taken as they are now. `live` wins over what the recipe of the case says; rows are looked up over `jobs`
 /// connections at the same time.
 pub async fn diff(
     case: &Path,
@@ -185,7 +186,7 @@ pub async fn diff(
     let session = connect_live(&settings, context).await?;
     refuse_if_live_tells_of(&layout, &session).await?;
     let reach = stages::Reach { settings: &settings, jobs };
-    let found = stages::load_extracted(&layout)?;
+    let found = stages::take_edited(&layout, &recipe, stages::load_extracted(&layout)?, &session).await?;
     stages::diff(&layout, &recipe, found, session, reach, context).await
 }
 

@@ -51,6 +51,7 @@ pub(super) fn make(
     batch_rows: u32,
     mut checks: Checks,
 ) -> Result<Plan, Error> {
+    layout.forget(&[layout.plan()])?;
     for directory in ["batches", "undo"] {
         layout.clear_directory(&layout.root().join(directory))?;
     }

@@ -264,7 +264,8 @@ fn shown(
         reason: row.reason,
         columns: row.columns.iter().map(ToString::to_string).collect(),
         backup: values.then_some(backup),
-        live: if values { row.live } else { None },
+        live: row.live.filter(|_| values),
+        after: row.after.filter(|_| values),
         outcome,
     }
 }

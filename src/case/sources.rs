@@ -2,8 +2,8 @@
 
 use super::layout::Layout;
 use super::{CaseError, Error};
-use crate::diff::{DiffReader, DiffRow, DiffedTable, FOUND};
-use crate::staging::{ReadAhead, verify_sha256};
+use crate::diff::{DiffReader, DiffRow, Diffed, DiffedTable, FOUND};
+use crate::staging::{Manifest, ReadAhead, verify_sha256};
 
 /// Reads a table's staging and diff file in step.
 pub(super) struct TableRows {
@@ -38,4 +38,20 @@ pub(super) fn found_rows(layout: &Layout, table: &DiffedTable) -> Result<Option<
     let directory = layout.diff().join(FOUND);
     verify_sha256(&directory, file)?;
     Ok(Some(DiffReader::open(&directory, file)?))
+}
+
+/// Are the files of staging and diff those that the manifests describe? A manifest that cannot be read, or is not the plan's, is
+/// told of by who needs it.
+pub(super) fn verify_all(layout: &Layout) -> Result<(), Error> {
+    if !layout.plan().exists() {
+        return Ok(());
+    }
+    if let Ok(staged) = Manifest::load(&layout.staging()) {
+        staged.tables.iter().try_for_each(|file| verify_sha256(&layout.staging(), file))?;
+    }
+    let diffed: Result<Diffed, _> = layout.read_json(&layout.diff().join("manifest.json"), "diff");
+    if let Ok(diffed) = diffed {
+        diffed.tables.iter().try_for_each(|table| verify_sha256(&layout.diff(), &table.file))?;
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use super::naming::{Backups, Naming, Reading};
 use super::planning::{self, Checks};
 use super::summary::{DiffSummary, ExtractSummary, PlanSummary};
 use super::timing::StepClock;
-use super::{CaseError, Context, Error, RecoverOptions};
+use super::{CaseError, Context, Error, RecoverOptions, edited};
 use crate::apply::{CASE_ID, CaseLock};
 use crate::backup::Backup;
 use crate::catalog::load::{Place, TypedKey, references};
@@ -210,6 +210,23 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
         passes: Vec::new(),
     };
     Ok((extracted, sha256_hex(&bytes)))
+}
+
+/// What extraction left, with files that were edited since as they are now.
+pub(super) async fn take_edited(
+    layout: &Layout,
+    recipe: &Recipe,
+    (mut extracted, sha256): (Extracted, String),
+    session: &ReadSession,
+) -> Result<(Extracted, String), Error> {
+    refuse_when_applied(layout)?;
+    if !edited::take(layout, recipe, &mut extracted, session).await? {
+        return Ok((extracted, sha256));
+    }
+    let manifest = manifest_of(layout, &extracted)?;
+    manifest.store(&layout.staging())?;
+    let sha256 = sha256_hex(&manifest.to_bytes(&layout.staging())?);
+    Ok((extracted, sha256))
 }
 
 /// Tables with more rows are looked up over several sessions; below, connecting costs more than it gains.

@@ -83,6 +83,7 @@ pub async fn verify(
         plan: &plan,
         diffed: &diffed,
         dangling: &extracted.dangling,
+        owners: recipe.owners(),
         applied: &applied,
         progress,
         cancel,

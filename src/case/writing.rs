@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Context, Error, Layout, recipe_of, settings_of};
+use super::{Context, Error, Layout, recipe_of, settings_of, sources};
 use crate::apply::undo::{self, UndoOptions as UndoStage};
 use crate::apply::{
     self, ApplyError, ApplyOptions as ApplyStage, ApplySummary, JournalPlace, Limits, Mode, UndoSummary,
@@ -47,7 +47,9 @@ pub async fn apply(case: &Path, options: ApplyOptions, context: &Context) -> Res
     if options.confirm.is_empty() {
         return Err(ApplyError::ConfirmationMissing.into());
     }
-    let settings = settings_of(&recipe_of(&Layout::at(case))?, options.live, &context.env)?;
+    let layout = Layout::at(case);
+    let settings = settings_of(&recipe_of(&layout)?, options.live, &context.env)?;
+    sources::verify_all(&layout)?;
     let stage = ApplyStage {
         confirm: options.confirm,
         mode: if options.dry_run == DryRun::Yes { Mode::DryRun } else { Mode::Real },

@@ -40,8 +40,8 @@ impl Ending {
 /// Runs the command.
 pub fn run(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, Failure> {
     match &cli.command {
-        Command::Completions(args) => return commands::completions::run(args),
-        Command::Man => return commands::man::run(),
+        Command::Completions(args) => return commands::completions::run(args, output),
+        Command::Man => return commands::man::run(output),
         // Reads files only: Ctrl-C may end it as it ends any other filter.
         Command::Show(args) => return commands::show::run(args, env, output),
         _ => {}

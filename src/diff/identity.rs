@@ -142,7 +142,7 @@ impl IdentityRule {
         let mut same_day = false;
         for &(at, to_the_moment) in self.created.iter().filter(|(at, _)| dated(at)) {
             if staged.fields[at] != live[at] {
-                return Entity::Other("it was created at another time".into());
+                return Entity::Other(self.unless("it was created at another time"));
             }
             if to_the_moment {
                 return Entity::Same;
@@ -150,7 +150,7 @@ impl IdentityRule {
             same_day = true;
         }
         if let Some(name) = unique_differs {
-            return Entity::Other(format!("the values of {name} differ"));
+            return Entity::Other(self.unless(&format!("the values of {name} differ")));
         }
         if let Some(reason) = &doubt.stranger {
             return Entity::Other(reason.clone());
@@ -160,7 +160,7 @@ impl IdentityRule {
         }
         for (name, positions) in self.foreign.iter().filter(|(_, positions)| are_sound(positions)) {
             if key_of(&staged.fields, positions) != key_of(live, positions) {
-                return Entity::Other(format!("{name} points elsewhere"));
+                return Entity::Other(self.unless(&format!("{name} points elsewhere")));
             }
         }
         // Many rows are made on a day, but a sequence hands out no number twice unless somebody turns it back.
@@ -171,6 +171,11 @@ impl IdentityRule {
             "nothing tells whether it is the same entity; `identity = [...]` for {} decides",
             self.table
         ))
+    }
+
+    /// With the recipe's line that would decide otherwise.
+    fn unless(&self, reason: &str) -> String {
+        format!("{reason} (unless `identity = [...]` for {} says more)", self.table)
     }
 
     /// Unique keys over plain columns beside the one by which rows are found.

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use super::drift::{Fit, Fits};
 use super::lookup::{RawKey, StagedRow};
 use super::{DiffError, TombstonesRead};
+use crate::catalog::column_list;
 use crate::ident::TableName;
 use crate::pg::ReadSession;
 use crate::recipe::Recipe;
@@ -74,6 +75,12 @@ async fn read(
             .ok_or_else(|| wrong(format!("its header names \"{name}\", which is no column of {table}")))?;
         positions.push(position);
     }
+    if let Some(keys) = keys_missed(fit, &positions) {
+        let names = column_list(&list.columns);
+        return Err(wrong(format!(
+            "its header names {names}, which is no key: rows of {table} are told by {keys}"
+        )));
+    }
     let types: Vec<&str> = positions.iter().map(|&at| fit.columns[at].live.type_name.as_str()).collect();
     let sql = list.values(&types);
     let mut found = Tombstones { positions, sha256: list.sha256, ..Tombstones::default() };
@@ -92,6 +99,22 @@ async fn read(
         }
     }
     Ok(found)
+}
+
+/// The keys that could have been named, where these columns have all of none: what others share with a row names them, too.
+fn keys_missed(fit: &Fit<'_>, positions: &[usize]) -> Option<String> {
+    let unique = fit.live.keys.iter().filter(|key| key.identifies_rows());
+    let unique = unique.filter_map(|key| fit.positions(&key.columns));
+    let mut keys: Vec<Vec<usize>> = std::iter::once(fit.key.clone()).chain(unique).collect();
+    if keys.iter().any(|key| key.iter().all(|at| positions.contains(at))) {
+        return None;
+    }
+    keys.dedup();
+    let names = |key: &Vec<usize>| {
+        let names: Vec<&str> = key.iter().map(|&at| fit.columns[at].live.name.as_str()).collect();
+        format!("({})", names.join(", "))
+    };
+    Some(keys.iter().map(names).collect::<Vec<_>>().join(" or "))
 }
 
 /// Which files were read, for whoever reads them again.

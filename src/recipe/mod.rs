@@ -14,7 +14,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use entry::{ChildColumn, Children, DeclaredForeignKey, Kind, Links, Recover, Selection};
@@ -91,6 +91,18 @@ impl Recipe {
         let Selection::Replay(text) = &entry.selection else { return None };
         let is_same = |other: &Recover| matches!(&other.selection, Selection::Replay(same) if same == text);
         (0u16..).zip(&self.recover).find(|(_, other)| is_same(other)).map(|(number, _)| number)
+    }
+
+    /// The columns of live that say to whom misrouted rows belong, where these stay in their table.
+    pub fn owners(&self) -> BTreeSet<Ident> {
+        let misrouted =
+            self.recover.iter().filter(|entry| entry.kind == Kind::Misrouted && entry.misrouted_to.is_none());
+        let of = |entry: &Recover| {
+            let owner = entry.owner.as_ref()?;
+            let map = self.columns.get(&entry.table);
+            Some(map.and_then(|map| map.map.get(owner)).unwrap_or(owner).clone())
+        };
+        misrouted.filter_map(of).collect()
     }
 
     /// The key that the recipe gives a table; `None` leaves it to the catalog.

@@ -35,6 +35,9 @@ pub struct ShownRow {
     /// Live's values of `columns`; absent unless values were asked for, and where live has no such row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Map<String, Value>>,
+    /// What the accident left in `columns`; absent unless values were asked for and a second backup or a replay tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Map<String, Value>>,
     /// What apply or undo said about the row, where it did not end as planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
@@ -83,15 +86,16 @@ impl ShownRow {
     fn values(&self, backup: &Map<String, Value>, width: u16) -> String {
         let mut table = plain(width);
         let mut header = vec![String::new(), "column".to_owned(), "backup".to_owned()];
-        header.extend(self.live.as_ref().map(|_| "live".to_owned()));
+        let beside = [(&self.after, "after"), (&self.live, "live")];
+        let beside: Vec<_> =
+            beside.into_iter().filter_map(|(values, name)| Some((values.as_ref()?, name))).collect();
+        header.extend(beside.iter().map(|(_, name)| (*name).to_owned()));
         table.set_header(header);
         for (name, value) in backup {
             let marked = self.columns.contains(name);
             let mark = if marked { "*" } else { "" };
             let mut cells = vec![mark.to_owned(), visible(name), spelled(value)];
-            if let Some(live) = &self.live {
-                cells.push(live.get(name).map_or(String::new(), spelled));
-            }
+            cells.extend(beside.iter().map(|(values, _)| values.get(name).map_or(String::new(), spelled)));
             table.add_row(cells);
         }
         lines(&table)
@@ -129,8 +133,11 @@ fn lines(table: &Table) -> String {
 mod tests {
     use super::*;
 
+    fn object(json: &Value) -> Option<Map<String, Value>> {
+        json.as_object().cloned()
+    }
+
     fn changed() -> ShownRow {
-        let object = |json: Value| json.as_object().cloned();
         ShownRow {
             key: vec![("id".to_owned(), "7".to_owned())],
             verdict: Verdict::Changed,
@@ -139,9 +146,10 @@ mod tests {
             reason: "live's note differs".to_owned(),
             columns: vec!["note".to_owned()],
             backup: object(
-                serde_json::json!({"id": "7", "note": "a\u{1b}[2Jb", "memo": null, "word": "NULL"}),
+                &serde_json::json!({"id": "7", "note": "a\u{1b}[2Jb", "memo": null, "word": "NULL"}),
             ),
-            live: object(serde_json::json!({"note": ""})),
+            live: object(&serde_json::json!({"note": ""})),
+            after: None,
             outcome: None,
         }
     }
@@ -159,6 +167,8 @@ mod tests {
              memo    NULL
              word    "NULL"
         "#);
+        let three = ShownRow { after: object(&serde_json::json!({"note": "bad"})), ..row.clone() };
+        insta::assert_snapshot!(three.body(60).lines().nth(4).unwrap_or_default(), @r#"  *  note    a\u{1b}[2Jb  bad    """#);
         let narrow = ShownRow { reason: "many words ".repeat(12), ..row };
         let widest = narrow.body(50).lines().map(|line| line.chars().count()).max();
         assert!(widest.is_some_and(|widest| widest <= 50), "{}", narrow.body(50));

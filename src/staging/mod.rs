@@ -3,7 +3,6 @@
 //! otherwise the column is PostgreSQL's text. CSV always holds PostgreSQL's text. Never NULL for a value, never rounded.
 //! Everything here blocks and is `Send`; memory is bounded by a batch of rows, whatever the table's size.
 
-mod adopt;
 mod atomic;
 mod csv_read;
 mod csv_write;
@@ -23,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use crate::ident::{Ident, TableName};
 use crate::value::BaseType;
 
-pub use adopt::adopt;
 pub use atomic::{AtomicFile, is_partial, make_directory, sweep_partial_files, write_atomic};
 pub use error::StagingError;
 pub use file_name::file_name;

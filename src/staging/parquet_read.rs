@@ -13,8 +13,8 @@ use parquet::errors::ParquetError;
 
 use super::reader::column_order;
 use super::{StagedTable, StagingError};
+use crate::value::ColumnValues;
 use crate::value::native::accepted_types;
-use crate::value::{ColumnBuilder, ColumnValues};
 
 const BATCH_ROWS: i64 = 4_096;
 const BATCH_BYTES: i64 = 8 << 20;
@@ -62,16 +62,6 @@ impl ParquetSource {
         };
         source.check_types()?;
         Ok(source)
-    }
-
-    /// Positions of the table's columns that have a native type but are text in this file.
-    pub(super) fn text_columns(&self) -> Vec<usize> {
-        let fields = self.metadata.schema().fields();
-        let is_text = |position: &usize| {
-            let native = ColumnBuilder::native(self.table.columns[*position].base_type);
-            !native.is_text() && fields[self.order[*position]].data_type() == &arrow_schema::DataType::Utf8
-        };
-        (0..self.order.len()).filter(is_text).collect()
     }
 
     /// Appends the next row; `false` at the end of the file.

@@ -47,14 +47,6 @@ impl StagingReader {
         Self::open_as(path, format, table, options, None)
     }
 
-    /// How the file is written.
-    pub fn format(&self) -> StagingFormat {
-        match self.source {
-            Source::Parquet(_) => StagingFormat::Parquet,
-            Source::Csv(_) => StagingFormat::Csv,
-        }
-    }
-
     /// Clears `row` and fills it with the next row, byte for byte as it was written; `false` at the end of the file.
     pub fn next_row(&mut self, row: &mut Vec<u8>) -> Result<bool, StagingError> {
         row.clear();
@@ -68,14 +60,6 @@ impl StagingReader {
                 Err(StagingError::RowCount { path: self.path.clone(), manifest, found: self.rows })
             }
             _ => Ok(found),
-        }
-    }
-
-    /// Positions of the table's columns that have a native type but are text in this file.
-    pub(super) fn text_columns(&self) -> Vec<usize> {
-        match &self.source {
-            Source::Parquet(source) => source.text_columns(),
-            Source::Csv(_) => Vec::new(),
         }
     }
 

@@ -157,6 +157,13 @@ pub enum Problem {
         /// Name of the foreign key.
         foreign_key: String,
     },
+    /// It hangs on a row whose owner was set right, and has the owner that this had.
+    Across {
+        /// Name of the foreign key.
+        foreign_key: String,
+        /// The owner's column.
+        owner: String,
+    },
 }
 
 impl std::fmt::Display for Mismatch {
@@ -174,6 +181,10 @@ impl std::fmt::Display for Mismatch {
             Problem::Orphan { foreign_key } => {
                 write!(formatter, "its parent by {foreign_key} is not in live")
             }
+            Problem::Across { foreign_key, owner } => write!(
+                formatter,
+                "its {owner} is the one that its parent by {foreign_key} had; the parent's was set right"
+            ),
         }?;
         match &self.explained {
             Some(reason) => write!(formatter, " ({reason})"),

@@ -2,6 +2,7 @@
 //! foreign key, no recovered row without its parent; sequences ahead of the recovered numbers. Looks for itself, by key
 //! and by value, without asking the diff's judgement again. Only reads live.
 
+mod across;
 mod certificate;
 mod checking;
 mod dangling;
@@ -10,6 +11,7 @@ mod look;
 mod rows;
 mod sequences;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use crate::apply::AppliedState;
 use crate::cancel::CancelToken;
 use crate::catalog::ForeignKey;
 use crate::diff::Diffed;
+use crate::ident::Ident;
 use crate::pg::ReadSession;
 use crate::plan::{LiveIdentity, Plan};
 use crate::progress::SharedProgress;
@@ -41,6 +44,8 @@ pub struct VerifyInput<'a> {
     pub diffed: &'a Diffed,
     /// References of which the backup may lack parents.
     pub dangling: &'a [ForeignKey],
+    /// Columns of live that the recipe names as owners.
+    pub owners: BTreeSet<Ident>,
     /// What apply and undo have done.
     pub applied: &'a AppliedState,
     /// Progress.
@@ -82,6 +87,9 @@ async fn check(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certifi
             checking.went(transfers, moved, Side::To, session).await?;
             checking.went(transfers, moved, Side::From, session).await?;
         }
+    }
+    if !input.applied.is_undone() {
+        checking.across(session).await?;
     }
     checking.settle_suspects()?;
     checking.made_again();

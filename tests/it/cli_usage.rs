@@ -81,6 +81,14 @@ fn help_version_completions_and_manual_are_results() {
         assert!(output.stdout.contains(wanted), "{args:?}: {}", output.stdout);
         assert_eq!(output.stderr, "", "{args:?}");
     }
+    for (args, field, wanted) in [
+        (&["completions", "bash", "--json"][..], "script", "_rowback()"),
+        (&["man", "--json"], "page", ".TH rowback 1"),
+    ] {
+        let object = rowback.run(args).expect_code(0).json();
+        assert_eq!(object["schema"], 1, "{args:?}");
+        assert!(object[field].as_str().unwrap().contains(wanted), "{args:?}: {object}");
+    }
 }
 
 #[test]

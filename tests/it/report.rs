@@ -121,17 +121,17 @@ fn a_recovery_from_plan_to_undo() {
         id = 1  recreated: coupons_code_key is held by {"id": "70"}
       public.customers: 2
         id = 4  recreated: customers_email_key is held by {"id": "40"}
-        id = 5  id_reused: it was created at another time [email; name; created_at]
+        id = 5  id_reused: it was created at another time (unless `identity = [...]` for public.customers says more) [email; name; created_at]
       public.orders: 4
         id = 7  orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
         id = 8  orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
-        id = 9  orphan: hangs on public.customers that is id_reused: it was created at another time
-        id = 10  orphan: hangs on public.customers that is id_reused: it was created at another time
+        id = 9  orphan: hangs on public.customers that is id_reused: it was created at another time (unless `identity = [...]` for public.customers says more)
+        id = 10  orphan: hangs on public.customers that is id_reused: it was created at another time (unless `identity = [...]` for public.customers says more)
       public.<b>notes: 4
         order_id = 7, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
         order_id = 8, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is recreated: customers_email_key is held by {"id": "40"}
-        order_id = 9, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time
-        order_id = 10, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time
+        order_id = 9, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time (unless `identity = [...]` for public.customers says more)
+        order_id = 10, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time (unless `identity = [...]` for public.customers says more)
 
     Written, but not in every column
       public.orders: 3

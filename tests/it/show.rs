@@ -61,7 +61,8 @@ fn rows_are_shown_one_by_one() {
 
     id = 5  id_reused: nothing is written
       evidence  predicate
-      reason    it was created at another time
+      reason    it was created at another time (unless `identity = [...]`
+                for public.customers says more)
       columns   email, name, note, created_at
     "#);
     insta::assert_snapshot!(show(&rescue, &["--table", "customers", "--verdict", "id_reused,recreated", "--values"]), @r#"
@@ -79,7 +80,8 @@ fn rows_are_shown_one_by_one() {
 
     id = 5  id_reused: nothing is written
       evidence  predicate
-      reason    it was created at another time
+      reason    it was created at another time (unless `identity = [...]`
+                for public.customers says more)
          column      backup                  live
          id          5
       *  email       c5@example.org          other@example.org
@@ -138,7 +140,7 @@ fn json_is_one_object() {
     assert_eq!((&all["shown"], &all["of"]), (&5.into(), &5.into()));
     assert_eq!(all["rows"].as_array().unwrap().len(), 5);
     let one = json(&["--table", "customers", "--values", "--verdict", "id_reused"]);
-    insta::assert_snapshot!(one["rows"].to_string(), @r#"[{"key":{"id":"5"},"verdict":"id_reused","action":"none","evidence":"predicate","reason":"it was created at another time","columns":["email","name","note","created_at"],"backup":{"id":"5","email":"c5@example.org","name":"Customer 5","note":"","created_at":"2026-01-01 00:00:00+00"},"live":{"email":"other@example.org","name":"Other","note":"vip","created_at":"2026-02-01 00:00:00+00"}}]"#);
+    insta::assert_snapshot!(one["rows"].to_string(), @r#"[{"key":{"id":"5"},"verdict":"id_reused","action":"none","evidence":"predicate","reason":"it was created at another time (unless `identity = [...]` for public.customers says more)","columns":["email","name","note","created_at"],"backup":{"id":"5","email":"c5@example.org","name":"Customer 5","note":"","created_at":"2026-01-01 00:00:00+00"},"live":{"email":"other@example.org","name":"Other","note":"vip","created_at":"2026-02-01 00:00:00+00"}}]"#);
     let none = json(&["--table", "customers", "--limit", "0"]);
     assert_eq!((none["rows"].as_array().unwrap().len(), &none["of"]), (0, &5.into()));
 }
@@ -217,7 +219,7 @@ fn duckdb_reads_the_diff() {
         2|lost|insert|predicate||[]|NULL|NULL|NULL|NULL
         3|lost|insert|predicate||[]|NULL|NULL|NULL|NULL
         4|recreated|none|predicate|customers_email_key is held by {"id": "40"}|[]|NULL|NULL|NULL|NULL
-        5|id_reused|none|predicate|it was created at another time|["email","name","note","created_at"]|NULL|NULL|c5@example.org|other@example.org
+        5|id_reused|none|predicate|it was created at another time (unless `identity = [...]` for public.customers says more)|["email","name","note","created_at"]|NULL|NULL|c5@example.org|other@example.org
         "#); }
     }
 }

@@ -4,17 +4,19 @@ use std::io;
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use serde_json::json;
 
 use crate::cli::Ending;
 use crate::cli::args::Cli;
 use crate::cli::failure::Failure;
-use crate::cli::output::write_stdout;
+use crate::cli::output::Output;
 
 /// Prints the page.
-pub fn run() -> Result<Ending, Failure> {
+pub fn run(output: &Output) -> Result<Ending, Failure> {
     let page = page()
         .map_err(|error| Failure::input("output-unwritable", "the manual page cannot be made", &error))?;
-    write_stdout(&page)?;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    output.result("man", &json!({ "page": page }), |_| page)?;
     Ok(Ending::Done)
 }
 

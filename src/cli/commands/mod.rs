@@ -48,7 +48,7 @@ pub async fn dispatch(cli: &Cli, env: &Env, output: &Output) -> Result<Ending, F
         Command::Compare(args) => compare::run(args, &context, output).await,
         Command::Doctor(args) => doctor::run(args, &context, output).await,
         Command::Show(args) => show::run(args, env, output),
-        Command::Completions(args) => completions::run(args),
-        Command::Man => man::run(),
+        Command::Completions(args) => completions::run(args, output),
+        Command::Man => man::run(output),
     }
 }
