@@ -267,6 +267,7 @@ fn summary(runner: &Runner<'_>, mode: Mode, now: usize, before: usize) -> ApplyS
         updated: tables.iter().map(|table| table.updated).sum(),
         moved: tables.iter().map(|table| table.moved).sum(),
         tables,
+        conflicts: runner.plan().totals.conflicts,
         leftovers: leftovers(&runner.history()).into_iter().chain(runner.named().iter().cloned()).collect(),
         notes: runner.notes(),
     }

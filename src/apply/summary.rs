@@ -177,6 +177,8 @@ pub struct ApplySummary {
     pub moved: u64,
     /// The same by table, in the order of the plan.
     pub tables: Vec<TableCount>,
+    /// Rows that the plan leaves to a human: it writes none of them.
+    pub conflicts: u64,
     /// Rows that did not end as staged.
     pub leftovers: Vec<Leftover>,
     /// What else a person should know, one line each.

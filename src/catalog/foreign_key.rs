@@ -170,7 +170,7 @@ impl ForeignKey {
     /// The condition over the child's row under which a declared reference holds.
     pub fn when(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Declared { when } | Origin::Owner { when } => when.as_deref(),
+            Origin::Declared { when } => when.as_deref(),
             Origin::Catalog | Origin::Live => None,
         }
     }
@@ -216,11 +216,6 @@ pub enum Origin {
     /// The recipe says so; nobody enforces it.
     Declared {
         /// Condition over the child's row, for polymorphic references.
-        when: Option<String>,
-    },
-    /// Another reference with the owner of both rows as its last pair, by which rows that carry the owner move along.
-    Owner {
-        /// As that has it.
         when: Option<String>,
     },
 }

@@ -7,9 +7,9 @@ use super::DiffError;
 use super::drift::{Fit, Fits};
 use super::judge::Court;
 use crate::catalog::graph::parents_first;
-use crate::catalog::{Action, Catalog, ForeignKey, Origin, Table};
+use crate::catalog::{Action, Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
-use crate::recipe::{Kind, Recipe, Recover};
+use crate::recipe::{Kind, Recipe};
 
 /// The tables of a convoy, the one that leads it first, then parents before children.
 pub struct Convoy<'a> {
@@ -19,8 +19,6 @@ pub struct Convoy<'a> {
     pub columns: BTreeSet<usize>,
     /// Must all rows move in one statement? Otherwise each leading row moves with what hangs on it.
     pub together: bool,
-    /// May a row hang on several leading rows?
-    pub several: bool,
 }
 
 /// One table of a convoy.
@@ -45,105 +43,6 @@ pub struct Edge<'a> {
     pub pairs: Vec<(usize, usize)>,
     /// Does PostgreSQL itself move the child, by ON UPDATE CASCADE?
     pub cascades: bool,
-}
-
-/// Entries about rows under the wrong owner, each with the owner's column in live.
-fn misrouted(recipe: &Recipe) -> impl Iterator<Item = (&Recover, &Ident)> {
-    let entries = recipe.recover.iter();
-    let entries = entries.filter(|entry| entry.kind == Kind::Misrouted && entry.misrouted_to.is_none());
-    entries.filter_map(|entry| {
-        let owner = entry.owner.as_ref()?;
-        let map = recipe.columns.get(&entry.table);
-        Some((entry, map.and_then(|map| map.map.get(owner)).unwrap_or(owner)))
-    })
-}
-
-/// References that lead up to rows whose owner moves, from tables that have an owner of that name and would not move along.
-fn left_alone<'l>(
-    live: &'l Catalog,
-    followed: &Catalog,
-    recipe: &Recipe,
-    (entry, owner): (&Recover, &Ident),
-) -> Vec<&'l ForeignKey> {
-    let named: BTreeSet<&TableName> = misrouted(recipe).map(|(entry, _)| &entry.table).collect();
-    let moving = reach(followed, &entry.table, BTreeSet::from([owner.clone()]));
-    let moves = |table: &TableName| moving.get(table).is_some_and(|columns| columns.contains(owner));
-    let has_owner =
-        |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
-    let is_left = |fk: &&ForeignKey| {
-        moves(&fk.parent) && !moves(&fk.child) && has_owner(&fk.child) && !named.contains(&fk.child)
-    };
-    live.foreign_keys.iter().filter(is_left).collect()
-}
-
-/// Live's references, and of those that lead up to a misrouted row without its owner, from a table that has the same owner in a
-/// column of the same name, one more each: who has the owner of the row that it hangs on goes where that goes. Not where an entry
-/// says itself who of the table is misrouted, and not where the owner is of the key.
-pub fn with_owners(live: &Catalog, recipe: &Recipe) -> Catalog {
-    let mut found = live.clone();
-    for (entry, owner) in misrouted(recipe) {
-        loop {
-            let left = left_alone(live, &found, recipe, (entry, owner));
-            let carried: Vec<ForeignKey> =
-                left.into_iter().filter_map(|fk| with_owner(live, recipe, fk, owner)).collect();
-            if carried.is_empty() {
-                break;
-            }
-            found.foreign_keys.extend(carried);
-        }
-    }
-    found
-}
-
-/// Tells of tables that have the owner, hang on rows that move, and cannot move along, and of rows whose owner the backup cannot
-/// know. `followed` is what
-/// [`with_owners`] gave.
-pub fn notes(live: &Catalog, followed: &Catalog, recipe: &Recipe) -> BTreeSet<String> {
-    let of = |(entry, owner)| {
-        let left = left_alone(live, followed, recipe, (entry, owner));
-        left.into_iter().map(move |fk| {
-            let (child, parent) = (&fk.child, &fk.parent);
-            format!(
-                "rows of {child} that hang on misrouted rows of {parent} by {} do not move along, though they have a {owner}: their \
-                 keys would not name them; an entry of their own brings them home, and verify looks for them",
-                fk.name
-            )
-        })
-    };
-    let by_backup = misrouted(recipe).filter(|(entry, _)| entry.owner_from.is_none()).map(|(entry, _)| {
-        format!(
-            "rows of {} that came after the backup are not looked at: only `owner_from` says whose they are",
-            entry.table
-        )
-    });
-    misrouted(recipe).flat_map(of).chain(by_backup).collect()
-}
-
-/// The reference with the owner beside its columns; nobody enforces that.
-fn with_owner(live: &Catalog, recipe: &Recipe, fk: &ForeignKey, owner: &Ident) -> Option<ForeignKey> {
-    let (child, parent) = (live.tables.get(&fk.child)?, live.tables.get(&fk.parent)?);
-    let (own, above) = (child.column(owner)?, parent.column(owner)?);
-    let key = recipe.key_of(&child.name).map(<[Ident]>::to_vec).or_else(|| child.key_columns())?;
-    let fits = own.type_name == above.type_name && !own.generated && !key.contains(owner);
-    if !fits || fk.is_over_time() || fk.child_columns().any(|column| column == owner) {
-        return None;
-    }
-    let mut found = ForeignKey {
-        origin: Origin::Owner { when: fk.when().map(str::to_owned) },
-        on_update: Action::NoAction,
-        carriers: Vec::new(),
-        ..fk.clone()
-    };
-    found.columns.push((owner.clone(), owner.clone()));
-    if !own.type_name.contains('.') && !found.operators.is_empty() {
-        found.operators.push("OPERATOR(pg_catalog.=)".to_owned());
-    } else {
-        found.operators.clear();
-    }
-    if found.has_paths() {
-        found.paths.push(None);
-    }
-    Some(found)
 }
 
 /// What moves when a column of a table does: the moving columns by table, the leading table included.
@@ -187,16 +86,51 @@ pub fn companions(live: &Catalog, recipe: &Recipe) -> BTreeSet<TableName> {
             columns = table.column_names().filter(|column| !key.contains(column)).cloned().collect();
         }
         let moving: BTreeSet<TableName> = reach(live, &entry.table, columns).into_keys().collect();
-        // Who has the owner and cannot move along is looked at in the end.
+        // Who has the owner and does not move along is looked at in the end.
         let below = live.foreign_keys.iter().filter(|fk| moving.contains(&fk.parent)).map(|fk| &fk.child);
         let has_owner = |child: &&TableName| {
-            live.tables
-                .get(child)
-                .is_some_and(|child| owners.iter().any(|owner| child.column(owner).is_some()))
+            let child = live.tables.get(child);
+            child.is_some_and(|child| owners.iter().any(|(_, owner)| child.column(owner).is_some()))
         };
         found.extend(below.filter(has_owner).cloned());
         found.extend(moving);
     }
+    found
+}
+
+/// What misrouted rows may leave behind: rows that hang on them and have an owner of their own, which no reference moves, and rows
+/// of which the backup cannot know.
+pub fn notes(live: &Catalog, recipe: &Recipe) -> BTreeSet<String> {
+    let owners = recipe.owners();
+    let mut found = BTreeSet::new();
+    for (table, owner) in &owners {
+        let moving = reach(live, table, BTreeSet::from([owner.clone()]));
+        let has_owner =
+            |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
+        let left = live.foreign_keys.iter().filter(|fk| {
+            let named = owners.iter().any(|(table, of)| table == &fk.child && of == owner);
+            moving.contains_key(&fk.parent)
+                && !moving.contains_key(&fk.child)
+                && has_owner(&fk.child)
+                && !named
+        });
+        found.extend(left.map(|fk| {
+            format!(
+                "rows of {} that hang on misrouted rows of {} by {} have a {owner} of their own, which stays as it is: where it is wrong, too, \
+                 an entry of their own sets it right; verify names those that still have the old one",
+                fk.child, fk.parent, fk.name
+            )
+        }));
+    }
+    let by_backup = recipe.recover.iter().filter(|entry| {
+        entry.kind == Kind::Misrouted && entry.misrouted_to.is_none() && entry.owner_from.is_none()
+    });
+    found.extend(by_backup.map(|entry| {
+        format!(
+            "rows of {} that came after the backup are not looked at: only `owner_from` says whose they are",
+            entry.table
+        )
+    }));
     found
 }
 
@@ -226,8 +160,7 @@ pub fn of<'a>(
         live.foreign_keys.iter().filter(|fk| moves_along(fk, &moving)).cloned().collect();
     let names: BTreeSet<TableName> = moving.keys().cloned().collect();
     let components = parents_first(&names, &inner);
-    let enforced: Vec<ForeignKey> = inner.iter().filter(|fk| fk.is_enforced()).cloned().collect();
-    let cyclic = parents_first(&names, &enforced).iter().any(|component| component.cyclic);
+    let cyclic = components.iter().any(|component| component.cyclic);
     let mut order: Vec<TableName> = components.into_iter().flat_map(|component| component.tables).collect();
     order.retain(|table| table != leader);
     order.insert(0, leader.clone());
@@ -235,12 +168,8 @@ pub fn of<'a>(
     for table in &order {
         wagons.push(wagon(table, &order, &moving, fits, live, recipe)?);
     }
-    let enforced = |wagon: &Wagon<'_>| wagon.edges.iter().filter(|edge| edge.fk.is_enforced()).count();
-    let together = cyclic || wagons.iter().any(|wagon| enforced(wagon) > 1);
-    let several = together
-        || wagons.iter().any(|wagon| wagon.edges.len() > 1)
-        || inner.iter().any(ForeignKey::is_self_reference);
-    Ok(Some(Convoy { wagons, columns, together, several }))
+    let together = cyclic || wagons.iter().any(|wagon| wagon.edges.len() > 1);
+    Ok(Some(Convoy { wagons, columns, together }))
 }
 
 fn moves_along(fk: &ForeignKey, moving: &BTreeMap<TableName, BTreeSet<Ident>>) -> bool {

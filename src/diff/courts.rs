@@ -23,7 +23,6 @@ pub(super) async fn all<'a>(
     tombstones: &'a BTreeMap<TableName, Tombstones>,
 ) -> Result<BTreeMap<TableName, Court<'a>>, DiffError> {
     let mut found = BTreeMap::new();
-    let moving = convoy::with_owners(live, input.recipe);
     for (name, fit) in fits {
         let mut entries = input.recipe.recover.iter().filter(|entry| &entry.table == name);
         let given = entries.find(|entry| !entry.identity.is_empty());
@@ -49,8 +48,7 @@ pub(super) async fn all<'a>(
         };
         damage::check(session, &court).await?;
         transfer::check(session, &court).await?;
-        let court =
-            Court { leads_convoy: convoy::of(&court, fits, &moving, input.recipe)?.is_some(), ..court };
+        let court = Court { leads_convoy: convoy::of(&court, fits, live, input.recipe)?.is_some(), ..court };
         found.insert(name.clone(), court);
     }
     Ok(found)

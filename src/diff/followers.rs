@@ -7,7 +7,7 @@ use super::convoy::{Convoy, Edge};
 use super::drift::Fit;
 use super::lookup::{RawKey, RawRow, StagedRow, key_of, text};
 use super::relation::push_relation;
-use crate::catalog::{ForeignKey, Origin};
+use crate::catalog::ForeignKey;
 use crate::ident::TableName;
 use crate::pg::ReadSession;
 use crate::value::copy_text::fields;
@@ -50,17 +50,13 @@ impl Moving {
 /// Places of rows, by table of the convoy and key.
 type Known = HashMap<(usize, RawKey), usize>;
 
-/// A leading row that cannot move, by its place in the chunk, and why.
-pub(super) type Torn = (usize, String);
-
-/// Follows the foreign keys downwards from the leading rows until nothing new is found. Returns the leading rows on which one hangs
-/// that would have to go to several owners, where nobody enforces how it hangs.
+/// Follows the foreign keys downwards from the leading rows until nothing new is found.
 pub(super) async fn gather(
     session: &ReadSession,
     convoy: &Convoy<'_>,
     moving: &mut Vec<Moving>,
-) -> Result<Vec<Torn>, DiffError> {
-    let (mut known, mut torn) = (Known::new(), Vec::new());
+) -> Result<(), DiffError> {
+    let mut known = Known::new();
     for (at, row) in moving.iter().enumerate() {
         if let Some(key) = key_of(&row.live, &convoy.wagons[row.wagon].fit.key) {
             known.insert((row.wagon, key), at);
@@ -74,14 +70,14 @@ pub(super) async fn gather(
                 let fresh: Vec<usize> = (from..until).filter(|&at| drags(edge, &moving[at])).collect();
                 for chunk in fresh.chunks(CHUNK_ROWS) {
                     for found in children(session, convoy, number, edge, moving, chunk).await? {
-                        torn.extend(take(convoy, (number, edge), found, moving, &mut known)?);
+                        take(convoy, (number, edge), found, moving, &mut known)?;
                     }
                 }
             }
         }
         from = until;
     }
-    Ok(torn)
+    Ok(())
 }
 
 /// Adds one follower, or what this way to it says to a follower that is known.
@@ -91,7 +87,7 @@ fn take(
     (at, child): (usize, RawRow),
     moving: &mut Vec<Moving>,
     known: &mut Known,
-) -> Result<Vec<Torn>, DiffError> {
+) -> Result<(), DiffError> {
     let (parent, fit) = (&moving[at], &convoy.wagons[number].fit);
     let mut truth = Truth::new();
     for (at, (up, down)) in edge.pairs.iter().enumerate() {
@@ -104,19 +100,12 @@ fn take(
         truth.insert(*down, new);
     }
     let bound = edge.pairs.iter().map(|(_, down)| *down);
-    let Some(key) = key_of(&child, &fit.key) else { return Ok(Vec::new()) };
+    let Some(key) = key_of(&child, &fit.key) else { return Ok(()) };
     if let Some(&twin) = known.get(&(number, key.clone())) {
-        let leaders = [parent.leader, moving[twin].leader];
         let twin = &mut moving[twin];
         twin.cascades &= edge.cascades;
         twin.bound.extend(bound);
-        return match add(&mut twin.truth, truth, &fit.live.name) {
-            Ok(()) => Ok(Vec::new()),
-            Err(_torn) if !edge.fk.is_enforced() => {
-                Ok(leaders.map(|leader| (leader, torn(&fit.live.name))).into())
-            }
-            Err(entangled) => Err(entangled),
-        };
+        return add(&mut twin.truth, truth, &fit.live.name);
     }
     known.insert((number, key), moving.len());
     moving.push(Moving {
@@ -128,12 +117,7 @@ fn take(
         cascades: edge.cascades && !convoy.together,
         why: format!("follows {} by {}", edge.fk.parent, edge.fk.name),
     });
-    Ok(Vec::new())
-}
-
-/// Why a leading row stays on which a row hangs that belongs to others as well.
-pub(super) fn torn(table: &TableName) -> String {
-    format!("kept: a row of {table} hangs on it and on rows that belong to another owner")
+    Ok(())
 }
 
 /// Does the row's move change what the foreign key refers to?
@@ -168,10 +152,8 @@ async fn children(
 ) -> Result<Vec<(usize, RawRow)>, DiffError> {
     let (parent, child) = (&convoy.wagons[edge.parent].fit, &convoy.wagons[number].fit);
     let positions: Vec<usize> = edge.pairs.iter().map(|(up, _)| *up).collect();
-    // Who has no owner hangs on its parent all the same, and has lost it with that.
-    let referring_columns = positions.len() - usize::from(by_owner(edge.fk));
-    let refers = |at: &usize| key_of(&moving[*at].live, &positions[..referring_columns]).is_some();
-    let with_key: Vec<usize> = parents.iter().copied().filter(refers).collect();
+    let with_key: Vec<usize> =
+        parents.iter().copied().filter(|&at| key_of(&moving[at].live, &positions).is_some()).collect();
     if with_key.is_empty() {
         return Ok(Vec::new());
     }
@@ -181,10 +163,6 @@ async fn children(
     let reference = Reference { fk: edge.fk, parent, child, pairs: &edge.pairs };
     let found = referring(session, &reference, &rows).await?;
     Ok(found.into_iter().filter_map(|(number, row)| Some((*with_key.get(number)?, row))).collect())
-}
-
-fn by_owner(fk: &ForeignKey) -> bool {
-    matches!(fk.origin, Origin::Owner { .. })
 }
 
 /// A foreign key between two tables.
@@ -210,7 +188,7 @@ pub(super) async fn referring(
     let names: Vec<String> =
         child.columns.iter().map(|column| format!("c.{}", column.live.name.quoted())).collect();
     let keys: Vec<String> = (1..=positions.len()).map(|at| format!("k{at}")).collect();
-    let cast = if fk.operators.is_empty() { "::text" } else { "" };
+    let cast = if fk.is_enforced() { "" } else { "::text" };
     let equal: Vec<String> = pairs
         .iter()
         .zip(&keys)
@@ -218,9 +196,6 @@ pub(super) async fn referring(
         .map(|(at, ((_, down), key))| {
             let equals = fk.operator(at);
             let refers = fk.referring_sql(at, &format!("c.{}", child.columns[*down].live.name.quoted()));
-            if by_owner(fk) && at + 1 == pairs.len() {
-                return format!("k.{key} is not distinct from {refers}");
-            }
             format!("k.{key}{cast} {equals} {refers}{cast}")
         })
         .collect();

@@ -117,11 +117,9 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     refit::note_zones(session, &mut fits).await?;
     let tombstones = tombstones::load(session, input.recipe, &fits).await?;
     let courts = courts::all(input, session, &live, &fits, &tombstones).await?;
-    let moving = convoy::with_owners(&live, input.recipe);
     let mut convoys = BTreeMap::new();
     for (table, court) in courts.iter().filter(|(_, court)| court.leads_convoy) {
-        convoys
-            .extend(convoy::of(court, &fits, &moving, input.recipe)?.map(|convoy| (table.clone(), convoy)));
+        convoys.extend(convoy::of(court, &fits, &live, input.recipe)?.map(|convoy| (table.clone(), convoy)));
     }
     let mut scene = Scene { input, session, courts: &courts, convoys: &convoys, moves: Moves::default() };
     let charged = courts
@@ -166,7 +164,7 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.unfollowed = input.extracted.unfollowed.clone();
     diffed.unfollowed.extend(unknown_keys(input, &live));
     diffed.notes.extend(diffed.unfollowed.iter().map(Unfollowed::note));
-    diffed.notes.extend(convoy::notes(&live, &moving, input.recipe));
+    diffed.notes.extend(convoy::notes(&live, input.recipe));
     diffed.notes.extend(structure::notes_on_partitions(&input.extracted.catalog, &live));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
@@ -184,11 +182,8 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     let of_live = live.foreign_keys.clone();
     let is_new = |fk: &ForeignKey| !of_live.contains(fk);
     live.declare(declared.filter(is_new).collect::<Vec<_>>());
-    let wanted: BTreeSet<TableName> = staged
-        .into_iter()
-        .cloned()
-        .chain(convoy::companions(&convoy::with_owners(&live, input.recipe), input.recipe))
-        .collect();
+    let wanted: BTreeSet<TableName> =
+        staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
     let wanted: BTreeSet<TableName> =
         wanted.into_iter().chain(transfer::companions(&live, input.recipe)).collect();
     live.tables.retain(|name, _| wanted.contains(name));

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::DiffError;
 use super::blocked::Parents;
 use super::convoy::Convoy;
-use super::drift::Fit;
-use super::followers::{CHUNK_ROWS, Moving, Torn, Truth, add, gather, torn};
+use super::followers::{CHUNK_ROWS, Moving, Truth, add, gather};
 use super::judge::Judgement;
 use super::lookup::{LiveRow, RawKey, StagedRow, key_of};
 use super::probe::obstacles;
@@ -72,7 +71,7 @@ pub struct Travel<'c, 'a> {
     staged: Vec<bool>,
     counts: Vec<(u64, u64)>,
     groups: i64,
-    /// Rows that moved in an earlier chunk, where a row may hang on several leading ones.
+    /// Rows that moved in an earlier chunk, where all move in one statement.
     moved: HashMap<(usize, RawKey), Truth>,
 }
 
@@ -108,10 +107,9 @@ impl<'c, 'a> Travel<'c, 'a> {
         judgements: &mut [Judgement],
     ) -> Result<(), DiffError> {
         let mut moving = self.leaders(rows, live, judgements);
-        let mut torn = gather(session, self.convoy, &mut moving).await?;
-        let moving = self.forget_known(moving, &mut torn)?;
+        gather(session, self.convoy, &mut moving).await?;
+        let moving = self.forget_known(moving)?;
         let mut held = self.refused_by_constraints(session, &moving).await?;
-        held.extend(torn.into_iter().map(|(leader, reason)| (leader, (Verdict::Changed, reason))));
         self.arrive(parents, &moving);
         self.refused_by_parents(session, parents, &moving, &mut held).await?;
         if self.convoy.together && !held.is_empty() {
@@ -164,21 +162,20 @@ impl<'c, 'a> Travel<'c, 'a> {
         found
     }
 
-    /// Leaves out rows that move with an earlier chunk: they are written already.
-    fn forget_known(&mut self, moving: Vec<Moving>, torn: &mut Vec<Torn>) -> Result<Vec<Moving>, DiffError> {
-        if !self.convoy.several {
+    /// Leaves out rows of which an earlier chunk knows, where all move in one statement: they are written already.
+    fn forget_known(&mut self, moving: Vec<Moving>) -> Result<Vec<Moving>, DiffError> {
+        if !self.convoy.together {
             return Ok(moving);
         }
         let mut fresh = Vec::new();
         for row in moving {
             let fit = &self.convoy.wagons[row.wagon].fit;
-            let Some(truth) = self.moved.get_mut(&moved_key(&row, fit)) else {
+            let key = (row.wagon, key_of(&row.live, &fit.key).unwrap_or_default());
+            if let Some(truth) = self.moved.get_mut(&key) {
+                add(truth, row.truth, &fit.live.name)?;
+            } else {
+                self.moved.insert(key, row.truth.clone());
                 fresh.push(row);
-                continue;
-            };
-            match add(truth, row.truth, &fit.live.name) {
-                Err(_torn) if !self.convoy.together => torn.push((row.leader, self::torn(&fit.live.name))),
-                known => known?,
             }
         }
         Ok(fresh)
@@ -297,9 +294,6 @@ impl<'c, 'a> Travel<'c, 'a> {
                 .collect();
             rows.sort_by_key(|(group, _)| *group);
             for (group, row) in rows {
-                if self.convoy.several {
-                    self.moved.insert(moved_key(row, &wagon.fit), row.truth.clone());
-                }
                 let judgement = travelling(row, &wagon.fit.key, &judgements[row.leader]);
                 let staged = StagedRow::of(row.live.clone(), String::new());
                 self.writers[number]
@@ -335,10 +329,6 @@ impl<'c, 'a> Travel<'c, 'a> {
             tables,
         })
     }
-}
-
-fn moved_key(row: &Moving, fit: &Fit<'_>) -> (usize, RawKey) {
-    (row.wagon, key_of(&row.live, &fit.key).unwrap_or_default())
 }
 
 /// Leaders by key, in the chunks in which the keys are asked about.

@@ -61,6 +61,10 @@ const PIECE: usize = 64 << 10;
 /// An addition of so many rows at most makes the side table's statistics anew.
 const FEW: u64 = 50_000;
 
+/// An addition of more rows makes joins one row after the other too slow, which PostgreSQL cannot know: what it makes of the side
+/// tables' numbers is a guess, and one that is too low once cost an hour.
+const MANY: u64 = 2_000;
+
 /// What went wrong while places were read and written.
 pub(super) enum PlacesError {
     /// Reading them, which evaluates what the user wrote.
@@ -111,6 +115,8 @@ pub(super) struct Chosen<'a> {
     families: BTreeMap<TableName, BTreeSet<i16>>,
     /// Number of the last addition.
     wave: i64,
+    /// Were many rows added at once? Then the session joins by hash or merge only.
+    many: bool,
     /// Tables of which something tells what the accident made of their rows.
     pub told: BTreeSet<TableName>,
     /// Is it a backup taken after the accident? Then only rows that were gone by then are followed to their children.
@@ -149,6 +155,7 @@ impl<'a> Chosen<'a> {
             made: BTreeSet::new(),
             families: BTreeMap::new(),
             wave: 0,
+            many: false,
             told: BTreeSet::new(),
             bracketed,
             rehearsed: BTreeMap::new(),
@@ -229,6 +236,10 @@ impl<'a> Chosen<'a> {
     async fn added(&mut self, table: &TableName, family: i16, rows: u64) -> Result<u64, ExtractError> {
         if rows > 0 {
             self.families.entry(table.clone()).or_default().insert(family);
+        }
+        if rows > MANY && !self.many {
+            self.many = true;
+            self.session.execute("choosing rows in scratch", "set enable_nestloop = off").await?;
         }
         // Without statistics, few rows are taken for none, and joined with all others one by one.
         if (1..=FEW).contains(&rows) {

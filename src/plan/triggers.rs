@@ -45,6 +45,69 @@ fn lines(table: &Table, on: impl Fn(&Trigger) -> bool) -> Vec<String> {
     table.triggers.iter().filter(fires).map(describe).collect()
 }
 
+/// Tables and columns that the UPDATEs of a source in lower case set: `shop.customers (orders, total)`.
+fn updated(source: &str) -> Vec<String> {
+    let source = source.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut found = Vec::new();
+    for (at, _) in source.match_indices("update ") {
+        let before = source[..at].chars().next_back();
+        if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_') {
+            continue;
+        }
+        let rest = &source[at + "update ".len()..];
+        let rest = rest.strip_prefix("only ").unwrap_or(rest);
+        let Some((target, assignments)) = rest.split_once(" set ") else { continue };
+        // `name`, `name alias` or `name as alias`; more words are another statement.
+        let table = target.split(' ').next().unwrap_or_default();
+        let is_name = |word: &str| word.chars().all(|one| one.is_alphanumeric() || "_.\"*".contains(one));
+        if table.is_empty() || target.split(' ').count() > 3 || !target.split(' ').all(is_name) {
+            continue;
+        }
+        let columns = assigned(assignments);
+        let line = format!("{table} ({})", columns.join(", "));
+        if !columns.is_empty() && !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    found
+}
+
+/// The columns on the left of `a = 1, (b, c) = (2, 3) where …`.
+fn assigned(assignments: &str) -> Vec<String> {
+    let (mut found, mut depth, mut word, mut is_value) = (Vec::new(), 0_i32, String::new(), false);
+    for letter in assignments.chars() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        match letter {
+            ';' => break,
+            '=' if !is_value => {
+                let names = word.trim().trim_matches(|one| one == '(' || one == ')').split(',');
+                found.extend(names.map(|name| name.trim().to_owned()));
+                is_value = true;
+                word.clear();
+            }
+            ',' if depth == 0 && is_value => {
+                is_value = false;
+                word.clear();
+            }
+            _ => word.push(letter),
+        }
+        if is_value
+            && depth == 0
+            && [" where ", " from ", " returning "].iter().any(|end| word.ends_with(end))
+        {
+            break;
+        }
+    }
+    found.retain(|name| {
+        !name.is_empty() && name.chars().all(|one| one.is_alphanumeric() || "_\"".contains(one))
+    });
+    found
+}
+
 fn looks_like(trigger: &Trigger) -> String {
     let source = trigger.source.to_lowercase();
     let mut found = Vec::new();
@@ -60,7 +123,12 @@ fn looks_like(trigger: &Trigger) -> String {
     if source.contains("insert into") {
         found.push("writes rows elsewhere");
     }
-    if source.contains("update ") && source.contains(" set ") {
+    let updates = updated(&source);
+    let updates =
+        if updates.is_empty() { String::new() } else { format!("updates {}", updates.join(" and ")) };
+    if !updates.is_empty() {
+        found.push(&updates);
+    } else if source.contains("update ") && source.contains(" set ") {
         found.push("updates other rows");
     }
     if source.contains("delete from") {
@@ -73,4 +141,33 @@ fn looks_like(trigger: &Trigger) -> String {
         found.push("may refuse the row");
     }
     if found.is_empty() { "its source does not tell what it does".to_owned() } else { found.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::updated;
+
+    #[test]
+    fn updates_are_read_from_the_source() {
+        for (source, told) in [
+            (
+                "begin\n update shop.customers set orders = orders + 1,\n total = coalesce(total, 0) + new.amount where id = new.customer; return new; end",
+                &["shop.customers (orders, total)"][..],
+            ),
+            (
+                "update only counts c set (n, m) = (select 1, 2), at = now() from x where c.id = 1",
+                &["counts (n, m, at)"],
+            ),
+            (
+                "if tg_op = 'insert' then update a set n = n + 1 where id = new.a; else update a set n = n - 1; end if; update b as o set m = 0;",
+                &["a (n)", "b (m)"],
+            ),
+            ("select 1 from t for update; perform set_config('a', 'b', true)", &[]),
+            ("insert into t values (1) on conflict (id) do update set n = 1", &[]),
+            ("execute format('update %i set n = 1', tg_table_name)", &[]),
+            ("new.updated_at := now(); return new;", &[]),
+        ] {
+            assert_eq!(updated(source), told, "{source}");
+        }
+    }
 }

@@ -93,14 +93,15 @@ impl Recipe {
         (0u16..).zip(&self.recover).find(|(_, other)| is_same(other)).map(|(number, _)| number)
     }
 
-    /// The columns of live that say to whom misrouted rows belong, where these stay in their table.
-    pub fn owners(&self) -> BTreeSet<Ident> {
+    /// Tables with misrouted rows that stay in them, and the columns of live that say to whom these belong.
+    pub fn owners(&self) -> BTreeSet<(TableName, Ident)> {
         let misrouted =
             self.recover.iter().filter(|entry| entry.kind == Kind::Misrouted && entry.misrouted_to.is_none());
         let of = |entry: &Recover| {
             let owner = entry.owner.as_ref()?;
             let map = self.columns.get(&entry.table);
-            Some(map.and_then(|map| map.map.get(owner)).unwrap_or(owner).clone())
+            let owner = map.and_then(|map| map.map.get(owner)).unwrap_or(owner);
+            Some((entry.table.clone(), owner.clone()))
         };
         misrouted.filter_map(of).collect()
     }

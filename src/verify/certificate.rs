@@ -183,7 +183,8 @@ impl std::fmt::Display for Mismatch {
             }
             Problem::Across { foreign_key, owner } => write!(
                 formatter,
-                "its {owner} is the one that its parent by {foreign_key} had; the parent's was set right"
+                "its {owner} is the one that its parent by {foreign_key} had, which was set right; an entry of kind \"misrouted\" about the table \
+                 decides whose it is"
             ),
         }?;
         match &self.explained {

@@ -26,7 +26,7 @@ use crate::apply::AppliedState;
 use crate::cancel::CancelToken;
 use crate::catalog::ForeignKey;
 use crate::diff::Diffed;
-use crate::ident::Ident;
+use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::plan::{LiveIdentity, Plan};
 use crate::progress::SharedProgress;
@@ -44,8 +44,8 @@ pub struct VerifyInput<'a> {
     pub diffed: &'a Diffed,
     /// References of which the backup may lack parents.
     pub dangling: &'a [ForeignKey],
-    /// Columns of live that the recipe names as owners.
-    pub owners: BTreeSet<Ident>,
+    /// Tables with misrouted rows, and the columns that say to whom these belong.
+    pub owners: BTreeSet<(TableName, Ident)>,
     /// What apply and undo have done.
     pub applied: &'a AppliedState,
     /// Progress.

@@ -83,6 +83,12 @@ fn apply_end(applied: &ApplySummary, case: &Path, output: &Output) -> String {
         "{}\nNext: rowback verify {case}. To take it back: rowback undo {case}\n",
         output.paint(paint, &line)
     );
+    if applied.conflicts > 0 {
+        end.push_str(&format!(
+            "The plan leaves {} to a human, as before: rowback report {case}\n",
+            counted(applied.conflicts, "row")
+        ));
+    }
     if !applied.leftovers.is_empty() {
         end.push_str(&format!(
             "What is left is not tried again by this case. Once nothing stands in its way: rowback recover {recipe} --case NEW\n"
@@ -236,6 +242,7 @@ mod tests {
             updated: 1,
             moved: 0,
             tables: vec![TableCount { table: orders(), inserted: 1204, updated: 1, moved: 0, present: 0 }],
+            conflicts: 0,
             leftovers: Vec::new(),
             notes: Vec::new(),
         }
@@ -277,6 +284,9 @@ mod tests {
                 "Next: rowback verify 'my case'. To take it back: rowback undo 'my case'",
             ]
         );
+        let kept = apply(&ApplySummary { conflicts: 2, ..applied() }, Path::new("case"), &plain());
+        let kept_line = "The plan leaves 2 rows to a human, as before: rowback report case\n";
+        assert!(kept.ends_with(kept_line), "{kept}");
         let tried = apply(&ApplySummary { dry_run: true, ..left }, Path::new("my case"), &plain());
         assert!(!tried.contains("--case NEW"), "{tried}");
     }
