@@ -59,7 +59,13 @@ impl<R: BufRead> Read for Decoder<R> {
             Self::Plain(reader) => reader.read(buffer),
             Self::Zlib(reader) => reader.read(buffer),
             Self::Gzip(reader) => reader.read(buffer),
-            Self::Lz4(reader) => reader.read(buffer),
+            // It stops after each frame, and goes on with the next when it is asked again.
+            Self::Lz4(reader) => loop {
+                let count = reader.read(buffer)?;
+                if count > 0 || buffer.is_empty() || reader.get_mut().fill_buf()?.is_empty() {
+                    return Ok(count);
+                }
+            },
             Self::Zstd(reader) => reader.read(buffer),
         }
     }
@@ -141,6 +147,20 @@ mod tests {
             let error = inflate(Codec::Gzip, &both[..both.len() - 1], piece).unwrap_err();
             assert!(is_early_end(&error), "{error}");
             assert!(inflate(Codec::Gzip, &[&one[..], b"rest"].concat(), piece).is_err());
+        }
+    }
+
+    #[test]
+    fn an_lz4_file_may_have_several_frames() {
+        let frame = |text: &[u8]| {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let both = [frame(b"1\tone\n"), frame(b""), frame(b"2\ttwo\n")].concat();
+        for piece in [1, 7, both.len()] {
+            assert_eq!(inflate(Codec::Lz4, &both, piece).unwrap(), b"1\tone\n2\ttwo\n");
+            assert!(inflate(Codec::Lz4, &[&both[..], b"something else"].concat(), piece).is_err());
         }
     }
 

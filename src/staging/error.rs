@@ -217,7 +217,7 @@ impl Explain for StagingError {
                 "Correct the line: comma between fields, values with commas, quotes or line breaks in double quotes, quotes inside doubled, UTF-8. Nothing was changed."
             }
             Self::Checksum { .. } | Self::RowCount { .. } => {
-                "If the file was edited on purpose, run `rowback diff` again to take it as it is now; otherwise write it again with `rowback extract`. Nothing was changed."
+                "If the file was edited on purpose, run `rowback diff` again to take it as it is now; otherwise write it again with `rowback extract`. A case that was applied takes the file only as it was: put that back, `rowback undo` goes without it. Nothing was changed."
             }
             Self::Encoding { .. } => {
                 "The backup's database does not know its encoding (SQL_ASCII): bring these rows back by hand. Nothing was changed."

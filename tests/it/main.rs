@@ -17,6 +17,7 @@ mod architecture;
 mod backup;
 mod backup_damage;
 mod backup_plain;
+mod choosing;
 mod circles;
 mod cli_bad_input;
 mod cli_bad_recipe;
