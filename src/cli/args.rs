@@ -74,7 +74,7 @@ pub enum Command {
     Show(ShowArgs),
     /// Only the first stage: choose the rows in the backup and stage them in the case
     Extract(ExtractArgs),
-    /// Only the second stage: hold the staged rows against live
+    /// Only the second stage: hold the staged rows, as they are in their files by now, against live
     Diff(LookUpArgs),
     /// Only the third stage: make the plan and its batches
     Plan(PlanArgs),
