@@ -38,7 +38,6 @@ pub(super) async fn take(
     if edited.is_empty() {
         return Ok(false);
     }
-    layout.forget(&layout.results_of_staging())?;
     for (number, path, format) in edited {
         let staged = &extracted.files[number];
         let file = Edited::open(&path, format, staged, recipe, session).await?;
@@ -58,6 +57,8 @@ pub(super) async fn take(
         extracted.dangling.extend(touching);
         extracted.files[number] = taken;
     }
+    // Not before: what is refused leaves an earlier plan as it was, for whoever puts the file back.
+    layout.forget(&layout.results_of_staging())?;
     Ok(true)
 }
 

@@ -51,7 +51,18 @@ pub(super) fn verify_all(layout: &Layout) -> Result<(), Error> {
     }
     let diffed: Result<Diffed, _> = layout.read_json(&layout.diff().join("manifest.json"), "diff");
     if let Ok(diffed) = diffed {
-        diffed.tables.iter().try_for_each(|table| verify_sha256(&layout.diff(), &table.file))?;
+        for table in &diffed.tables {
+            verify_sha256(&layout.diff(), &table.file)?;
+            found_rows(layout, table)?;
+        }
+        for convoy in &diffed.convoys {
+            let directory = layout.diff().join(&convoy.directory);
+            convoy.tables.iter().try_for_each(|table| verify_sha256(&directory, &table.file))?;
+        }
+        if let Some(transfers) = &diffed.transfers {
+            let directory = layout.diff().join(&transfers.directory);
+            transfers.tables.iter().try_for_each(|table| verify_sha256(&directory, &table.file))?;
+        }
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ pub struct VerifySummary {
     pub left_out: BTreeMap<String, u64>,
     /// What is not as planned.
     pub unexplained: Vec<String>,
+    /// Is every planned row as planned? Then `unexplained` is about what hangs on them.
+    pub as_planned: bool,
     /// Of them, rows that entries only look at and that live lacks for an unknown reason.
     pub gone: u64,
     /// What else a person should know.
@@ -100,6 +102,7 @@ pub async fn verify(
             left_out.insert(word.to_owned(), count);
         }
     }
+    let as_planned = certificate.is_as_planned();
     let mut unexplained = certificate.complaints();
     if unexplained.len() > MOST_LISTED {
         let more = unexplained.len() - MOST_LISTED;
@@ -111,6 +114,7 @@ pub async fn verify(
         tables: tables.collect(),
         left_out,
         unexplained,
+        as_planned,
         notes: certificate.notes,
         gone: diffed.gone,
         taken_back: applied.is_undone(),

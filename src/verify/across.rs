@@ -184,8 +184,11 @@ fn left_behind(
     let mut sql = format!("copy (select {shown} from ");
     Relation::of(columns.iter().enumerate().map(|(at, column)| (at, *column)))
         .push(&mut sql, rows.iter().copied());
-    let itself: Vec<String> =
-        key.iter().zip(&names).map(|(name, k)| format!("p.{} = k.{k}", name.quoted())).collect();
+    let itself: Vec<String> = key
+        .iter()
+        .zip(&names)
+        .map(|(name, k)| format!("p.{} {} k.{k}", name.quoted(), parent.equality(name)))
+        .collect();
     let cast = if fk.operators.is_empty() { "::text" } else { "" };
     let refers = fk.child_sql("c.");
     let hangs = fk

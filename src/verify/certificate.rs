@@ -200,6 +200,13 @@ impl Certificate {
         self.mismatches.is_empty() && self.unlisted == 0 && self.sequences.iter().all(SequenceCheck::is_ahead)
     }
 
+    /// Is everything that was planned as it should be, whatever hangs on it?
+    pub fn is_as_planned(&self) -> bool {
+        let is_beside = |mismatch: &Mismatch| matches!(mismatch.problem, Problem::Across { .. });
+        let sequences = self.sequences.iter().all(SequenceCheck::is_ahead);
+        self.mismatches.iter().all(is_beside) && self.unlisted == 0 && sequences
+    }
+
     /// What is wrong, one line each.
     pub fn complaints(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.mismatches.iter().map(ToString::to_string).collect();

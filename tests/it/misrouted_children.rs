@@ -58,6 +58,15 @@ fn verify_names_what_still_has_the_wrong_owner() {
     ] {
         assert_eq!(found.stdout.contains(line), is_there, "{line}: {}", found.stdout);
     }
+    assert!(
+        found.stdout.contains("Everything that was planned is in live; rows that hang on it"),
+        "{}",
+        found.stdout
+    );
+    live.psql("update account set tenant_id = 3 where id = 2");
+    let found = rescue.verify().expect_code(1);
+    assert!(found.stdout.contains("NOT verified: not everything that was planned"), "{}", found.stdout);
+    live.psql("update account set tenant_id = 1 where id = 2");
     let _undone = rescue.undo().expect_code(0);
     before.assert_same(&live.digest(), "undo takes back what was written");
     let _verified = rescue.verify().expect_code(0);

@@ -175,6 +175,60 @@ fn what_breaks_a_rule_is_named_with_its_row_and_stays_as_it_was() {
     assert_eq!(self::customers(&live), self::customers(&backup));
 }
 
+/// Who the rows of a file are for, where it does not say, the entries about their table say.
+#[test]
+fn a_file_from_another_source_tells_what_is_damaged() {
+    let backup = TestDb::with("truth", SHOP);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("update customer set email = null");
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = "[[recover]]\ntable = \"customer\"\nkind = \"corrupted\"\ncolumns = [\"email\"]\nwhere = \"id <= 3\"\ndamaged = \"live.email is null\"\n";
+    let _planned = rescue.recover_with(recipe, &["--staging", "csv"]).expect_code(0);
+    let file = rescue.case().join("staging/public.customer.csv");
+    std::fs::write(
+        &file,
+        "id,email,rate,since,ok\n1,told,1.5,2026-01-02 10:00+00,t\n3,too,3.5,2026-01-04 10:00+00,t\n",
+    )
+    .unwrap();
+    let diffed = again(&rescue, &live).expect_code(0);
+    assert!(diffed.stdout.contains("damaged"), "{}", diffed.stdout);
+    let _planned = plan(&rescue).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(
+        live.value("select string_agg(concat(id, email), ' ' order by id) from customer"),
+        "1told 2 3too 4"
+    );
+}
+
+/// What is refused leaves the earlier plan as it was: with the old file back it can be applied. What was begun can be ended
+/// whatever became of the files.
+#[test]
+fn a_refused_file_leaves_the_plan_and_a_begun_apply_goes_on() {
+    let backup = TestDb::with("begun", SHOP);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from customer where id <= 3");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_with(RECIPE, &["--staging", "csv", "--batch-rows", "1"]).expect_code(0);
+    let file = rescue.case().join("staging/public.customer.csv");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("2,c2", "two,c2")).unwrap();
+    let _refused = again(&rescue, &live).expect_code(3);
+    std::fs::write(&file, &good).unwrap();
+    // The connection ends with the third customer.
+    live.psql(
+        "create function cut() returns trigger language plpgsql as $$begin perform pg_terminate_backend(pg_backend_pid()); return new; end$$;
+         create trigger cut before insert on customer for each row when (new.id = 3) execute function cut()",
+    );
+    let stopped = rescue.apply().expect_code(5);
+    assert!(stopped.stderr.contains("are committed"), "{}", stopped.stderr);
+    live.psql("drop function cut cascade");
+    std::fs::write(&file, good.replace("c1", "edited")).unwrap();
+    let _ended = rescue.apply().expect_code(0);
+    assert_eq!(customers(&live), customers(&backup));
+}
+
 /// A plan goes by the files that it was made of.
 #[test]
 fn nothing_is_planned_or_applied_of_files_that_are_others_by_now() {

@@ -320,3 +320,48 @@ fn a_row_that_a_trigger_makes_again_is_listed() {
         let _verified = rescue.verify().expect_code(0);
     }
 }
+
+/// A column that others share with the row would name them, too.
+#[test]
+fn a_list_names_rows_by_a_key() {
+    let backup = TestDb::with(
+        "named",
+        "create table t (id int primary key, a int, b int, email text unique, kind text, unique (a, b));
+         insert into t select g, g, g, 'e' || g, 'k' from generate_series(1, 5) as g",
+    );
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from t");
+    let recipe =
+        "[[recover]]\ntable = \"t\"\nwhere = \"true\"\n[policy]\nexclude_keys = { t = \"erased.csv\" }\n";
+    for (list, told) in [
+        ("id\n2\n", None),
+        ("email\ne2\n", None),
+        ("b,a\n2,2\n", None),
+        ("kind,id\nk,2\n", None),
+        (
+            "kind\nk\n",
+            Some(
+                "its header names kind, which is no key: rows of public.t are told by (id) or (a, b) or (email)",
+            ),
+        ),
+        ("a\n2\n", Some("its header names a, which is no key")),
+    ] {
+        let rescue = Rescue::new(&live, &dump);
+        let _list = rescue.directory().write("erased.csv", list);
+        let planned = rescue.recover_with(recipe, &["--json"]);
+        match told {
+            None => {
+                let verdicts = planned.expect_code(0).json()["verdicts"]["public.t"].clone();
+                assert_eq!(verdicts, serde_json::json!({"excluded": 1, "lost": 4}), "{list}");
+            }
+            Some(told) => {
+                let refused = planned.expect_code(3);
+                assert!(
+                    format!("{}{}", refused.stdout, refused.stderr).contains(told),
+                    "{list}: {refused:?}"
+                );
+            }
+        }
+    }
+}

@@ -57,6 +57,10 @@ pub fn verify(verified: &VerifySummary, case: &Path, output: &Output) -> String 
         output.paint(Paint::Green, "Verified: the recovery is taken back.")
     } else if verified.unexplained.is_empty() {
         output.paint(Paint::Green, "Verified: everything that was planned is in live.")
+    } else if verified.as_planned && !verified.taken_back {
+        let line =
+            "Everything that was planned is in live; rows that hang on it may belong to somebody else.";
+        output.paint(Paint::Yellow, line)
     } else if verified.taken_back {
         output.paint(Paint::Yellow, "NOT verified: not everything that was recovered is taken back.")
     } else {
@@ -127,6 +131,7 @@ mod tests {
             tables: BTreeMap::from([(orders.clone(), (1204, 1204))]),
             left_out: counts(&[("same", 3), ("changed", 1)]),
             unexplained: Vec::new(),
+            as_planned: true,
             notes: Vec::new(),
             gone: 0,
             taken_back: false,
@@ -135,6 +140,7 @@ mod tests {
             tables: BTreeMap::from([(orders, (1204, 1203))]),
             left_out: BTreeMap::new(),
             unexplained: vec!["public.orders: 1 row is not there".to_owned()],
+            as_planned: false,
             notes: vec!["1 of 2 batches are applied.".to_owned()],
             gone: 0,
             taken_back: false,
