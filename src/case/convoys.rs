@@ -1,17 +1,19 @@
 //! Batches of rows that must change together: reads a convoy's files in step, group by group, and never splits a group.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::planning::Maker;
 use super::target::push_update;
 use super::{CaseError, Error};
-use crate::catalog::Table;
-use crate::diff::{ConvoyFiles, DiffReader, DiffRow, RowAction};
+use crate::catalog::{Catalog, Table};
+use crate::diff::{ConvoyFiles, DiffReader, DiffRow, OwnerBeside, RowAction};
 use crate::ident::Ident;
-use crate::plan::{Action, BatchTable};
+use crate::plan::{Action, BatchTable, ParentGuard, Tells};
 use crate::recipe::Triggers;
 use crate::staging::{StagedFile, verify_sha256};
+use crate::value::copy_text::push_field;
 
 /// A file of rows with the number of their group before the key, read by groups.
 pub(super) struct Grouped {
@@ -59,10 +61,30 @@ struct Wagon<'a> {
     table: &'a Table,
     key: Vec<Ident>,
     rows: Grouped,
+    beside: &'a [OwnerBeside],
 }
 
 /// The rows of a batch so far, by table of the convoy and list of columns.
-type Parts = BTreeMap<(usize, Vec<Ident>), (Vec<u8>, u64)>;
+type Parts = BTreeMap<(usize, Vec<Ident>), Rows>;
+
+/// Rows of one table that set the same columns.
+#[derive(Default)]
+struct Rows {
+    text: Vec<u8>,
+    count: u64,
+    /// The rows on which they hang beside their owner, by number in `Wagon::beside`.
+    above: BTreeMap<usize, BTreeSet<Vec<u8>>>,
+}
+
+impl Rows {
+    fn add(&mut self, other: Self) {
+        self.text.extend_from_slice(&other.text);
+        self.count += other.count;
+        for (at, rows) in other.above {
+            self.above.entry(at).or_default().extend(rows);
+        }
+    }
+}
 
 /// Makes the batches of a convoy: the leading table's rows are updated first, and all of a batch in one statement.
 pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result<(), Error> {
@@ -72,7 +94,7 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
         let live = maker.diffed.catalog.tables.get(&table.table).ok_or(CaseError::Stale)?;
         super::planning::refuse_odd_names(live)?;
         let rows = Grouped::open(&directory, &table.file)?;
-        wagons.push(Wagon { table: live, key: table.key.clone(), rows });
+        wagons.push(Wagon { table: live, key: table.key.clone(), rows, beside: &table.beside });
     }
     let cascades = maker.triggers != Triggers::Replica;
     let (mut parts, mut rows) = (Parts::new(), 0);
@@ -82,37 +104,86 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
             while let Some(row) = wagon.rows.take_of(group)? {
                 // With session_replication_role = replica no ON UPDATE CASCADE moves anything.
                 if row.action == RowAction::Update || !cascades {
-                    let (text, of) = next.entry((number, row.columns.clone())).or_default();
-                    push_update(text, &row)?;
-                    *of += 1;
+                    let part = next.entry((number, row.columns.clone())).or_default();
+                    push_update(&mut part.text, &row)?;
+                    for (at, beside) in wagon.beside.iter().enumerate() {
+                        let above = above(&row, &wagon.key, beside);
+                        above.into_iter().for_each(|above| {
+                            part.above.entry(at).or_default().insert(above);
+                        });
+                    }
+                    part.count += 1;
                     count += 1;
                 }
             }
         }
         if rows > 0 && rows + count > maker.most {
-            emit(maker, &wagons, std::mem::take(&mut parts))?;
+            emit((maker, convoy), &wagons, std::mem::take(&mut parts))?;
             rows = 0;
         }
-        for (what, (text, of)) in next {
-            let (all, count) = parts.entry(what).or_default();
-            all.extend_from_slice(&text);
-            *count += of;
+        for (what, rows) in next {
+            parts.entry(what).or_default().add(rows);
         }
         rows += count;
     }
-    if rows > 0 { emit(maker, &wagons, parts) } else { Ok(()) }
+    if rows > 0 { emit((maker, convoy), &wagons, parts) } else { Ok(()) }
 }
 
-fn emit<'a>(maker: &mut Maker<'a>, wagons: &[Wagon<'a>], parts: Parts) -> Result<(), Error> {
-    let parts = parts.into_iter().map(|((number, columns), (rows, count))| BatchTable {
+/// The row on which another hangs, by COPY text: what is referred to, then the owner that it has and the one that it gets, which
+/// are those of the row that hangs. `None` where that did not come along by this reference.
+fn above(row: &DiffRow, key: &[Ident], beside: &OwnerBeside) -> Option<Vec<u8>> {
+    if !row.columns.contains(&beside.owner) {
+        return None;
+    }
+    let mut text = Vec::new();
+    for name in beside.foreign_key.child_columns() {
+        let of_key = || key.iter().position(|column| column == name).and_then(|at| row.key.get(at));
+        let written = row.columns.contains(name).then(|| row.backup.get(name.as_str())?.as_str()).flatten();
+        let value = written.or_else(|| of_key().map(String::as_str))?;
+        let is_first = text.is_empty();
+        push_field(&mut text, is_first, Some(value.as_bytes()));
+    }
+    for values in [row.live.as_ref()?, &row.backup] {
+        let value = values.get(beside.owner.as_str())?;
+        push_field(&mut text, false, value.as_str().map(str::as_bytes));
+    }
+    text.push(b'\n');
+    Some(text)
+}
+
+/// A row goes home only with the one on which it hangs: that has the owner which was seen, or the true one.
+fn guard<'a>(
+    catalog: &'a Catalog,
+    beside: &'a OwnerBeside,
+    rows: BTreeSet<Vec<u8>>,
+) -> Option<ParentGuard<'a>> {
+    let OwnerBeside { foreign_key: fk, owner_above, .. } = beside;
+    let parent = catalog.tables.get(&fk.parent)?;
+    let columns = vec![owner_above.clone(), owner_above.clone()];
+    let tells = Tells { columns, one_of: vec![0, 1], ..Tells::default() };
+    let rows = rows.into_iter().flatten().collect();
+    Some(ParentGuard { fk: Cow::Borrowed(fk), parent, tells, rows, itself: false })
+}
+
+fn emit<'a>(
+    (maker, convoy): (&mut Maker<'a>, &'a ConvoyFiles),
+    wagons: &[Wagon<'a>],
+    parts: Parts,
+) -> Result<(), Error> {
+    let catalog = &maker.diffed.catalog;
+    let parts = parts.into_iter().map(|((number, columns), rows)| BatchTable {
         table: wagons[number].table,
         action: Action::Update,
         key: wagons[number].key.clone(),
         columns,
         from: None,
-        rows,
-        count,
-        guards: Vec::new(),
+        rows: rows.text,
+        count: rows.count,
+        guards: rows
+            .above
+            .into_iter()
+            .filter_map(|(at, rows)| guard(catalog, convoy.tables[number].beside.get(at)?, rows))
+            .collect(),
     });
     maker.emit(parts.collect())
 }

@@ -177,6 +177,7 @@ fn manifest_of(layout: &Layout, extracted: &Extracted) -> Result<Manifest, Error
     let json = |source| CaseError::Json { path: layout.staging().join(MANIFEST), source };
     manifest.extra.insert("edges".into(), serde_json::to_value(&extracted.edges).map_err(json)?);
     manifest.extra.insert("aliases".into(), serde_json::to_value(&extracted.aliases).map_err(json)?);
+    manifest.extra.insert("carried".into(), serde_json::to_value(&extracted.carried).map_err(json)?);
     manifest.extra.insert("left_out".into(), serde_json::to_value(&extracted.left_out).map_err(json)?);
     manifest.extra.insert("catalog".into(), serde_json::to_value(&extracted.catalog).map_err(json)?);
     manifest.extra.insert("references".into(), serde_json::to_value(&extracted.references).map_err(json)?);
@@ -197,6 +198,7 @@ pub(super) fn load_extracted(layout: &Layout) -> Result<(Extracted, String), Err
     let extracted = Extracted {
         edges: serde_json::from_value(take("edges")).map_err(json)?,
         aliases: serde_json::from_value::<Option<_>>(take("aliases")).map_err(json)?.unwrap_or_default(),
+        carried: serde_json::from_value::<Option<_>>(take("carried")).map_err(json)?.unwrap_or_default(),
         left_out: serde_json::from_value::<Option<_>>(take("left_out")).map_err(json)?.unwrap_or_default(),
         catalog: serde_json::from_value(take("catalog")).map_err(json)?,
         unfollowed: serde_json::from_value::<Option<_>>(take("unfollowed"))

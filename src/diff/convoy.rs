@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DiffError;
+use super::carried::Carry;
 use super::drift::{Fit, Fits};
 use super::judge::Court;
 use crate::catalog::graph::parents_first;
@@ -43,11 +44,24 @@ pub struct Edge<'a> {
     pub pairs: Vec<(usize, usize)>,
     /// Does PostgreSQL itself move the child, by ON UPDATE CASCADE?
     pub cascades: bool,
+    /// Where what moves is no part of the reference: the owner that rows carry beside it.
+    pub beside: Option<Beside<'a>>,
+}
+
+/// An owner that rows carry beside a reference.
+pub struct Beside<'a> {
+    /// Which rows did so in the backup.
+    pub carry: &'a Carry,
+    /// Positions of the owner in parent and child.
+    pub owner: (usize, usize),
+    /// Positions in the child of `Carry::names`.
+    pub names: Vec<usize>,
 }
 
 /// What moves when a column of a table does: the moving columns by table, the leading table included.
 fn reach(
     live: &Catalog,
+    carries: &[Carry],
     leader: &TableName,
     columns: BTreeSet<Ident>,
 ) -> BTreeMap<TableName, BTreeSet<Ident>> {
@@ -57,7 +71,10 @@ fn reach(
         for fk in &live.foreign_keys {
             let Some(moving) = found.get(&fk.parent) else { continue };
             let pairs = fk.columns.iter().filter(|(_, parent)| moving.contains(parent));
-            let hit: Vec<Ident> = pairs.map(|(child, _)| child.clone()).collect();
+            let mut hit: Vec<Ident> = pairs.map(|(child, _)| child.clone()).collect();
+            if hit.is_empty() {
+                hit.extend(beside(carries, fk, moving).map(|carry| carry.owner.clone()));
+            }
             if !hit.is_empty() {
                 let known = found.entry(fk.child.clone()).or_default();
                 hit.into_iter().for_each(|column| grown |= known.insert(column));
@@ -69,8 +86,13 @@ fn reach(
     }
 }
 
+/// What rows carry beside a reference when what moves is the owner of the rows that they hang on.
+fn beside<'c>(carries: &'c [Carry], fk: &ForeignKey, moving: &BTreeSet<Ident>) -> Option<&'c Carry> {
+    carries.iter().find(|carry| carry.foreign_key.is_like(fk) && moving.contains(&carry.owner_above))
+}
+
 /// The tables that may have to move with rows that the recipe's entries repair, beside those of the entries.
-pub fn companions(live: &Catalog, recipe: &Recipe) -> BTreeSet<TableName> {
+pub fn companions(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<TableName> {
     let mut found = BTreeSet::new();
     let owners = recipe.owners();
     for entry in
@@ -85,7 +107,7 @@ pub fn companions(live: &Catalog, recipe: &Recipe) -> BTreeSet<TableName> {
             let key = table.key_columns().unwrap_or_default();
             columns = table.column_names().filter(|column| !key.contains(column)).cloned().collect();
         }
-        let moving: BTreeSet<TableName> = reach(live, &entry.table, columns).into_keys().collect();
+        let moving: BTreeSet<TableName> = reach(live, carries, &entry.table, columns).into_keys().collect();
         // Who has the owner and does not move along is looked at in the end.
         let below = live.foreign_keys.iter().filter(|fk| moving.contains(&fk.parent)).map(|fk| &fk.child);
         let has_owner = |child: &&TableName| {
@@ -100,11 +122,11 @@ pub fn companions(live: &Catalog, recipe: &Recipe) -> BTreeSet<TableName> {
 
 /// What misrouted rows may leave behind: rows that hang on them and have an owner of their own, which no reference moves, and rows
 /// of which the backup cannot know.
-pub fn notes(live: &Catalog, recipe: &Recipe) -> BTreeSet<String> {
+pub fn notes(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<String> {
     let owners = recipe.owners();
     let mut found = BTreeSet::new();
     for (table, owner) in &owners {
-        let moving = reach(live, table, BTreeSet::from([owner.clone()]));
+        let moving = reach(live, carries, table, BTreeSet::from([owner.clone()]));
         let has_owner =
             |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
         let left = live.foreign_keys.iter().filter(|fk| {
@@ -118,6 +140,14 @@ pub fn notes(live: &Catalog, recipe: &Recipe) -> BTreeSet<String> {
             format!(
                 "rows of {} that hang on misrouted rows of {} by {} have a {owner} of their own, which stays as it is: where it is wrong, too, \
                  an entry of their own sets it right; verify names those that still have the old one",
+                fk.child, fk.parent, fk.name
+            )
+        }));
+        let along = live.foreign_keys.iter().filter(|fk| carries_along(fk, &moving, carries).is_some());
+        found.extend(along.map(|fk| {
+            format!(
+                "rows of {} that hang on misrouted rows of {} by {} go home with them where the backup has both under one owner; what came \
+                 since stays, unless an entry of its own sets it right, and verify names what still has the old one",
                 fk.child, fk.parent, fk.name
             )
         }));
@@ -138,37 +168,42 @@ pub fn notes(live: &Catalog, recipe: &Recipe) -> BTreeSet<String> {
 pub fn of<'a>(
     court: &Court<'a>,
     fits: &'a Fits<'a>,
-    live: &'a Catalog,
+    (live, carries): (&'a Catalog, &'a [Carry]),
     recipe: &Recipe,
 ) -> Result<Option<Convoy<'a>>, DiffError> {
     let leader = &court.fit.live.name;
     let charged: BTreeSet<usize> =
         court.charges.iter().flat_map(|charge| charge.columns.iter().copied()).collect();
     let name = |at: &usize| court.fit.columns[*at].live.name.clone();
-    let moving = reach(live, leader, charged.iter().map(name).collect());
+    let moving = reach(live, carries, leader, charged.iter().map(name).collect());
     let referred = |at: &usize| {
         let name = name(at);
-        live.foreign_keys
-            .iter()
-            .any(|fk| &fk.parent == leader && fk.parent_columns().any(|column| *column == name))
+        let moves = BTreeSet::from([name]);
+        let mut below = live.foreign_keys.iter().filter(|fk| &fk.parent == leader);
+        below.any(|fk| {
+            fk.parent_columns().any(|column| moves.contains(column)) || beside(carries, fk, &moves).is_some()
+        })
     };
     let columns: BTreeSet<usize> = charged.into_iter().filter(referred).collect();
     if columns.is_empty() {
         return Ok(None);
     }
-    let inner: Vec<ForeignKey> =
-        live.foreign_keys.iter().filter(|fk| moves_along(fk, &moving)).cloned().collect();
     let names: BTreeSet<TableName> = moving.keys().cloned().collect();
-    let components = parents_first(&names, &inner);
-    let cyclic = components.iter().any(|component| component.cyclic);
-    let mut order: Vec<TableName> = components.into_iter().flat_map(|component| component.tables).collect();
+    let order_by = |leads: &dyn Fn(&ForeignKey) -> bool| {
+        let inner: Vec<ForeignKey> = live.foreign_keys.iter().filter(|fk| leads(fk)).cloned().collect();
+        parents_first(&names, &inner)
+    };
+    let cyclic = order_by(&|fk| moves_along(fk, &moving)).iter().any(|component| component.cyclic);
+    let all = order_by(&|fk| moves_along(fk, &moving) || carries_along(fk, &moving, carries).is_some());
+    let mut order: Vec<TableName> = all.into_iter().flat_map(|component| component.tables).collect();
     order.retain(|table| table != leader);
     order.insert(0, leader.clone());
     let mut wagons = Vec::new();
     for table in &order {
-        wagons.push(wagon(table, &order, &moving, fits, live, recipe)?);
+        wagons.push(wagon(table, (&order, &moving), fits, (live, carries), recipe)?);
     }
-    let together = cyclic || wagons.iter().any(|wagon| wagon.edges.len() > 1);
+    let together = cyclic
+        || wagons.iter().any(|wagon| wagon.edges.iter().filter(|edge| edge.beside.is_none()).count() > 1);
     Ok(Some(Convoy { wagons, columns, together }))
 }
 
@@ -176,12 +211,21 @@ fn moves_along(fk: &ForeignKey, moving: &BTreeMap<TableName, BTreeSet<Ident>>) -
     moving.get(&fk.parent).is_some_and(|columns| fk.parent_columns().any(|column| columns.contains(column)))
 }
 
+/// What rows carry along a reference that does not hold it.
+fn carries_along<'c>(
+    fk: &ForeignKey,
+    moving: &BTreeMap<TableName, BTreeSet<Ident>>,
+    carries: &'c [Carry],
+) -> Option<&'c Carry> {
+    let carry = beside(carries, fk, moving.get(&fk.parent)?)?;
+    (!moves_along(fk, moving) && moving.contains_key(&fk.child)).then_some(carry)
+}
+
 fn wagon<'a>(
     name: &TableName,
-    order: &[TableName],
-    moving: &BTreeMap<TableName, BTreeSet<Ident>>,
+    (order, moving): (&[TableName], &BTreeMap<TableName, BTreeSet<Ident>>),
     fits: &'a Fits<'a>,
-    live: &'a Catalog,
+    (live, carries): (&'a Catalog, &'a [Carry]),
     recipe: &Recipe,
 ) -> Result<Wagon<'a>, DiffError> {
     let table = live.tables.get(name).ok_or_else(|| DiffError::TableGone { table: name.clone() })?;
@@ -193,7 +237,11 @@ fn wagon<'a>(
     };
     let missing = || DiffError::CannotMove { table: name.clone() };
     let mut edges = Vec::new();
-    for fk in live.foreign_keys.iter().filter(|fk| &fk.child == name && moves_along(fk, moving)) {
+    for fk in live.foreign_keys.iter().filter(|fk| &fk.child == name) {
+        let carry = carries_along(fk, moving, carries);
+        if carry.is_none() && !moves_along(fk, moving) {
+            continue;
+        }
         let Some(parent) = order.iter().position(|table| table == &fk.parent) else { continue };
         let parent_table = live.tables.get(&fk.parent).ok_or_else(missing)?;
         let parent_own = moving.get(&fk.parent).unwrap_or(&none);
@@ -206,7 +254,18 @@ fn wagon<'a>(
         let positions = parent_fit.positions(fk.parent_columns()).zip(fit.positions(fk.child_columns()));
         let (parents, children) = positions.ok_or_else(missing)?;
         let cascades = fk.is_enforced() && fk.on_update == Action::Cascade;
-        edges.push(Edge { fk, parent, pairs: parents.into_iter().zip(children).collect(), cascades });
+        let beside = match carry {
+            None => None,
+            Some(carry) => {
+                let owner = parent_fit.position(&carry.owner_above).zip(fit.position(&carry.owner));
+                let found = owner.zip(fit.positions(&carry.names));
+                found.map(|(owner, names)| Beside { carry, owner, names })
+            }
+        };
+        if carry.is_none() || beside.is_some() {
+            let pairs = parents.into_iter().zip(children).collect();
+            edges.push(Edge { fk, parent, pairs, cascades: cascades && beside.is_none(), beside });
+        }
     }
     let upwards = live
         .foreign_keys

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::carried::Carry;
 use super::drift::{Fit, Fits};
 use super::identity::IdentityRule;
 use super::judge::Court;
@@ -18,7 +19,7 @@ use crate::recipe::{Links, Parents as ParentsPolicy};
 pub(super) async fn all<'a>(
     input: &DiffInput<'a>,
     session: &ReadSession,
-    live: &'a Catalog,
+    (live, carries): (&'a Catalog, &'a [Carry]),
     fits: &'a Fits<'a>,
     tombstones: &'a BTreeMap<TableName, Tombstones>,
 ) -> Result<BTreeMap<TableName, Court<'a>>, DiffError> {
@@ -48,7 +49,10 @@ pub(super) async fn all<'a>(
         };
         damage::check(session, &court).await?;
         transfer::check(session, &court).await?;
-        let court = Court { leads_convoy: convoy::of(&court, fits, live, input.recipe)?.is_some(), ..court };
+        let court = Court {
+            leads_convoy: convoy::of(&court, fits, (live, carries), input.recipe)?.is_some(),
+            ..court
+        };
         found.insert(name.clone(), court);
     }
     Ok(found)

@@ -90,6 +90,13 @@ fn take(
 ) -> Result<(), DiffError> {
     let (parent, fit) = (&moving[at], &convoy.wagons[number].fit);
     let mut truth = Truth::new();
+    if let Some(beside) = &edge.beside {
+        let (above, own) = beside.owner;
+        if child[own] != parent.live[above] || !beside.carry.knows(&child, &beside.names) {
+            return Ok(());
+        }
+        truth.extend(parent.truth.get(&above).map(|value| (own, value.clone())));
+    }
     for (at, (up, down)) in edge.pairs.iter().enumerate() {
         let Some(value) = parent.truth.get(up) else { continue };
         let field = truth.get(down).unwrap_or(&child[*down]);
@@ -103,11 +110,16 @@ fn take(
     let Some(key) = key_of(&child, &fit.key) else { return Ok(()) };
     if let Some(&twin) = known.get(&(number, key.clone())) {
         let twin = &mut moving[twin];
+        if edge.beside.is_some() && truth.iter().any(|(at, value)| twin.truth.get(at) != Some(value)) {
+            return Ok(());
+        }
         twin.cascades &= edge.cascades;
         twin.bound.extend(bound);
         return add(&mut twin.truth, truth, &fit.live.name);
     }
     known.insert((number, key), moving.len());
+    let told =
+        edge.beside.as_ref().map_or("", |_| ": in the backup it had the owner of the row that it hangs on");
     moving.push(Moving {
         wagon: number,
         leader: parent.leader,
@@ -115,14 +127,16 @@ fn take(
         truth,
         bound: bound.collect(),
         cascades: edge.cascades && !convoy.together,
-        why: format!("follows {} by {}", edge.fk.parent, edge.fk.name),
+        why: format!("follows {} by {}{told}", edge.fk.parent, edge.fk.name),
     });
     Ok(())
 }
 
 /// Does the row's move change what the foreign key refers to?
 fn drags(edge: &Edge<'_>, row: &Moving) -> bool {
-    row.wagon == edge.parent && edge.pairs.iter().any(|(up, _)| row.truth.contains_key(up))
+    let moves = |up: &usize| row.truth.contains_key(up);
+    let beside = edge.beside.as_ref().is_some_and(|beside| moves(&beside.owner.0));
+    row.wagon == edge.parent && (beside || edge.pairs.iter().any(|(up, _)| moves(up)))
 }
 
 /// Two ways to a row must agree on where it goes.

@@ -4,6 +4,7 @@ mod aftermath;
 mod ahead;
 mod alike;
 mod blocked;
+mod carried;
 mod charges;
 mod conditions;
 mod constraints;
@@ -45,7 +46,7 @@ pub use findings::fail_where_told;
 pub use manifest::{Diffed, DiffedTable, FORMAT, FOUND, SequenceState, TombstonesRead, missing_key};
 pub use rows::{DiffReader, DiffRow};
 pub use transfer::{TransferFiles, TransferTable};
-pub use travel::{ConvoyFiles, ConvoyTable};
+pub use travel::{ConvoyFiles, ConvoyTable, OwnerBeside};
 pub use verdict::{Evidence, RowAction, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +103,8 @@ fn joined<T>(ended: Result<T, JoinError>) -> Result<T, DiffError> {
 
 /// Runs the whole stage over one snapshot of live.
 pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed, DiffError> {
-    let live = live_catalog(input, session).await?;
+    let carries = carried::load(input.staging, input.extracted, input.recipe)?;
+    let live = live_catalog(input, session, &carries).await?;
     privilege::check(session, live.tables.keys().collect()).await?;
     let mut fits = Fits::new();
     for file in &input.extracted.files {
@@ -116,10 +118,11 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     structure::load_bounds(session, &mut fits).await?;
     refit::note_zones(session, &mut fits).await?;
     let tombstones = tombstones::load(session, input.recipe, &fits).await?;
-    let courts = courts::all(input, session, &live, &fits, &tombstones).await?;
+    let courts = courts::all(input, session, (&live, &carries), &fits, &tombstones).await?;
     let mut convoys = BTreeMap::new();
     for (table, court) in courts.iter().filter(|(_, court)| court.leads_convoy) {
-        convoys.extend(convoy::of(court, &fits, &live, input.recipe)?.map(|convoy| (table.clone(), convoy)));
+        let convoy = convoy::of(court, &fits, (&live, &carries), input.recipe)?;
+        convoys.extend(convoy.map(|convoy| (table.clone(), convoy)));
     }
     let mut scene = Scene { input, session, courts: &courts, convoys: &convoys, moves: Moves::default() };
     let charged = courts
@@ -164,14 +167,18 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.unfollowed = input.extracted.unfollowed.clone();
     diffed.unfollowed.extend(unknown_keys(input, &live));
     diffed.notes.extend(diffed.unfollowed.iter().map(Unfollowed::note));
-    diffed.notes.extend(convoy::notes(&live, input.recipe));
+    diffed.notes.extend(convoy::notes(&live, input.recipe, &carries));
     diffed.notes.extend(structure::notes_on_partitions(&input.extracted.catalog, &live));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }
 
 /// Live's catalog with the recipe's references, cut to tables that matter.
-async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Catalog, DiffError> {
+async fn live_catalog(
+    input: &DiffInput<'_>,
+    session: &ReadSession,
+    carries: &[carried::Carry],
+) -> Result<Catalog, DiffError> {
     use crate::catalog::load::{Place, load};
     let mut live = load(Place::Live(session)).await?;
     let staged: BTreeSet<&TableName> = input.extracted.files.iter().map(|file| &file.table.table).collect();
@@ -183,7 +190,7 @@ async fn live_catalog(input: &DiffInput<'_>, session: &ReadSession) -> Result<Ca
     let is_new = |fk: &ForeignKey| !of_live.contains(fk);
     live.declare(declared.filter(is_new).collect::<Vec<_>>());
     let wanted: BTreeSet<TableName> =
-        staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe)).collect();
+        staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe, carries)).collect();
     let wanted: BTreeSet<TableName> =
         wanted.into_iter().chain(transfer::companions(&live, input.recipe)).collect();
     live.tables.retain(|name, _| wanted.contains(name));

@@ -1,6 +1,7 @@
 //! One pass of a convoy: which rows move with the rows of a chunk, whether live would take all of them, and the files in
 //! which the plan finds them. A leading row whose followers cannot move stays where it is, and they with it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DiffError;
 use super::blocked::Parents;
-use super::convoy::Convoy;
+use super::convoy::{Convoy, Edge};
 use super::followers::{CHUNK_ROWS, Moving, Truth, add, gather};
 use super::judge::Judgement;
 use super::lookup::{LiveRow, RawKey, StagedRow, key_of};
@@ -16,6 +17,7 @@ use super::probe::obstacles;
 use super::rows::{DiffRow, DiffWriter};
 use super::verdict::{Evidence, RowAction, Verdict};
 use super::verify_parents::in_live;
+use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::staging::{StagedFile, StagingFormat, make_directory};
@@ -47,6 +49,20 @@ pub struct ConvoyTable {
     pub moved: u64,
     /// Rows that PostgreSQL moves by ON UPDATE CASCADE.
     pub cascaded: u64,
+    /// The owners that its rows carry beside a reference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<OwnerBeside>,
+}
+
+/// An owner that rows carry in a column of their own, beside a reference to the row that has it too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OwnerBeside {
+    /// The reference, as live has it.
+    pub foreign_key: ForeignKey,
+    /// The column of the child.
+    pub owner: Ident,
+    /// The column of the parent.
+    pub owner_above: Ident,
 }
 
 impl ConvoyFiles {
@@ -71,7 +87,7 @@ pub struct Travel<'c, 'a> {
     staged: Vec<bool>,
     counts: Vec<(u64, u64)>,
     groups: i64,
-    /// Rows that moved in an earlier chunk, where all move in one statement.
+    /// Rows that moved in an earlier chunk, where more than one may take them along.
     moved: HashMap<(usize, RawKey), Truth>,
 }
 
@@ -162,20 +178,26 @@ impl<'c, 'a> Travel<'c, 'a> {
         found
     }
 
-    /// Leaves out rows of which an earlier chunk knows, where all move in one statement: they are written already.
+    /// Leaves out rows of which an earlier chunk knows: they are written already.
     fn forget_known(&mut self, moving: Vec<Moving>) -> Result<Vec<Moving>, DiffError> {
-        if !self.convoy.together {
-            return Ok(moving);
-        }
+        let together = self.convoy.together;
         let mut fresh = Vec::new();
         for row in moving {
+            if !together && self.convoy.wagons[row.wagon].edges.len() < 2 {
+                fresh.push(row);
+                continue;
+            }
             let fit = &self.convoy.wagons[row.wagon].fit;
             let key = (row.wagon, key_of(&row.live, &fit.key).unwrap_or_default());
-            if let Some(truth) = self.moved.get_mut(&key) {
-                add(truth, row.truth, &fit.live.name)?;
-            } else {
-                self.moved.insert(key, row.truth.clone());
-                fresh.push(row);
+            match self.moved.entry(key) {
+                Entry::Occupied(mut known) if together => {
+                    add(known.get_mut(), row.truth, &fit.live.name)?;
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(free) => {
+                    free.insert(row.truth.clone());
+                    fresh.push(row);
+                }
             }
         }
         Ok(fresh)
@@ -318,6 +340,7 @@ impl<'c, 'a> Travel<'c, 'a> {
                 file: writer.finish().await?,
                 moved,
                 cascaded,
+                beside: wagon.edges.iter().filter_map(owner_beside).collect(),
             });
         }
         debug_assert!(self.path.ends_with(&self.directory));
@@ -329,6 +352,12 @@ impl<'c, 'a> Travel<'c, 'a> {
             tables,
         })
     }
+}
+
+fn owner_beside(edge: &Edge<'_>) -> Option<OwnerBeside> {
+    let carry = edge.beside.as_ref()?.carry;
+    let (owner, owner_above) = (carry.owner.clone(), carry.owner_above.clone());
+    Some(OwnerBeside { foreign_key: edge.fk.clone(), owner, owner_above })
 }
 
 /// Leaders by key, in the chunks in which the keys are asked about.

@@ -359,7 +359,7 @@ pub(super) fn side_name(table: &Table) -> String {
 }
 
 /// The child's rows that a reference can apply to, with their place.
-fn child_source(fk: &ForeignKey, child: &Table) -> String {
+pub(super) fn child_source(fk: &ForeignKey, child: &Table) -> String {
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
     format!("(select *, tableoid as rowback_tab, ctid as rowback_place from {}{condition})", child.from_sql())
 }

@@ -6,6 +6,7 @@ mod ahead;
 mod aliases;
 mod alone;
 mod bracket;
+mod carried;
 mod chosen;
 mod closure;
 mod cyclic;
@@ -27,6 +28,7 @@ mod selection;
 mod twins;
 
 pub use aliases::Aliases;
+pub use carried::Carried;
 pub use error::ExtractError;
 pub use heirs::LeftOut;
 pub use outcome::{EdgeCount, ExtractOptions, Extracted, Unfollowed};
@@ -37,6 +39,7 @@ use std::path::Path;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use self::carried::Descent;
 use self::chosen::{Chosen, Climb};
 use self::entries::{Entry, Following, Selected, entries};
 use self::outcome::{Found, only_staged};
@@ -82,16 +85,18 @@ pub async fn run(
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
     loading::load_selected(scratch, &catalog, recipe, &entries, options.time_limit, &mut notes).await?;
-    let found = if let Some(entry) = alone::entry(scratch, &catalog, recipe, &entries) {
+    let descents = carried::descents(recipe, &catalog);
+    let is_alone = alone::entry(scratch, &catalog, recipe, &entries).filter(|_| descents.is_empty());
+    let found = if let Some(entry) = is_alone {
         let files = stage_alone(scratch, recipe, entry, staging, options, progress).await?;
         Found { files, ..Found::default() }
     } else {
         let to = (staging, options, progress);
-        follow_and_stage(scratch, &catalog, recipe, (&entries, &reached), to, &mut notes).await?
+        follow_and_stage(scratch, &catalog, recipe, (&entries, &reached, &descents), to, &mut notes).await?
     };
     let left_out = heirs::count(scratch, &catalog, recipe, &entries, options).await?;
     notes.extend(left_out.iter().map(LeftOut::note));
-    let Found { files, edges, aliases, dangling } = found;
+    let Found { files, edges, aliases, carried, dangling } = found;
     let is_staged = |table: &TableName| files.iter().any(|file| &file.table.table == table);
     let is_followed =
         |fk: &&ForeignKey| entries.iter().any(|entry| entry.is_followed() && entry.following.follows(fk));
@@ -115,6 +120,7 @@ pub async fn run(
         files,
         edges,
         aliases,
+        carried,
         left_out,
         catalog,
         references,
@@ -151,7 +157,7 @@ async fn follow_and_stage(
     scratch: &Scratch,
     catalog: &Catalog,
     recipe: &Recipe,
-    (entries, reached): (&[Entry<'_>], &Reached),
+    (entries, reached, descents): (&[Entry<'_>], &Reached, &[Descent<'_>]),
     (staging, options, progress): (&Path, &ExtractOptions, &SharedProgress),
     notes: &mut Vec<String>,
 ) -> Result<Found, ExtractError> {
@@ -170,6 +176,8 @@ async fn follow_and_stage(
     };
     closure::ascend(&mut chosen, scratch, Climb::Telling).await?;
     twins::load(&mut chosen, scratch, recipe, entries, &families).await?;
+    let to = (staging, options, progress);
+    let carried = carried::find((&mut chosen, scratch), recipe, (entries, descents), to).await?;
     let families: Vec<&Following> = families.into_iter().map(|(following, _)| following).collect();
     nowhere::tell(&chosen, notes).await?;
     let aliases = aliases::find(&mut chosen).await?;
@@ -185,7 +193,7 @@ async fn follow_and_stage(
         format!("rows of {child} refer by {name} to rows of {parent} that the backup does not have; they come back as they were")
     }));
     let dangling = named.into_iter().map(|(fk, _)| fk.clone()).collect();
-    Ok(Found { files, edges, aliases, dangling })
+    Ok(Found { files, edges, aliases, carried, dangling })
 }
 
 /// Stages the rows of the one entry from which nothing leads on.

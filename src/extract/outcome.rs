@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aliases, LeftOut};
+use super::{Aliases, Carried, LeftOut};
 use crate::catalog::load::TypedKey;
 use crate::catalog::{Catalog, ForeignKey};
 use crate::ident::TableName;
@@ -34,6 +34,9 @@ pub struct Extracted {
     /// Keys that children spell otherwise than their parents.
     #[serde(default)]
     pub aliases: Vec<Aliases>,
+    /// Rows below misrouted ones that had the same owner.
+    #[serde(default)]
+    pub carried: Vec<Carried>,
     /// Rows that are not part of the recovery although the recipe seems to mean them.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
@@ -108,6 +111,7 @@ pub(super) struct Found {
     pub files: Vec<StagedFile>,
     pub edges: Vec<EdgeCount>,
     pub aliases: Vec<Aliases>,
+    pub carried: Vec<Carried>,
     pub dangling: Vec<ForeignKey>,
 }
 

@@ -39,6 +39,8 @@ pub struct Tells {
     pub any_of: Vec<Vec<usize>>,
     /// Positions in `columns` that must all agree where no group has its values.
     pub otherwise: Vec<usize>,
+    /// Positions in `columns` of which one must agree; where there are any, nothing else counts.
+    pub one_of: Vec<usize>,
 }
 
 impl Tells {
@@ -56,6 +58,10 @@ impl Tells {
                 None => pair(at, "="),
             }
         };
+        if !self.one_of.is_empty() {
+            let agree: Vec<String> = self.one_of.iter().map(|at| pair(at, "is not distinct from")).collect();
+            return agree.join(" or ");
+        }
         let agree: Vec<String> = self.otherwise.iter().map(|at| pair(at, "is not distinct from")).collect();
         let otherwise = if agree.is_empty() { "true".to_owned() } else { agree.join(" and ") };
         if self.any_of.is_empty() {
@@ -162,6 +168,7 @@ pub(super) fn hold(tables: &[BatchTable<'_>]) -> Option<Step> {
                 let only = format!("\n      and ({})", gone.join(" or "));
                 followed.push(mark(number + 1, part, &guards, guard, &comes, &only)?);
             }
+            followed.extend(stays_with(tables, (number + 1, part), &guards, guard));
         }
     }
     if marks.is_empty() {
@@ -217,18 +224,43 @@ fn beside(tables: &[BatchTable<'_>], guard: &ParentGuard<'_>, condition: &str) -
         .collect()
 }
 
-/// Marks rows without their parent; `beside` are the conditions that it comes with the same statement, `only` says of which
-/// rows that is asked.
-fn mark(
-    number: usize,
-    part: &BatchTable<'_>,
+/// Marks rows that go home only with a row of the same statement, which the turn before has marked.
+fn stays_with(
+    tables: &[BatchTable<'_>],
+    (number, part): (usize, &BatchTable<'_>),
     guards: &str,
     guard: &ParentGuard<'_>,
-    beside: &[String],
-    only: &str,
 ) -> Option<String> {
-    let own = ParentGuard::references(part, &guard.fk)?;
-    let own: Vec<String> = own
+    if guard.tells.one_of.is_empty() {
+        return None;
+    }
+    let above = tables.iter().enumerate().filter(|(_, above)| above.table.name == guard.parent.name);
+    let (from, pairs) = (guard.parent.from_sql(), guard.parent_pairs("l"));
+    let stays: Vec<String> = above
+        .map(|(at, above)| {
+            format!(
+                "exists (select from {from} as l join pg_temp.\"rowback_{}\" as r on {} where r.rowback_turn = rowback_turn_now - 1 and {pairs})",
+                at + 1,
+                same_key(above)
+            )
+        })
+        .collect();
+    if stays.is_empty() {
+        return None;
+    }
+    let (own, holds) = own_references(part, guard)?;
+    Some(format!(
+        "    update pg_temp.\"rowback_{number}\" as r set rowback_held = {}, rowback_turn = rowback_turn_now from {guards} as g\n      \
+         where r.rowback_held is null and {own}{holds}\n      and ({});\n    \
+         get diagnostics moved = row_count;\n    total := total + moved;",
+        literal(&guard.fk.name),
+        stays.join(" or ")
+    ))
+}
+
+/// That a row of the part refers to the guard's row `g`, and that the condition of the reference holds for it.
+fn own_references(part: &BatchTable<'_>, guard: &ParentGuard<'_>) -> Option<(String, String)> {
+    let own: Vec<String> = ParentGuard::references(part, &guard.fk)?
         .into_iter()
         .map(|at| match part.action {
             Action::Insert | Action::Move => part.columns.get(at).map(|name| format!("r.{}", name.quoted())),
@@ -239,8 +271,21 @@ fn mark(
     let own: Vec<String> =
         own.iter().enumerate().map(|(at, column)| guard.fk.referring_sql(at, column)).collect();
     let holds = guard.fk.when().map_or(String::new(), |when| holds(part, when));
+    Some((guard.pairs(&own), holds))
+}
+
+/// Marks rows without their parent; `beside` are the conditions that it comes with the same statement, `only` says of which
+/// rows that is asked.
+fn mark(
+    number: usize,
+    part: &BatchTable<'_>,
+    guards: &str,
+    guard: &ParentGuard<'_>,
+    beside: &[String],
+    only: &str,
+) -> Option<String> {
+    let (own, holds) = own_references(part, guard)?;
     let (from, pairs) = (guard.parent.from_sql(), guard.parent_pairs("p"));
-    let own = guard.pairs(&own);
     let found = |condition: &str| format!("exists (select from {from} as p where {pairs} and {condition})");
     let same = guard.tells.same_sql(|name| guard.parent.equality(name));
     if guard.itself {
@@ -295,7 +340,7 @@ mod tests {
     #[test]
     fn any_group_that_has_its_values_decides_and_else_all_the_rest_must_agree() {
         let columns = ["email", "created_at", "name"].map(Ident::new).to_vec();
-        let tells = Tells { columns, any_of: vec![vec![0], vec![1]], otherwise: vec![2] };
+        let tells = Tells { columns, any_of: vec![vec![0], vec![1]], otherwise: vec![2], ..Tells::default() };
         let of_key = |name: &Ident| if name.as_str() == "email" { "OPERATOR(public.=)" } else { "=" };
         assert_eq!(
             tells.same_sql(of_key),
@@ -303,5 +348,11 @@ mod tests {
              coalesce(p.\"created_at\"::text = g.e2::text, false) else p.\"name\"::text is not distinct from g.e3::text end"
         );
         assert_eq!(Tells::default().same_sql(of_key), "true");
+        let columns = vec![Ident::new("tenant_id"); 2];
+        let owners = Tells { columns, one_of: vec![0, 1], ..Tells::default() };
+        assert_eq!(
+            owners.same_sql(of_key),
+            "p.\"tenant_id\"::text is not distinct from g.e1::text or p.\"tenant_id\"::text is not distinct from g.e2::text"
+        );
     }
 }

@@ -1,0 +1,66 @@
+//! Rows that carried their parent's owner in the backup, in a column of their own: where they carry its wrong owner in live, they
+//! go home with it.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::DiffError;
+use super::lookup::{RawKey, key_of};
+use crate::catalog::ForeignKey;
+use crate::extract::{Carried, Extracted};
+use crate::ident::{Ident, TableName};
+use crate::recipe::Recipe;
+use crate::staging::{ReadAhead, verify_sha256};
+use crate::value::copy_text::fields;
+
+/// A reference beside which rows carry an owner, by live's names.
+pub struct Carry {
+    /// The reference, as the backup has it.
+    pub foreign_key: ForeignKey,
+    /// The column of the child that names the owner.
+    pub owner: Ident,
+    /// That of the parent.
+    pub owner_above: Ident,
+    /// Columns of the child: its key without the owner, then those that refer.
+    pub names: Vec<Ident>,
+    /// Their values in the rows that carried the owner in the backup: raw fields joined by tabs.
+    rows: HashSet<RawKey>,
+}
+
+impl Carry {
+    /// Did this row carry its owner in the backup, hung on the same parent? The fields are those of `names`.
+    pub fn knows(&self, row: &[RawKey], positions: &[usize]) -> bool {
+        key_of(row, positions).is_some_and(|key| self.rows.contains(&key))
+    }
+}
+
+/// Reads what extraction found.
+pub(super) fn load(staging: &Path, extracted: &Extracted, recipe: &Recipe) -> Result<Vec<Carry>, DiffError> {
+    extracted.carried.iter().map(|carried| read(staging, carried, recipe)).collect()
+}
+
+fn read(staging: &Path, carried: &Carried, recipe: &Recipe) -> Result<Carry, DiffError> {
+    let Carried { foreign_key: fk, owner, key, directory, file } = carried;
+    let directory = staging.join(directory);
+    verify_sha256(&directory, file)?;
+    let names: Vec<&Ident> = key.iter().chain(fk.child_columns()).collect();
+    let place = |name: &&Ident| file.table.columns.iter().position(|column| &column.name == *name);
+    let positions: Vec<usize> = names.iter().filter_map(place).collect();
+    let mut found = HashSet::new();
+    let mut rows = ReadAhead::open(&directory, file)?;
+    while let Some(row) = rows.next_row()? {
+        let row: Vec<&[u8]> = fields(row).collect();
+        found.extend(key_of(&row, &positions));
+    }
+    let renamed = |table: &TableName, name: &Ident| {
+        let map = recipe.columns.get(table);
+        map.and_then(|columns| columns.map.get(name)).unwrap_or(name).clone()
+    };
+    Ok(Carry {
+        owner: renamed(&fk.child, owner),
+        owner_above: renamed(&fk.parent, owner),
+        names: names.into_iter().map(|name| renamed(&fk.child, name)).collect(),
+        foreign_key: super::as_in_live(fk, recipe),
+        rows: found,
+    })
+}
