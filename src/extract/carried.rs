@@ -206,28 +206,46 @@ impl Below<'_, '_> {
         let mut done: Vec<u64> = vec![0; ways.len()];
         loop {
             let mut added = 0;
+            // What does not hang on each other is read side by side.
+            let mut side_by_side: Vec<&Way<'_>> = Vec::new();
             for (way, done) in ways.iter().zip(&mut done) {
+                if side_by_side.iter().any(|before| before.fk.child == way.fk.parent) {
+                    added += self.add_all(std::mem::take(&mut side_by_side)).await?;
+                }
                 let parent = self.chosen.table(&way.fk.parent)?;
                 let from = self.make(parent).await?;
                 let rows = self.count(&format!("select count(*) from {from}")).await?;
                 if rows > *done {
                     *done = rows;
-                    self.load(way).await?;
-                    added += self.add(way).await?;
+                    side_by_side.push(way);
                 }
             }
+            added += self.add_all(side_by_side).await?;
             if added == 0 {
                 return Ok(());
             }
         }
     }
 
+    async fn add_all(&mut self, ways: Vec<&Way<'_>>) -> Result<u64, ExtractError> {
+        let (mut requests, mut memory) = (Vec::new(), 0);
+        for way in &ways {
+            requests.push(self.wanted(way, &mut memory).await?);
+        }
+        self.scratch.load_all(requests).await?;
+        let mut added = 0;
+        for way in ways {
+            added += self.add(way).await?;
+        }
+        Ok(added)
+    }
+
     async fn count(&self, sql: &str) -> Result<u64, ExtractError> {
         Ok(number(&self.chosen.session.text_rows(WHAT, sql).await?))
     }
 
-    /// Brings the rows into scratch that refer to the rows found so far.
-    async fn load(&mut self, Way { fk, .. }: &Way<'_>) -> Result<(), ExtractError> {
+    /// The rows that refer to the rows found so far.
+    async fn wanted(&self, Way { fk, .. }: &Way<'_>, memory: &mut usize) -> Result<Request, ExtractError> {
         let (child, parent) = (self.chosen.table(&fk.child)?, self.chosen.table(&fk.parent)?);
         let side = self.side(parent);
         let columns = quoted_list("p.", fk.parent_columns());
@@ -236,17 +254,16 @@ impl Below<'_, '_> {
             parent.from_sql()
         );
         let by = format!("rows that may carry an owner by {}", fk.name);
-        let request = match keys::sort(fk, child, parent, self.scratch.encoding()) {
+        Ok(match keys::sort(fk, child, parent, self.scratch.encoding()) {
             Err(why) => Request::new(&fk.child, Choice::All, format!("{by}; {why}")),
-            Ok(sort) => match keys::read(self.chosen.session, self.scratch, &sql, sort, &mut 0).await? {
+            Ok(sort) => match keys::read(self.chosen.session, self.scratch, &sql, sort, memory).await? {
                 keys::Found::TooMany => Request::new(&fk.child, Choice::All, keys::too_many(fk)),
                 keys::Found::Keys(keys) => {
                     let columns = fk.child_columns().cloned().collect();
                     Request::new(&fk.child, Choice::AnyOf(vec![Wish::Keys(KeyMatch { columns, keys })]), by)
                 }
             },
-        };
-        Ok(self.scratch.load_all(vec![request]).await?)
+        })
     }
 
     /// The child's rows `c` that hang on rows found so far and have their owner.

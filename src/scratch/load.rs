@@ -64,6 +64,23 @@ impl Request {
     pub fn new(table: &TableName, choice: Choice, why: impl Into<String>) -> Self {
         Self { table: table.clone(), choice, why: why.into() }
     }
+
+    /// One request for each table, in the order in which they are first named: a row that two of them want is loaded once.
+    fn by_table(requests: Vec<Self>) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for request in requests {
+            let Some(known) = found.iter_mut().find(|known| known.table == request.table) else {
+                found.push(request);
+                continue;
+            };
+            match (&mut known.choice, request.choice) {
+                (Choice::AnyOf(wishes), Choice::AnyOf(more)) => wishes.extend(more),
+                (choice, _) => *choice = Choice::All,
+            }
+            known.why = format!("{}; {}", known.why, request.why);
+        }
+        found
+    }
 }
 
 /// One pass over a table's rows.
@@ -92,9 +109,10 @@ impl Scratch {
         self.load_all(vec![Request::new(table, choice, why)]).await
     }
 
-    /// Loads rows of several tables, each named once; what an earlier call loaded is never loaded twice. Calls may go on
+    /// Loads rows of several tables; what an earlier call loaded is never loaded twice. Calls may go on
     /// side by side: one that names a table of another waits for it.
     pub async fn load_all(&self, requests: Vec<Request>) -> Result<(), RestoreError> {
+        let requests = Request::by_table(requests);
         // In the order of their names, so that no two calls wait for each other.
         let tables: BTreeSet<&TableName> = requests.iter().map(|request| &request.table).collect();
         let mut loaded = BTreeMap::new();

@@ -206,3 +206,31 @@ fn an_entry_about_the_children_decides() {
     live.psql("update invoice set tenant_id = 2 where id = 6");
     let _found = rescue.verify().expect_code(1);
 }
+
+/// Two ways lead to a row: by the account and by the account's slot. It is loaded, staged and moved once; more accounts than are
+/// asked about at once, so that another chunk meets it again.
+#[test]
+fn a_row_below_two_that_go_home_moves_once() {
+    let world = "
+        create table account (id int primary key, tenant_id int);
+        create table folder (id int primary key, account_id int references account, tenant_id int);
+        create table file (id int primary key, account_id int references account, folder_id int references folder, tenant_id int);
+        insert into account select g, 1 from generate_series(1, 1500) as g; insert into folder select id, id, 1 from account;
+        insert into file select id, id, 1501 - id, 1 from account; create index on file (folder_id); create index on file (account_id);
+        create index on folder (account_id)";
+    let backup = TestDb::with("across", world);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    live.psql(
+        "update account set tenant_id = 2; update folder set tenant_id = 2; update file set tenant_id = 2",
+    );
+    let before = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(&entry("account")).expect_code(0);
+    assert!(planned.stdout.contains("4,500 to repair"), "{}", planned.stdout);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "everything is home");
+    let _verified = rescue.verify().expect_code(0);
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "undo takes back what was written");
+}
