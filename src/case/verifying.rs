@@ -12,7 +12,7 @@ use crate::diff::{Diffed, Verdict};
 use crate::ident::TableName;
 use crate::pg::ConnectSettings;
 use crate::plan::{Plan, sha256_hex};
-use crate::verify::{self, VerifyInput};
+use crate::verify::{self, Owned, VerifyInput};
 
 /// Complaints that are listed one by one; the certificate has more.
 const MOST_LISTED: usize = 50;
@@ -85,7 +85,7 @@ pub async fn verify(
         plan: &plan,
         diffed: &diffed,
         dangling: &extracted.dangling,
-        owners: recipe.owners(),
+        owners: recipe.owners_told().map(|(table, owner, by_path)| Owned { table, owner, by_path }).collect(),
         applied: &applied,
         progress,
         cancel,

@@ -11,6 +11,7 @@ use crate::catalog::graph::parents_first;
 use crate::catalog::{Action, Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{Kind, Recipe};
+use crate::sql::mention::may_name;
 
 /// The tables of a convoy, the one that leads it first, then parents before children.
 pub struct Convoy<'a> {
@@ -149,6 +150,17 @@ pub fn notes(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<Str
                 "rows of {} that hang on misrouted rows of {} by {} go home with them where the backup has both under one owner; what came \
                  since stays, unless an entry of its own sets it right, and verify names what still has the old one",
                 fk.child, fk.parent, fk.name
+            )
+        }));
+    }
+    for (table, owner, path) in recipe.owners_told() {
+        let reads = |(other, _): &&(TableName, Ident)| {
+            other != &table && path.is_some_and(|path| may_name(path, &other.name))
+        };
+        found.extend(owners.iter().filter(reads).map(|(other, _)| {
+            format!(
+                "owner_from of {table} may read {other}, whose rows this recipe sets right as well: it sees them as they are now. Where {owner} \
+                 depends on that, run rowback recover in a new case once this one is applied; verify names what still points across"
             )
         }));
     }

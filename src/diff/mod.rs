@@ -43,6 +43,7 @@ mod verify_parents;
 
 pub use error::DiffError;
 pub use findings::fail_where_told;
+pub use lookup::set_search_path;
 pub use manifest::{Diffed, DiffedTable, FORMAT, FOUND, SequenceState, TombstonesRead, missing_key};
 pub use rows::{DiffReader, DiffRow};
 pub use transfer::{TransferFiles, TransferTable};

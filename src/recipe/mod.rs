@@ -95,15 +95,19 @@ impl Recipe {
 
     /// Tables with misrouted rows that stay in them, and the columns of live that say to whom these belong.
     pub fn owners(&self) -> BTreeSet<(TableName, Ident)> {
+        self.owners_told().map(|(table, owner, _)| (table, owner)).collect()
+    }
+
+    /// The same for each entry, with its `owner_from`.
+    pub fn owners_told(&self) -> impl Iterator<Item = (TableName, Ident, Option<&str>)> {
         let misrouted =
             self.recover.iter().filter(|entry| entry.kind == Kind::Misrouted && entry.misrouted_to.is_none());
-        let of = |entry: &Recover| {
+        misrouted.filter_map(|entry| {
             let owner = entry.owner.as_ref()?;
             let map = self.columns.get(&entry.table);
             let owner = map.and_then(|map| map.map.get(owner)).unwrap_or(owner);
-            Some((entry.table.clone(), owner.clone()))
-        };
-        misrouted.filter_map(of).collect()
+            Some((entry.table.clone(), owner.clone(), entry.owner_from.as_deref()))
+        })
     }
 
     /// The key that the recipe gives a table; `None` leaves it to the catalog.

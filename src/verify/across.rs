@@ -1,8 +1,8 @@
 //! Does anything point across owners? Rows that hang on one that went home and have the owner that this had may be as misrouted:
 //! their owner is in a column of their own, which no reference moves, or they came since. Where an entry of the recipe is about
-//! their table, that has judged them.
+//! their table, it speaks for those that the backup has under that owner, or to whom `owner_from` gives it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -12,11 +12,13 @@ use super::checking::Checking;
 use super::{VerifyError, VerifyInput};
 use crate::apply::RowKey;
 use crate::catalog::{Column, ForeignKey, RawFields, Relation, Table};
-use crate::diff::{DiffReader, FOUND, RowAction, Verdict};
+use crate::diff::{DiffReader, DiffedTable, FOUND, RowAction, Verdict, set_search_path};
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
-use crate::staging::{StagedFile, verify_sha256};
+use crate::staging::{ReadAhead, StagedFile, verify_sha256};
 use crate::value::copy_text::{RawKey, fields, push_field, text};
+
+const LOOKING: &str = "looking for rows that point across owners";
 
 /// Rows that are asked about together.
 const AT_ONCE: usize = 1000;
@@ -40,8 +42,29 @@ struct Source<'f> {
     grouped: bool,
 }
 
-/// A reference, the table that refers, and the owner that both sides have.
-type Below<'a> = (&'a ForeignKey, &'a Table, &'a Ident);
+/// What one entry of the recipe says about misrouted rows.
+pub struct Owned<'a> {
+    /// Their table.
+    pub table: TableName,
+    /// The column that says to whom they belong.
+    pub owner: Ident,
+    /// The expression over live's row that gives the true owner; without it the backup's value is the truth.
+    pub by_path: Option<&'a str>,
+}
+
+/// Rows that may point across owners.
+struct Below<'a> {
+    /// The reference by which they hang.
+    fk: &'a ForeignKey,
+    /// Their table.
+    child: &'a Table,
+    /// The owner that both sides have.
+    owner: &'a Ident,
+    /// What entries about the table say of their true owner.
+    paths: Vec<&'a str>,
+    /// The table's staged rows, where an entry goes by the backup.
+    staged: Option<&'a DiffedTable>,
+}
 
 impl<'a> Checking<'a> {
     /// Looks below all rows whose owner was set right.
@@ -70,9 +93,7 @@ impl<'a> Checking<'a> {
                         .map(|value| raw(Some(value)))
                         .collect();
                     let live = row.live.unwrap_or_default();
-                    for (_, owner) in
-                        self.input.owners.iter().filter(|(_, owner)| row.columns.contains(owner))
-                    {
+                    for owner in self.owners().into_iter().filter(|owner| row.columns.contains(*owner)) {
                         let of =
                             |values: &serde_json::Map<String, Value>| values.get(owner.as_str()).cloned();
                         let had = of(&live).unwrap_or(Value::Null);
@@ -95,6 +116,12 @@ impl<'a> Checking<'a> {
         Ok(())
     }
 
+    /// The columns that say to whom rows belong.
+    fn owners(&self) -> BTreeSet<&'a Ident> {
+        let input: &'a VerifyInput<'a> = self.input;
+        input.owners.iter().map(|owned| &owned.owner).collect()
+    }
+
     /// The references to a table, without those that carry the owner themselves, each with the owner that both sides have.
     fn below(&self, table: &TableName) -> Vec<Below<'a>> {
         let input: &'a VerifyInput<'a> = self.input;
@@ -103,17 +130,46 @@ impl<'a> Checking<'a> {
         let mut found = Vec::new();
         for fk in catalog.foreign_keys.iter().filter(|fk| &fk.parent == table && !fk.is_over_time()) {
             let Some(child) = catalog.tables.get(&fk.child) else { continue };
-            let judged = |owner: &Ident| input.owners.contains(&(fk.child.clone(), owner.clone()));
-            let owners: BTreeSet<&'a Ident> = input.owners.iter().map(|(_, owner)| owner).collect();
-            for owner in owners.into_iter().filter(|owner| !judged(owner)) {
+            for owner in self.owners() {
                 let of = |table: &Table| table.column(owner).map(|column| column.type_name.clone());
                 let carries = fk.columns.iter().any(|(down, up)| down == owner || up == owner);
                 if of(child).is_some() && of(child) == of(parent) && !carries {
-                    found.push((fk, child, owner));
+                    let own = |owned: &&Owned<'a>| owned.table == fk.child && &owned.owner == owner;
+                    let own: Vec<&'a Owned<'a>> = input.owners.iter().filter(own).collect();
+                    let by_backup = own.iter().any(|owned| owned.by_path.is_none());
+                    let mut tables = input.diffed.tables.iter();
+                    let staged = tables.find(|table| by_backup && table.table == fk.child);
+                    let paths = own.iter().filter_map(|owned| owned.by_path).collect();
+                    found.push(Below { fk, child, owner, paths, staged });
                 }
             }
         }
         found
+    }
+
+    /// Of these values of `positions`, those that a staged row has: the backup knows the row under that owner.
+    fn vouched(
+        &self,
+        table: &DiffedTable,
+        positions: &[usize],
+        asked: &HashSet<&RawKey>,
+    ) -> Result<HashSet<RawKey>, VerifyError> {
+        let mut found = HashSet::new();
+        if asked.is_empty() {
+            return Ok(found);
+        }
+        let staging = self.input.case.join("staging");
+        verify_sha256(&staging, &table.staged)?;
+        let mut rows = ReadAhead::open(&staging, &table.staged)?;
+        while let Some(row) = rows.next_row()? {
+            let all: Vec<&[u8]> = fields(row).collect();
+            let values: Vec<&[u8]> = positions.iter().filter_map(|at| all.get(*at).copied()).collect();
+            let values = RawKey::from_slice(&values.join(&b'\t'));
+            if asked.contains(&values) {
+                found.insert(values);
+            }
+        }
+        Ok(found)
     }
 
     async fn look_below(
@@ -124,17 +180,33 @@ impl<'a> Checking<'a> {
         told: &mut BTreeSet<(TableName, RowKey)>,
     ) -> Result<(), VerifyError> {
         let Some(parent) = self.input.diffed.catalog.tables.get(source.table) else { return Ok(()) };
-        for (fk, child, owner) in below {
-            let rows: Vec<&Moved> = moved.iter().filter(|(of, _)| of == *owner).map(|(_, row)| row).collect();
+        for below in below {
+            let Below { fk, child, owner, .. } = *below;
+            let rows: Vec<&Moved> = moved.iter().filter(|(of, _)| of == owner).map(|(_, row)| row).collect();
             let columns: Option<Vec<&Column>> =
-                source.key.iter().chain([*owner]).map(|name| parent.column(name)).collect();
+                source.key.iter().chain([owner]).map(|name| parent.column(name)).collect();
             let Some(columns) = columns.filter(|_| !rows.is_empty()) else { continue };
             let key = child.key_columns().unwrap_or_default();
-            let sql = left_behind((fk, parent, child), (&source.key, owner), (&columns, &rows), &key);
-            let mut found = session.copy_out("looking for rows that point across owners", &sql).await?;
+            // What the backup knows is by the key of staging.
+            let known = below.staged.map(|table| known_by(table, owner));
+            let asked: Vec<Ident> =
+                key.iter().chain(known.iter().flat_map(|(names, _)| names)).cloned().collect();
+            let sql = left_behind(below, parent, &source.key, (&columns, &rows), &asked);
+            set_search_path(session, LOOKING, &format!("{}, public", child.name.schema.quoted())).await?;
+            let mut found = session.copy_out(LOOKING, &sql).await?;
+            let mut left: BTreeMap<RowKey, RawKey> = BTreeMap::new();
             while let Some(row) = found.next_row().await? {
-                let values = fields(&row).map(text);
-                let key = RowKey(key.iter().map(ToString::to_string).zip(values).collect());
+                let all: Vec<&[u8]> = fields(&row).collect();
+                let values = all.iter().map(|field| text(field));
+                let row = RowKey(key.iter().map(ToString::to_string).zip(values).collect());
+                left.insert(row, all.get(key.len()..).unwrap_or_default().join(&b'\t').into());
+            }
+            set_search_path(session, LOOKING, "").await?;
+            if let (Some(table), Some((_, positions))) = (below.staged, known) {
+                let vouched = self.vouched(table, &positions, &left.values().collect())?;
+                left.retain(|_, values| !vouched.contains(values));
+            }
+            for key in left.into_keys() {
                 if told.insert((child.name.clone(), key.clone())) {
                     let problem = Problem::Across { foreign_key: fk.name.clone(), owner: owner.to_string() };
                     self.mismatch((&child.name, &child.name), &key, problem);
@@ -143,6 +215,20 @@ impl<'a> Checking<'a> {
         }
         Ok(())
     }
+}
+
+/// The columns of live by which staged rows are known, the owner last, and where they are in the file.
+fn known_by(table: &DiffedTable, owner: &Ident) -> (Vec<Ident>, Vec<usize>) {
+    let mut names = Vec::new();
+    let mut positions = Vec::new();
+    let of_owner = table.columns.iter().position(|column| column.as_ref() == Some(owner));
+    for at in table.staged.table.key.iter().copied().chain(of_owner) {
+        if let Some(Some(name)) = table.columns.get(at) {
+            names.push(name.clone());
+            positions.push(at);
+        }
+    }
+    (names, positions)
 }
 
 /// Every file with rows that may have gone home.
@@ -171,13 +257,38 @@ fn sources<'f>(case: &Path, diffed: &'f crate::diff::Diffed) -> Vec<Source<'f>> 
     found
 }
 
-/// Keys of the child's rows that hang on rows of these and still have the owner that these had.
+/// Whose true owner by an expression of the recipe, over the row `c` under the names that it has there, is another one; the row is
+/// left where the expression gives none.
+fn contradicts(number: usize, path: &str, Below { child, owner, .. }: &Below<'_>) -> (String, String) {
+    let alias = child.name.name.quoted();
+    let as_live = if child.name.name.as_str() == "live" {
+        String::new()
+    } else {
+        format!(" cross join lateral (select {alias}.*) as live")
+    };
+    let kind = child.column(owner).map_or("text", |column| column.type_name.as_str());
+    (
+        format!(
+            " cross join lateral (select (\n{path}\n)::{kind}::text as owner from (select c.*) as {alias}{as_live}) as w{number}"
+        ),
+        format!(
+            " and w{number}.owner is not null and w{number}.owner <> coalesce(c.{}::text, '')",
+            owner.quoted()
+        ),
+    )
+}
+
+/// Columns `shown` of the child's rows that hang on rows of these and still have the owner that these had.
 fn left_behind(
-    (fk, parent, child): (&ForeignKey, &Table, &Table),
-    (key, owner): (&[Ident], &Ident),
+    below: &Below<'_>,
+    parent: &Table,
+    key: &[Ident],
     (columns, rows): (&[&Column], &[&Moved]),
     shown: &[Ident],
 ) -> String {
+    let Below { fk, child, owner, .. } = below;
+    let (paths, otherwise): (Vec<String>, Vec<String>) =
+        (1..).zip(&below.paths).map(|(number, path)| contradicts(number, path, below)).unzip();
     let names: Vec<String> = (1..=columns.len()).map(|at| format!("k{at}")).collect();
     let shown: Vec<String> = shown.iter().map(|name| format!("c.{}", name.quoted())).collect();
     let shown = if shown.is_empty() { "null".to_owned() } else { shown.join(", ") };
@@ -200,13 +311,15 @@ fn left_behind(
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
     let (own, had) = (owner.quoted(), names.last().map_or("", String::as_str));
     sql.push_str(&format!(
-        " as k(n, {}) join {} as p on {} join (select * from {}{condition}) as c on {} \
-         where c.{own} is not distinct from k.{had} and p.{own} is distinct from k.{had}) to stdout",
+        " as k(n, {}) join {} as p on {} join (select * from {}{condition}) as c on {}{} \
+         where c.{own} is not distinct from k.{had} and p.{own} is distinct from k.{had}{}) to stdout",
         names.join(", "),
         parent.from_sql(),
         itself.join(" and "),
         child.from_sql(),
         hangs.join(" and "),
+        paths.concat(),
+        otherwise.concat(),
     ));
     sql
 }

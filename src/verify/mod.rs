@@ -11,10 +11,10 @@ mod look;
 mod rows;
 mod sequences;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use across::Owned;
 pub use certificate::{
     CERTIFICATE_FORMAT, Certificate, KeyCheck, Mismatch, Problem, SequenceCheck, TableCheck,
 };
@@ -26,7 +26,6 @@ use crate::apply::AppliedState;
 use crate::cancel::CancelToken;
 use crate::catalog::ForeignKey;
 use crate::diff::Diffed;
-use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::plan::{LiveIdentity, Plan};
 use crate::progress::SharedProgress;
@@ -44,8 +43,8 @@ pub struct VerifyInput<'a> {
     pub diffed: &'a Diffed,
     /// References of which the backup may lack parents.
     pub dangling: &'a [ForeignKey],
-    /// Tables with misrouted rows, and the columns that say to whom these belong.
-    pub owners: BTreeSet<(TableName, Ident)>,
+    /// What the recipe says about misrouted rows, entry by entry.
+    pub owners: Vec<Owned<'a>>,
     /// What apply and undo have done.
     pub applied: &'a AppliedState,
     /// Progress.
