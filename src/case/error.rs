@@ -112,6 +112,12 @@ pub enum CaseError {
         /// When the second was taken.
         after: String,
     },
+    /// The backup taken after the accident is the one taken before.
+    #[error("the backup named as `after` is the one to recover from")]
+    AfterIsBackup {
+        /// As the recipe has it.
+        path: PathBuf,
+    },
     /// The two backups are of different databases.
     #[error("the backup named as `after` is of another database")]
     AfterOfAnother {
@@ -165,6 +171,7 @@ impl Explain for CaseError {
             Self::Random(_) => "no-random",
             Self::OddName { .. } => "odd-name",
             Self::AfterIsOlder { .. } => "after-is-older",
+            Self::AfterIsBackup { .. } => "after-is-the-backup",
             Self::AfterOfAnother { .. } => "after-of-another-database",
             Self::NotInThisVersion { .. } => "not-in-this-version",
             Self::TableNotNamed { .. } => "table-not-named",
@@ -220,6 +227,12 @@ impl Explain for CaseError {
                     "taken at {after}, the one to recover from at {before}, by the clocks of the machines that dumped"
                 )]
             }
+            Self::AfterIsBackup { path } => {
+                vec![format!(
+                    "{} holds what the other holds: nothing in it tells of the accident",
+                    path.display()
+                )]
+            }
             Self::AfterOfAnother { before, after } => {
                 vec![format!("it is of {after}, the one to recover from of {before}")]
             }
@@ -269,7 +282,7 @@ impl Explain for CaseError {
             Self::AfterIsOlder { .. } => {
                 format!("`path` (or --backup) was taken before the accident, `after` after it; are they swapped? {nothing}")
             }
-            Self::AfterOfAnother { .. } => {
+            Self::AfterIsBackup { .. } | Self::AfterOfAnother { .. } => {
                 format!("Name a backup of the same database, taken after the accident, or leave `after` out. {nothing}")
             }
             Self::NotInThisVersion { .. } => format!("Leave it out of the recipe. {nothing}"),

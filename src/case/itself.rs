@@ -33,7 +33,14 @@ impl<'a> Itself<'a> {
             own.any_of.push((own.columns.len()..own.columns.len() + names.len()).collect());
             own.columns.extend(names.into_iter().cloned());
         }
-        let is_told = !own.any_of.is_empty() && !key.is_empty() && !key.iter().any(|name| set.contains(name));
+        for name in tells.created.iter().filter_map(|at| tells.columns.get(*at)) {
+            if !set.contains(name) {
+                own.created.push(own.columns.len());
+                own.columns.push(name.clone());
+            }
+        }
+        let is_told =
+            own.speaking().next().is_some() && !key.is_empty() && !key.iter().any(|name| set.contains(name));
         is_told.then_some(Self { table, key, tells: own, rows: Vec::new() })
     }
 
@@ -42,8 +49,8 @@ impl<'a> Itself<'a> {
         let Some(seen) = &diff.itself else { return };
         let value = |name: &Ident| seen.get(name.as_str()).and_then(Value::as_str);
         let is_told =
-            |group: &Vec<usize>| group.iter().all(|at| self.tells.columns.get(*at).and_then(value).is_some());
-        if !self.tells.any_of.iter().any(is_told) {
+            |group: &[usize]| group.iter().all(|at| self.tells.columns.get(*at).and_then(value).is_some());
+        if !self.tells.speaking().any(is_told) {
             return;
         }
         for (at, key) in diff.key.iter().enumerate() {

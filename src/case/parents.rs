@@ -156,7 +156,7 @@ impl Known {
         let inserts = some(RowAction::Insert) || some(RowAction::Move);
         let position = |name: &Ident| table.columns.iter().position(|column| column.as_ref() == Some(name));
         let positions = referred.iter().map(|name| Some((name, position(name)?))).collect::<Option<Vec<_>>>();
-        let useful = inserts || unenforced || !self.tells.any_of.is_empty();
+        let useful = inserts || unenforced || self.tells.speaking().next().is_some();
         let Some(positions) = positions.filter(|_| useful) else { return Ok(self) };
         let telling = self.tells.columns.clone();
         let telling: Option<Vec<_>> = telling.iter().map(|name| Some((name, position(name)?))).collect();
@@ -182,13 +182,13 @@ impl Known {
     /// need be, a row of live only by what is made for it: anything else of it may be edited meanwhile.
     fn vouches(&self, seen: &Seen<'_>, referred: &[(&Ident, usize)], telling: &[(&Ident, usize)]) -> bool {
         let moves = |(name, _): &(&Ident, usize)| seen.diff.columns.contains(name);
-        let has_values = |group: &Vec<usize>| {
+        let has_values = |group: &[usize]| {
             group.iter().filter_map(|at| telling.get(*at)).all(|(name, at)| !is_null(&seen.value(name, *at)))
         };
         matches!(seen.diff.action, RowAction::Insert | RowAction::Move)
             || (was_in_live(seen, referred)
                 && (seen.diff.action != RowAction::Update || !telling.iter().any(moves))
-                && self.tells.any_of.iter().any(has_values))
+                && self.tells.speaking().any(has_values))
     }
 }
 

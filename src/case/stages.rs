@@ -45,7 +45,7 @@ pub(super) struct Opened {
 pub(super) fn open(options: &RecoverOptions, context: &Context) -> Result<Opened, Error> {
     refuse_what_is_missing(&options.recipe)?;
     let backup = Arc::new(Backup::open_watched(&options.backup, &*context.progress, &context.cancel)?);
-    let after = bracket::open(&options.recipe, &backup, context)?;
+    let after = bracket::open(&options.recipe, (&options.backup, &backup), context)?;
     let layout = Layout::at(&options.case_dir);
     let lock = layout.open_for(&options.recipe.to_toml()?)?;
     let recipe = options.recipe.clone();

@@ -30,16 +30,20 @@ pub(super) fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward
         return found;
     }
     let stored = |name: &Ident| is_staged(name) && table.column(name).is_some_and(|column| !column.generated);
-    let uniques = table.keys.iter().filter(|unique| {
-        UniqueSpeech::of(table, unique, &key, upward) == UniqueSpeech::Both
-            && !key.iter().all(|name| unique.columns.contains(name))
-            && unique.columns.iter().all(stored)
-    });
-    let mut groups: Vec<Vec<Ident>> = uniques.map(|unique| unique.columns.clone()).collect();
+    let saying = |speech: UniqueSpeech| -> Vec<Vec<Ident>> {
+        let uniques = table.keys.iter().filter(|unique| {
+            UniqueSpeech::of(table, unique, &key, upward) == speech
+                && !key.iter().all(|name| unique.columns.contains(name))
+                && unique.columns.iter().all(stored)
+        });
+        uniques.map(|unique| unique.columns.clone()).collect()
+    };
+    let mut groups = saying(UniqueSpeech::Both);
+    if groups.is_empty() {
+        groups = saying(UniqueSpeech::WithinParent);
+    }
     let others =
         || table.columns.iter().filter(|column| stored(&column.name) && !key.contains(&&column.name));
-    groups
-        .extend(others().filter(|column| is_creation_moment(column)).map(|column| vec![column.name.clone()]));
     let required = |column: &&Column| column.not_null && of_parent(&column.name);
     let mut rest: Vec<&Column> = others().filter(|column| !moves_often(column) || required(column)).collect();
     if rest.is_empty() {
@@ -52,10 +56,12 @@ pub(super) fn tells(table: &Table, diffed: &DiffedTable, given: &[Ident], upward
             found.columns.len() - 1
         })
     };
+    let created =
+        others().filter(|column| is_creation_moment(column)).map(|column| place(&column.name)).collect();
     let any_of = groups.iter().map(|group| group.iter().map(&mut place).collect()).collect();
     let rest = rest.into_iter().filter(|_| extends || speech == KeySpeech::Counted);
     let otherwise = rest.map(|column| place(&column.name)).collect();
-    Tells { any_of, otherwise, ..found }
+    Tells { created, any_of, otherwise, ..found }
 }
 
 /// The columns referred to are the same in any row that is found by them: by a reference to another column than the key, the key

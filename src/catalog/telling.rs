@@ -68,6 +68,9 @@ impl KeySpeech {
 pub enum UniqueSpeech {
     /// Equal values say that it is the same, different ones that it is not.
     Both,
+    /// The same where nothing else in the row says otherwise: a number within a parent, or the one row of a parent that a
+    /// condition allows, is equal by chance as well.
+    WithinParent,
     /// Different values say that it is not: what was counted is equal by chance.
     OnlyNo,
     /// Nothing: it holds what the key counts, and is equal with it.
@@ -88,8 +91,23 @@ impl UniqueSpeech {
         if unique.columns.iter().all(|name| key.contains(&name)) {
             return Self::Nothing;
         }
-        let counted = |name: &Ident| table.column(name).is_some_and(is_counted);
-        if unique.columns.iter().any(counted) { Self::OnlyNo } else { Self::Both }
+        let columns = || unique.columns.iter().filter_map(|name| table.column(name));
+        if columns().any(is_counted) {
+            return Self::OnlyNo;
+        }
+        let of_parent =
+            |name: &Ident| upward.iter().any(|fk| fk.child_columns().any(|column| column == name));
+        let own: Vec<&Column> = columns().filter(|column| !of_parent(&column.name)).collect();
+        let has_parent = own.len() < unique.columns.len();
+        let speaks = own.iter().any(|column| speaks_for_itself(column))
+            || (!has_parent && own.iter().any(|column| is_whole_number(column)))
+            || (own.is_empty() && unique.predicate.is_none());
+        if speaks { Self::Both } else { Self::WithinParent }
+    }
+
+    /// May equal values say that it is the same?
+    pub fn may_say_yes(self) -> bool {
+        matches!(self, Self::Both | Self::WithinParent)
     }
 }
 
@@ -100,10 +118,8 @@ pub fn names_who_by(table: &Table, fk: &ForeignKey, upward: &[&ForeignKey]) -> b
     let key: Vec<&Ident> = key.iter().collect();
     let in_key = KeySpeech::leans_on_parents(table, &key, upward)
         && fk.child_columns().any(|column| key.contains(&column));
-    let mut speaking = table
-        .keys
-        .iter()
-        .filter(|unique| UniqueSpeech::of(table, unique, &key, upward) == UniqueSpeech::Both);
+    let mut speaking =
+        table.keys.iter().filter(|unique| UniqueSpeech::of(table, unique, &key, upward).may_say_yes());
     let is_plain = fk.is_enforced() && !fk.is_over_time();
     is_plain && (in_key || speaking.any(|unique| fk.child_columns().any(|own| unique.columns.contains(own))))
 }
@@ -128,13 +144,14 @@ fn is_whole_number(column: &Column) -> bool {
     matches!(column.base_type, BaseType::Int2 | BaseType::Int4 | BaseType::Int8)
 }
 
-/// Does a sequence or a function hand out its numbers?
+/// Does a sequence or a function hand out its numbers, or a sequence the numbers in its texts (`'C-' || nextval(…)`)?
 fn is_counted(column: &Column) -> bool {
-    !speaks_for_itself(column)
-        && (column.sequence.is_some()
-            || column.identity.is_some()
-            || (is_whole_number(column)
-                && column.default.as_deref().is_some_and(|default| default.contains('('))))
+    let default = column.default.as_deref().unwrap_or_default();
+    default.contains("nextval(")
+        || (!speaks_for_itself(column)
+            && (column.sequence.is_some()
+                || column.identity.is_some()
+                || (is_whole_number(column) && default.contains('('))))
 }
 
 /// Is it a number or a time? Triggers move these: counters, totals, the time of the last change.

@@ -33,6 +33,13 @@ pub struct Block {
     pub afterwards: bool,
 }
 
+impl Block {
+    /// Is there a row under the parent's key, which is another one or may be?
+    pub fn is_in_live(&self) -> bool {
+        matches!(self.verdict, Verdict::IdReused | Verdict::Changed)
+    }
+}
+
 /// What is known of one table's rows by one list of columns.
 #[derive(Debug, Default)]
 struct ByColumns {

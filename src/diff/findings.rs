@@ -37,10 +37,15 @@ pub(super) async fn finish(
         catalog: live.clone(),
         notes: Vec::new(),
     };
+    let mut outlived = 0;
     for table in order.iter().flat_map(|component| &component.tables) {
         let (Some(judged), Some(fit)) = (done.remove(table), fits.get(table)) else { continue };
         let tally = &judged.tally;
+        outlived += tally.outlived;
         diffed.notes.extend(fit.notes.iter().cloned());
+        if tally.actions.get(&RowAction::Insert).is_some_and(|rows| *rows > 0) {
+            diffed.notes.extend(fed_by_expressions(fit));
+        }
         diffed.gone += tally.gone;
         if tally.gone > 0 {
             diffed.notes.push(format!(
@@ -70,6 +75,7 @@ pub(super) async fn finish(
         diffed.tables.push(diffed_table(input, fit, &judged));
         diffed.convoys.extend(judged.convoy);
     }
+    note_outlived(input, outlived, &mut diffed);
     for down in diffed.sequences.iter().filter(|state| state.increment < 0) {
         diffed.notes.push(format!(
             "the sequence {} counts downwards and is not moved: see that it does not hand out a recovered row's number again",
@@ -80,6 +86,30 @@ pub(super) async fn finish(
         diffed.notes.push(format!("{cascaded} rows of {table} move along by ON UPDATE CASCADE"));
     }
     Ok(diffed)
+}
+
+/// A second backup that still has all that live lacks says nothing of an accident.
+fn note_outlived(input: &DiffInput<'_>, outlived: u64, diffed: &mut Diffed) {
+    let writes = diffed.tables.iter().any(|table| table.written.values().any(|rows| *rows > 0));
+    if input.recipe.backup.after.is_some() && outlived > 0 && !writes {
+        diffed.gone += outlived;
+        diffed.notes.push(format!(
+            "nothing comes back: the backup taken after the accident still has all {outlived} rows that live lacks. Was it taken before the \
+             accident? Otherwise they were deleted later, on purpose"
+        ));
+    }
+}
+
+/// Sequences whose numbers go into a column within something else: what they would hand out next cannot be told from the values.
+fn fed_by_expressions(fit: &Fit<'_>) -> impl Iterator<Item = String> {
+    fit.live.columns.iter().filter_map(|column| {
+        let within = |default: &&str| default.contains("nextval(") && !default.starts_with("nextval(");
+        let default = column.default.as_deref().filter(within)?;
+        Some(format!(
+            "new values of {}.{} are {default}: that sequence is not moved, see that it does not hand out a recovered row's value again",
+            fit.live.name, column.name
+        ))
+    })
 }
 
 fn diffed_table(input: &DiffInput<'_>, fit: &Fit<'_>, judged: &Judged) -> DiffedTable {

@@ -1,5 +1,5 @@
 //! Is the live row with the same key the same entity? The recipe decides; without it natural keys, creation timestamps,
-//! other unique values and foreign keys speak, in this order. Pure.
+//! other unique values, what is counted within a parent and foreign keys speak, in this order. Pure.
 
 use std::collections::BTreeSet;
 
@@ -55,6 +55,8 @@ pub struct IdentityRule {
     created: Vec<(usize, bool)>,
     uniques: Vec<Unique>,
     foreign: Vec<(String, Vec<usize>)>,
+    /// Columns that a row gets a value for where nobody gives one: a random name, a plan to begin with.
+    handed_out: Vec<usize>,
 }
 
 impl IdentityRule {
@@ -78,6 +80,11 @@ impl IdentityRule {
             key: (KeySpeech::of(fit.live, &keys, &foreign), fit.key.clone()),
             in_sequence: is_fed_by_sequence(fit.live, &keys),
             created: created_columns(fit),
+            handed_out: (0..fit.columns.len())
+                .filter(|&at| {
+                    fit.columns[at].live.default.is_some() || fit.columns[at].live.identity.is_some()
+                })
+                .collect(),
             uniques: uniques
                 .filter_map(|unique| {
                     let speech = UniqueSpeech::of(fit.live, unique, &keys, &foreign);
@@ -123,7 +130,7 @@ impl IdentityRule {
         if speech == KeySpeech::Natural && is_told(key) {
             return Entity::Same;
         }
-        let mut unique_differs = None;
+        let (mut unique_differs, mut unique_equal, mut counts_alike) = (None, false, false);
         let are_sound = |positions: &[usize]| positions.iter().all(|at| !damaged.contains(at));
         let speaks =
             |unique: &&Unique| unique.speech != UniqueSpeech::Nothing && are_sound(&unique.positions);
@@ -133,8 +140,9 @@ impl IdentityRule {
             }
             if !positions.iter().all(is_equal) {
                 unique_differs = Some(name);
-            } else if *speech == UniqueSpeech::Both && is_told(positions) {
-                return Entity::Same;
+            } else if is_told(positions) {
+                unique_equal |= *speech == UniqueSpeech::Both;
+                counts_alike |= *speech == UniqueSpeech::WithinParent;
             }
         }
         let dated =
@@ -149,13 +157,16 @@ impl IdentityRule {
             }
             same_day = true;
         }
+        if unique_equal {
+            return Entity::Same;
+        }
         if let Some(name) = unique_differs {
             return Entity::Other(self.unless(&format!("the values of {name} differ")));
         }
         if let Some(reason) = &doubt.stranger {
             return Entity::Other(reason.clone());
         }
-        if speech == KeySpeech::WithinParent && is_told(key) {
+        if counts_alike || (speech == KeySpeech::WithinParent && is_told(key)) {
             return Entity::Same;
         }
         for (name, positions) in self.foreign.iter().filter(|(_, positions)| are_sound(positions)) {
@@ -186,6 +197,37 @@ impl IdentityRule {
     /// Do the columns that the recipe names say that it is another one?
     pub fn says_other(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
         !self.given.iter().all(|&at| staged.has_value_of(live, at))
+    }
+
+    /// Does the unique constraint say nothing for sure by being equal? The recipe's `identity` would.
+    pub fn is_equal_by_chance(&self, constraint: &Ident) -> bool {
+        let mut named = self.uniques.iter().filter(|unique| &unique.name == constraint);
+        self.given.is_empty() && named.any(|unique| unique.speech == UniqueSpeech::WithinParent)
+    }
+
+    /// What says that a live row that holds unique values of the staged one is another thing all the same: other unique values, or
+    /// another parent, that nobody hands out anew for a row that is made again. The recipe's `identity` knows better.
+    pub fn difference_beside(&self, live: &[RawKey], staged: &StagedRow) -> Option<String> {
+        if !self.given.is_empty() {
+            return None;
+        }
+        let differ = |positions: &[usize]| {
+            let told = key_of(live, positions).is_some() && key_of(&staged.fields, positions).is_some();
+            told && !positions
+                .iter()
+                .all(|&at| staged.has_value_of(live, at) || self.handed_out.contains(&at))
+        };
+        let unique = self
+            .uniques
+            .iter()
+            .find(|unique| unique.speech == UniqueSpeech::Both && differ(&unique.positions))
+            .map(|unique| self.unless(&format!("the values of {} differ", unique.name)));
+        let elsewhere = || {
+            let mut foreign = self.foreign.iter();
+            let (name, _) = foreign.find(|(_, positions)| differ(positions))?;
+            Some(self.unless(&format!("{name} points elsewhere")))
+        };
+        unique.or_else(elsewhere)
     }
 
     /// Was live's row made before the backup's? Then it is not that row made again.

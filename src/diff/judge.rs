@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::aftermath::{Fate, Teller};
-use super::blocked::Parents;
+use super::blocked::{Block, Parents};
 use super::charges::Charge;
 use super::damage::Finding;
 use super::drift::Fit;
@@ -111,7 +111,44 @@ impl Court<'_> {
             Evidence::Needed => None,
             _ => charged.or_else(|| self.told(row).map(|(teller, _)| teller.evidence())),
         };
-        Judgement { evidence: proof.unwrap_or(judged.evidence), ..judged }
+        let mut judged = Judgement { evidence: proof.unwrap_or(judged.evidence), ..judged };
+        if let Some(reason) =
+            live.and_then(|live| self.hung_on_a_stranger(row, live, refers, parents, &judged))
+        {
+            (judged.verdict, judged.action, judged.reason) = (Verdict::Orphan, RowAction::None, reason);
+        }
+        judged
+    }
+
+    /// Why an update stays away: with the values that it sets, the row would hang on one on which nothing may be hung.
+    fn hung_on_a_stranger(
+        &self,
+        row: &StagedRow,
+        live: &[RawKey],
+        refers: &[bool],
+        parents: &Parents,
+        judged: &Judgement,
+    ) -> Option<String> {
+        let set = judged.columns_to_set();
+        if set.is_empty() {
+            return None;
+        }
+        let mut after = live.to_vec();
+        set.iter().for_each(|&at| after[at].clone_from(&row.fields[at]));
+        judged.truth.iter().for_each(|(at, value)| after[*at].clone_from(value));
+        let upwards = self.upwards.iter().zip(refers).filter(|(_, refers)| **refers);
+        upwards.map(|(upward, _)| upward).find_map(|Upward { fk, columns, .. }| {
+            let key = fk.key_in(&after, columns)?;
+            let moves = fk.key_in(live, columns).as_ref() != Some(&key);
+            let block = parents.blocked(fk, &key).filter(|block| moves && block.is_in_live())?;
+            let names: Vec<Ident> = set.iter().map(|&at| self.name(at)).collect();
+            let Block { verdict, reason, .. } = block;
+            Some(format!(
+                "kept: with its {} it would hang on {} that is {verdict}: {reason}",
+                column_list(&names),
+                fk.parent
+            ))
+        })
     }
 
     /// What became of the row in the accident, where something tells which rows it deleted; that it is gone counts most.

@@ -132,7 +132,7 @@ impl Court<'_> {
                 continue;
             }
             let Some(block) = parents.blocked(upward.fk, &key) else { continue };
-            if !matches!(block.verdict, Verdict::IdReused | Verdict::Changed) {
+            if !block.is_in_live() {
                 continue;
             }
             found.columns.extend(&upward.columns);

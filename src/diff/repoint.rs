@@ -85,7 +85,7 @@ pub async fn stand_ins(
 ) -> Result<(), DiffError> {
     let mut asked: Vec<(usize, StagedRow)> = Vec::new();
     for (&at, obstacles) in held {
-        match candidate(court.fit, obstacles) {
+        match candidate(court, obstacles) {
             Ok(named) => asked.push((at, named)),
             Err(reason) => judgements[at].reason = reason,
         }
@@ -181,6 +181,9 @@ fn other_entity(
     if identity.is_older(live, row) {
         return Some("it is older than the lost row".to_owned());
     }
+    if let Some(difference) = identity.difference_beside(live, row) {
+        return Some(difference);
+    }
     // A row that the backup has beside the lost one took over its value; it is somebody else.
     let before = before?;
     match identity.judge(before, live, &[], &Doubt::default()) {
@@ -208,13 +211,15 @@ pub fn same_key(court: &Court<'_>, row: &StagedRow, live: &[RawKey], judgement: 
 }
 
 /// The one row of live that holds the lost row's unique values, by its key.
-fn candidate(fit: &Fit<'_>, obstacles: &[Obstacle]) -> Result<StagedRow, String> {
+fn candidate(court: &Court<'_>, obstacles: &[Obstacle]) -> Result<StagedRow, String> {
+    let fit = court.fit;
     let mut keys: BTreeSet<&str> = BTreeSet::new();
     let mut reasons = Vec::new();
-    let mut excluded = false;
+    let (mut excluded, mut by_chance) = (false, true);
     for obstacle in obstacles {
-        let Obstacle::Held { by, exclusion, .. } = obstacle else { continue };
+        let Obstacle::Held { by, exclusion, constraint } = obstacle else { continue };
         excluded |= *exclusion;
+        by_chance &= court.identity.is_equal_by_chance(constraint);
         keys.insert(by);
         reasons.push(obstacle.reason());
     }
@@ -227,6 +232,13 @@ fn candidate(fit: &Fit<'_>, obstacles: &[Obstacle]) -> Result<StagedRow, String>
     }
     if excluded {
         return Err(format!("{reasons}: an exclusion constraint does not say that it is the same thing"));
+    }
+    if by_chance {
+        return Err(format!(
+            "{reasons}: what is counted within a parent is equal by chance as well; `identity = [...]` for {} would say that it is \
+             the same thing",
+            fit.live.name
+        ));
     }
     let named = keys.first().and_then(|key| named(fit, key));
     named.ok_or_else(|| format!("{reasons}: that row cannot be named"))

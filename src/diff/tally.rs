@@ -27,6 +27,8 @@ pub struct Tally {
     pub highest: BTreeMap<Ident, i64>,
     /// Rows that are only looked at for damage and are not in live.
     pub gone: u64,
+    /// Rows that are not in live though a second backup says that the accident left them.
+    pub outlived: u64,
     /// Damaged rows that keep other values that differ.
     pub beside: u64,
     /// Lost parents that only others need.
@@ -157,6 +159,7 @@ fn count(court: &Court<'_>, row: &StagedRow, judgement: &Judgement, only_needed:
     tally.lost_parents += u64::from(only_needed);
     let stays_out = judgement.action == RowAction::None && judgement.evidence != Evidence::Needed;
     tally.gone += u64::from(judgement.verdict == Verdict::Lost && stays_out && !judgement.comes_back);
+    tally.outlived += u64::from(judgement.verdict == Verdict::Excluded && judgement.afterwards);
     let repaired = matches!(judgement.verdict, Verdict::Damaged | Verdict::Misrouted);
     tally.beside += u64::from(repaired && judgement.evidence.is_told() && !judgement.reason.is_empty());
     if judgement.verdict.is_conflict() && judgement.action != RowAction::None {

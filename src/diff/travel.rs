@@ -256,7 +256,13 @@ impl<'c, 'a> Travel<'c, 'a> {
                         continue;
                     }
                     let Some(key) = key_of(&row.after(), positions) else { continue };
-                    if !parents.is_recovered(fk, &key) && !parents.has_arrived(fk, &key) {
+                    if let Some(block) = parents.blocked(fk, &key).filter(|block| block.is_in_live()) {
+                        let reason = format!(
+                            "kept: {} of {} would hang on {} that is {}: {}",
+                            fk.name, wagon.fit.live.name, fk.parent, block.verdict, block.reason
+                        );
+                        held.entry(row.leader).or_insert((Verdict::Orphan, reason));
+                    } else if !parents.is_recovered(fk, &key) && !parents.has_arrived(fk, &key) {
                         open.entry(key).or_default().push(row.leader);
                     }
                 }

@@ -36,6 +36,24 @@ pub enum ExtractError {
         /// All columns.
         columns: String,
     },
+    /// A list of children names a table to which no foreign key leads.
+    #[error("`children` of \"{table}\" lists \"{child}\", which does not hang on it")]
+    NotBelow {
+        /// The table of the entry.
+        table: TableName,
+        /// As the recipe has it.
+        child: Box<TableName>,
+        /// What it hangs on.
+        above: Box<str>,
+    },
+    /// A table has a column of a name that staging needs for itself.
+    #[error("\"{table}\" has a column \"{column}\", a name that rowback's own files need")]
+    ReservedColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: Ident,
+    },
     /// A reference of the recipe starts inside of a column that holds no documents.
     #[error("\"{table}\".\"{column}\" of the backup holds no JSON, so {path} leads nowhere in it")]
     NoDocument {
@@ -205,6 +223,8 @@ impl Explain for ExtractError {
         match self {
             Self::UnknownTable { .. } => "unknown-table",
             Self::UnknownColumn { .. } => "unknown-column",
+            Self::NotBelow { .. } => "children-not-below",
+            Self::ReservedColumn { .. } => "column-reserved",
             Self::NoDocument { .. } => "reference-without-json",
             Self::Refused { source, .. } => source.code(),
             Self::Predicate { source, .. } if matches!(**source, PgError::TimedOut { .. }) => {
@@ -229,7 +249,7 @@ impl Explain for ExtractError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::NoKey { .. } | Self::KeyNotUnique { .. } => Kind::Refused,
+            Self::NoKey { .. } | Self::KeyNotUnique { .. } | Self::ReservedColumn { .. } => Kind::Refused,
             Self::Encoding { .. }
             | Self::NothingMatches { .. }
             | Self::ReplayTouchesNothing { .. }
@@ -249,6 +269,14 @@ impl Explain for ExtractError {
             Self::UnknownTable { tables: 1, .. } => vec!["the backup has 1 table".into()],
             Self::UnknownTable { tables, .. } => vec![format!("the backup has {tables} tables")],
             Self::UnknownColumn { columns, .. } => vec![format!("its columns are {columns}")],
+            Self::NotBelow { above, .. } if above.is_empty() => vec!["it hangs on no table at all".into()],
+            Self::NotBelow { above, .. } => vec![format!("it hangs on {above}")],
+            Self::ReservedColumn { .. } => {
+                vec![
+                    "its values would be lost among those that say why a row is staged and what became of it"
+                        .into(),
+                ]
+            }
             Self::NoDocument { type_name, .. } => {
                 vec![format!("it is of type {type_name}, not json or jsonb")]
             }
@@ -309,6 +337,12 @@ impl Explain for ExtractError {
             }
             Self::UnknownTable { .. } => format!("`rowback inspect` lists the tables of a backup. {nothing}"),
             Self::UnknownColumn { .. } => format!("Correct the name. {nothing}"),
+            Self::NotBelow { .. } => format!(
+                "List the tables in between as well, or declare the reference in a [[foreign_key]]. {nothing}"
+            ),
+            Self::ReservedColumn { .. } => format!(
+                "Leave the table out (`children = \"none\"`, or a list of the tables to follow) and bring its rows back by hand. {nothing}"
+            ),
             Self::NoDocument { .. } => format!(
                 "Correct the name in the [[foreign_key]], or leave the path out where the column itself refers. {nothing}"
             ),

@@ -82,6 +82,7 @@ pub async fn run(
     let mut of_live = resolve::keys_of_live(options.live_keys.as_deref(), scratch, recipe, &catalog);
     catalog.declare(of_live.added.iter().cloned());
     let entries = entries(recipe, &catalog)?;
+    resolve::check_lists(&entries, &catalog)?;
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
     loading::load_selected(scratch, &catalog, recipe, &entries, options.time_limit, &mut notes).await?;
@@ -206,6 +207,7 @@ async fn stage_alone(
     progress: &SharedProgress,
 ) -> Result<Vec<StagedFile>, ExtractError> {
     let key = resolve::key_of(recipe, entry.table)?;
+    resolve::refuse_reserved(entry.table, &key)?;
     selection::prove_key(scratch.session(), entry.table, &key).await?;
     progress.start(Step::Extract, &entry.table.name.to_string(), None);
     let file = export::StagingFile::new(entry.table, &key, (staging, options.format));
@@ -320,6 +322,7 @@ async fn stage(
     progress.start(Step::Extract, &names.join(", "), Some(wanted.iter().map(|(_, rows)| rows).sum()));
     let work = wanted.into_iter().map(|(table, _)| async move {
         let key = resolve::key_of(recipe, table)?;
+        resolve::refuse_reserved(table, &key)?;
         let session = scratch.spare_session().await?;
         selection::prove_key(&session, table, &key).await?;
         let replays = entries.iter().any(|entry| matches!(entry.selected, Selected::Replay(_)));

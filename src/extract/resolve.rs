@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{ExtractError, KeyColumns, Unfollowed};
+use super::closure::reachable_down;
+use super::{AFTER_COLUMN, Entry, ExtractError, KeyColumns, ORIGIN_COLUMN, Unfollowed};
 use crate::catalog::load::TypedKey;
 use crate::catalog::{Action, Catalog, Column, ForeignKey, Origin, Table, column_list};
 use crate::error::Explain;
@@ -39,6 +40,39 @@ pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), Ext
         named.into_iter().try_for_each(|column| has_column(table, column))?;
     }
     recipe.policy.exclude_keys.keys().try_for_each(|name| table(catalog, name).map(|_| ()))
+}
+
+/// A list of children leads down step by step: what it names must hang on the entry's table or on another one of the list.
+pub(super) fn check_lists(entries: &[Entry<'_>], catalog: &Catalog) -> Result<(), ExtractError> {
+    for entry in entries {
+        let Children::Only(children) = &entry.recover.children else { continue };
+        let follows = |fk: &&ForeignKey| entry.following.follows(fk);
+        let followed: Vec<(u16, &ForeignKey)> =
+            (0u16..).zip(catalog.foreign_keys.iter().filter(follows)).collect();
+        let table = &entry.recover.table;
+        let reached = reachable_down(&BTreeSet::from([table.clone()]), &followed);
+        if let Some(child) = children.iter().find(|child| !reached.contains(child)) {
+            let above: BTreeSet<String> = catalog.parents_of(child).map(|fk| fk.parent.to_string()).collect();
+            let above = above.into_iter().collect::<Vec<_>>().join(", ").into();
+            let (table, child) = (table.clone(), Box::new(child.clone()));
+            return Err(ExtractError::NotBelow { table, child, above });
+        }
+    }
+    Ok(())
+}
+
+/// Columns of their own stand beside all columns of a table in staging files, and beside those of the key in diff files.
+pub(super) fn refuse_reserved(table: &Table, key: &[Ident]) -> Result<(), ExtractError> {
+    let is_taken = |name: &&Ident| {
+        [ORIGIN_COLUMN, AFTER_COLUMN].contains(&name.as_str())
+            || (name.as_str().starts_with("rowback_") && key.contains(name))
+    };
+    match table.column_names().find(is_taken) {
+        None => Ok(()),
+        Some(column) => {
+            Err(ExtractError::ReservedColumn { table: table.name.clone(), column: column.clone() })
+        }
+    }
 }
 
 /// Leaves out what is computed whenever it is read, unless the recipe names it: nothing of it is written, and for a row that

@@ -35,6 +35,8 @@ pub(super) const ANOTHER: &str = "another row";
 pub struct Tells {
     /// The columns that speak.
     pub columns: Vec<Ident>,
+    /// Positions in `columns` that say when a row was made: where both rows have it, nothing else counts.
+    pub created: Vec<usize>,
     /// Positions in `columns`: any of these groups that has its values says by itself that it is the same entity.
     pub any_of: Vec<Vec<usize>>,
     /// Positions in `columns` that must all agree where no group has its values.
@@ -44,6 +46,11 @@ pub struct Tells {
 }
 
 impl Tells {
+    /// What speaks for itself: positions in `columns`, each group where it has its values.
+    pub fn speaking(&self) -> impl Iterator<Item = &[usize]> {
+        self.any_of.iter().map(Vec::as_slice).chain(self.created.chunks(1))
+    }
+
     /// Is the live row `p` the entity of the guard's row `g`? Values of unique keys are equal by the operator that `equality`
     /// gives for a column; `=` is that of no key.
     fn same_sql<'o>(&self, equality: impl Fn(&Ident) -> &'o str) -> String {
@@ -62,6 +69,24 @@ impl Tells {
             let agree: Vec<String> = self.one_of.iter().map(|at| pair(at, "is not distinct from")).collect();
             return agree.join(" or ");
         }
+        let by_values = self.by_values_sql(pair, is_equal);
+        if self.created.is_empty() {
+            return by_values;
+        }
+        let name = |at: &usize| self.columns.get(*at).map(Ident::quoted).unwrap_or_default();
+        let known = |at: &usize| format!("(g.e{} is not null and p.{} is not null)", at + 1, name(at));
+        let dated: Vec<String> = self.created.iter().map(known).collect();
+        let agree: Vec<String> =
+            self.created.iter().map(|at| format!("coalesce({}, true)", pair(at, "="))).collect();
+        format!("case when {} then {} else {by_values} end", dated.join(" or "), agree.join(" and "))
+    }
+
+    /// Without the time of creation.
+    fn by_values_sql(
+        &self,
+        pair: impl Fn(&usize, &str) -> String,
+        is_equal: impl Fn(&usize) -> String,
+    ) -> String {
         let agree: Vec<String> = self.otherwise.iter().map(|at| pair(at, "is not distinct from")).collect();
         let otherwise = if agree.is_empty() { "true".to_owned() } else { agree.join(" and ") };
         if self.any_of.is_empty() {
@@ -72,7 +97,7 @@ impl Tells {
             format!("({})", set.join(" and "))
         });
         let equal = self.any_of.iter().map(|group| {
-            let pairs: Vec<String> = group.iter().map(is_equal).collect();
+            let pairs: Vec<String> = group.iter().map(&is_equal).collect();
             format!("coalesce({}, false)", pairs.join(" and "))
         });
         format!(
@@ -340,7 +365,12 @@ mod tests {
     #[test]
     fn any_group_that_has_its_values_decides_and_else_all_the_rest_must_agree() {
         let columns = ["email", "created_at", "name"].map(Ident::new).to_vec();
-        let tells = Tells { columns, any_of: vec![vec![0], vec![1]], otherwise: vec![2], ..Tells::default() };
+        let tells = Tells {
+            columns: columns.clone(),
+            any_of: vec![vec![0], vec![1]],
+            otherwise: vec![2],
+            ..Tells::default()
+        };
         let of_key = |name: &Ident| if name.as_str() == "email" { "OPERATOR(public.=)" } else { "=" };
         assert_eq!(
             tells.same_sql(of_key),
@@ -348,6 +378,12 @@ mod tests {
              coalesce(p.\"created_at\"::text = g.e2::text, false) else p.\"name\"::text is not distinct from g.e3::text end"
         );
         assert_eq!(Tells::default().same_sql(of_key), "true");
+        let dated = Tells { columns, created: vec![1], otherwise: vec![2], ..Tells::default() };
+        assert_eq!(
+            dated.same_sql(of_key),
+            "case when (g.e2 is not null and p.\"created_at\" is not null) then \
+             coalesce(p.\"created_at\"::text = g.e2::text, true) else p.\"name\"::text is not distinct from g.e3::text end"
+        );
         let columns = vec![Ident::new("tenant_id"); 2];
         let owners = Tells { columns, one_of: vec![0, 1], ..Tells::default() };
         assert_eq!(

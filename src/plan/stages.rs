@@ -52,6 +52,7 @@ pub(super) fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> S
         |typed| format!("({typed}, rowback_held pg_catalog.text, rowback_turn pg_catalog.int4) on commit drop;"),
     );
     let mut sql = format!("create temporary table \"rowback_{number}\" {shape}");
+    sql.extend(generated_keys(number, part));
     let keys = part.key.iter().enumerate();
     let keys: Vec<String> = keys.map(|(at, name)| format!("{} as k{}", name.quoted(), at + 1)).collect();
     sql.push_str(&format!(
@@ -64,6 +65,20 @@ pub(super) fn stage(number: usize, part: &BatchTable<'_>, purpose: Purpose) -> S
         rows: part.rows.clone(),
     };
     Step { kind: StepKind::Stage, sql, copy: Some(copy) }
+}
+
+/// Columns of the key that are made of others are not staged, but rows are found by them: they are made here as well.
+fn generated_keys(number: usize, part: &BatchTable<'_>) -> impl Iterator<Item = String> {
+    let whole = part.action.writes_whole_rows();
+    let made = part.key.iter().filter(move |name| whole && !part.columns.contains(name));
+    let made = made.filter_map(|name| part.table.column(name));
+    made.filter_map(move |column| {
+        let (name, expression) = (column.name.quoted(), column.generated_as.as_deref()?);
+        Some(format!(
+            "\nalter table pg_temp.\"rowback_{number}\" add column {name} {} generated always as ({expression}) stored;",
+            column.type_name
+        ))
+    })
 }
 
 /// The columns of the temporary table with the types that live had when the plan was made: a column whose type has become

@@ -87,6 +87,7 @@ mod slow_live;
 mod staging;
 mod staging_edited;
 mod staging_files;
+mod strangers;
 mod support;
 mod support_self;
 mod tombstones_apply;
