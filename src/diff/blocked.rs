@@ -67,6 +67,8 @@ pub struct Parents {
     arrived: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
     /// The same by the rows' own keys, of rows that nothing holds.
     brought: BTreeMap<(TableName, Vec<Ident>), HashSet<Key>>,
+    /// Columns that change in rows that move with others, by table.
+    moved: BTreeMap<TableName, BTreeSet<Ident>>,
 }
 
 impl Parents {
@@ -209,8 +211,19 @@ impl Parents {
     }
 
     /// A row of live will have this key of its own when it has moved.
-    pub fn bring(&mut self, table: &TableName, columns: Vec<Ident>, key: Key) {
+    pub fn bring(
+        &mut self,
+        table: &TableName,
+        (columns, key): (Vec<Ident>, Key),
+        moved: impl Iterator<Item = Ident>,
+    ) {
         self.brought.entry((table.clone(), columns)).or_default().insert(key);
+        self.moved.entry(table.clone()).or_default().extend(moved);
+    }
+
+    /// Does the column change in rows of the table that move with others?
+    pub fn is_moved(&self, table: &TableName, column: &Ident) -> bool {
+        self.moved.get(table).is_some_and(|columns| columns.contains(column))
     }
 
     /// Will a row of live have this key of its own when it has moved?

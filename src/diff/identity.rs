@@ -57,6 +57,8 @@ pub struct IdentityRule {
     foreign: Vec<(String, Vec<usize>)>,
     /// Columns that a row gets a value for where nobody gives one: a random name, a plan to begin with.
     handed_out: Vec<usize>,
+    /// Columns of e-mail addresses, by their names.
+    addresses: Vec<usize>,
 }
 
 impl IdentityRule {
@@ -84,6 +86,9 @@ impl IdentityRule {
                 .filter(|&at| {
                     fit.columns[at].live.default.is_some() || fit.columns[at].live.identity.is_some()
                 })
+                .collect(),
+            addresses: (0..fit.columns.len())
+                .filter(|&at| fit.columns[at].live.name.as_str().to_lowercase().contains("mail"))
                 .collect(),
             uniques: uniques
                 .filter_map(|unique| {
@@ -205,8 +210,9 @@ impl IdentityRule {
         self.given.is_empty() && named.any(|unique| unique.speech == UniqueSpeech::WithinParent)
     }
 
-    /// What says that a live row that holds unique values of the staged one is another thing all the same: other unique values, or
-    /// another parent, that nobody hands out anew for a row that is made again. The recipe's `identity` knows better.
+    /// What says that a live row that holds unique values of the staged one is another thing all the same: another e-mail address
+    /// (a telephone number or a login may be another one by now), or another required parent, that nobody hands out anew for a
+    /// row that is made again. The recipe's `identity` knows better.
     pub fn difference_beside(&self, live: &[RawKey], staged: &StagedRow) -> Option<String> {
         if !self.given.is_empty() {
             return None;
@@ -220,7 +226,9 @@ impl IdentityRule {
         let unique = self
             .uniques
             .iter()
-            .find(|unique| unique.speech == UniqueSpeech::Both && differ(&unique.positions))
+            .find(|unique| {
+                unique.positions.iter().any(|at| self.addresses.contains(at)) && differ(&unique.positions)
+            })
             .map(|unique| self.unless(&format!("the values of {} differ", unique.name)));
         let elsewhere = || {
             let mut foreign = self.foreign.iter();

@@ -20,6 +20,9 @@ use crate::catalog::{Action, column_list};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Parents as ParentsPolicy, Recreated};
 
+/// Why nothing else is done about a row that is set right together with another.
+pub(super) const MOVES_ALONG: &str = "is under the wrong owner, and moves with what it hangs on";
+
 /// Positions in `Fit::columns`, each with a raw COPY field.
 pub type Settings = Vec<(usize, RawKey)>;
 
@@ -181,7 +184,7 @@ impl Court<'_> {
             }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
             None if self.moves_along(row, parents) => {
-                let reason = "is under the wrong owner, and moves with what it hangs on".to_owned();
+                let reason = MOVES_ALONG.to_owned();
                 Judgement { reason, ..still(Verdict::Same, evidence) }
             }
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
@@ -261,7 +264,7 @@ impl Court<'_> {
     }
 
     /// Will a row of live have this key when its owner is set right?
-    fn moves_along(&self, row: &StagedRow, parents: &Parents) -> bool {
+    pub(super) fn moves_along(&self, row: &StagedRow, parents: &Parents) -> bool {
         let columns = || self.fit.key.iter().map(|&at| self.name(at)).collect();
         row.key(&self.fit.key).is_some_and(|key| parents.is_brought(&self.fit.live.name, columns(), &key))
     }

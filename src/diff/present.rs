@@ -2,7 +2,7 @@
 
 use super::blocked::Parents;
 use super::identity::{Doubt, Entity};
-use super::judge::{Court, Judgement, still};
+use super::judge::{Court, Judgement, MOVES_ALONG, still};
 use super::links::Cut;
 use super::lookup::{RawKey, StagedRow};
 use super::repoint;
@@ -25,6 +25,9 @@ impl Court<'_> {
         let doubt = self.doubt(row, live, refers, parents);
         if differing.is_empty() && doubt.stranger.is_none() {
             return still(Verdict::Same, evidence);
+        }
+        if self.only_moves_along(row, &differing, parents) {
+            return Judgement { reason: MOVES_ALONG.into(), ..still(Verdict::Same, evidence) };
         }
         if row.is_repointed(&self.fit.key) {
             let mut found = still(Verdict::Recreated, evidence);
@@ -89,6 +92,12 @@ impl Court<'_> {
             comes_back: came_back,
             ..still(Verdict::Changed, evidence)
         }
+    }
+
+    /// Is nothing wrong with the row but what is set right together with the one that it hangs on?
+    fn only_moves_along(&self, row: &StagedRow, differing: &[usize], parents: &Parents) -> bool {
+        let is_moved = |&at: &usize| parents.is_moved(&self.fit.live.name, &self.name(at));
+        !differing.is_empty() && differing.iter().all(is_moved) && self.moves_along(row, parents)
     }
 
     /// Does every link lead where it led, to parents of which nothing is known to be wrong, and differs nothing but what

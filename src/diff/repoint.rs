@@ -150,7 +150,9 @@ fn settle(
         judgement.reason.push_str("; that row went away while live was read");
         return;
     };
-    let problem = other_entity(&court.identity, row, before, &live).or_else(|| shared.map(str::to_owned));
+    let problem = other_entity(&court.identity, row, before, &live)
+        .or_else(|| shared.map(str::to_owned))
+        .or_else(|| court.identity.difference_beside(&live, row));
     if let Some(problem) = problem {
         judgement.reason = format!("{}; nothing is hung on that row: {problem}", judgement.reason);
         return;
@@ -180,9 +182,6 @@ fn other_entity(
     }
     if identity.is_older(live, row) {
         return Some("it is older than the lost row".to_owned());
-    }
-    if let Some(difference) = identity.difference_beside(live, row) {
-        return Some(difference);
     }
     // A row that the backup has beside the lost one took over its value; it is somebody else.
     let before = before?;

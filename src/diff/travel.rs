@@ -150,7 +150,8 @@ impl<'c, 'a> Travel<'c, 'a> {
             let own = fit.live.key_columns().and_then(|key| Some((fit.positions(&key)?, key)));
             let own = own.and_then(|(positions, columns)| Some((key_of(&row.after(), &positions)?, columns)));
             if let Some((key, columns)) = own {
-                parents.bring(&fit.live.name, columns, key);
+                let moved = row.truth.keys().map(|&at| fit.columns[at].live.name.clone());
+                parents.bring(&fit.live.name, (columns, key), moved);
             }
         }
     }

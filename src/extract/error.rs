@@ -36,16 +36,6 @@ pub enum ExtractError {
         /// All columns.
         columns: String,
     },
-    /// A list of children names a table to which no foreign key leads.
-    #[error("`children` of \"{table}\" lists \"{child}\", which does not hang on it")]
-    NotBelow {
-        /// The table of the entry.
-        table: TableName,
-        /// As the recipe has it.
-        child: Box<TableName>,
-        /// What it hangs on.
-        above: Box<str>,
-    },
     /// A table has a column of a name that staging needs for itself.
     #[error("\"{table}\" has a column \"{column}\", a name that rowback's own files need")]
     ReservedColumn {
@@ -223,7 +213,6 @@ impl Explain for ExtractError {
         match self {
             Self::UnknownTable { .. } => "unknown-table",
             Self::UnknownColumn { .. } => "unknown-column",
-            Self::NotBelow { .. } => "children-not-below",
             Self::ReservedColumn { .. } => "column-reserved",
             Self::NoDocument { .. } => "reference-without-json",
             Self::Refused { source, .. } => source.code(),
@@ -269,8 +258,6 @@ impl Explain for ExtractError {
             Self::UnknownTable { tables: 1, .. } => vec!["the backup has 1 table".into()],
             Self::UnknownTable { tables, .. } => vec![format!("the backup has {tables} tables")],
             Self::UnknownColumn { columns, .. } => vec![format!("its columns are {columns}")],
-            Self::NotBelow { above, .. } if above.is_empty() => vec!["it hangs on no table at all".into()],
-            Self::NotBelow { above, .. } => vec![format!("it hangs on {above}")],
             Self::ReservedColumn { .. } => {
                 vec![
                     "its values would be lost among those that say why a row is staged and what became of it"
@@ -337,9 +324,6 @@ impl Explain for ExtractError {
             }
             Self::UnknownTable { .. } => format!("`rowback inspect` lists the tables of a backup. {nothing}"),
             Self::UnknownColumn { .. } => format!("Correct the name. {nothing}"),
-            Self::NotBelow { .. } => format!(
-                "List the tables in between as well, or declare the reference in a [[foreign_key]]. {nothing}"
-            ),
             Self::ReservedColumn { .. } => format!(
                 "Leave the table out (`children = \"none\"`, or a list of the tables to follow) and bring its rows back by hand. {nothing}"
             ),

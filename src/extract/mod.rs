@@ -78,11 +78,10 @@ pub async fn run(
     resolve::leave_virtual_columns(recipe, &mut catalog);
     catalog.declare(resolve_foreign_keys(recipe, &catalog)?);
     resolve::check_conditions(scratch, &catalog).await?;
-    let mut notes = Vec::new();
     let mut of_live = resolve::keys_of_live(options.live_keys.as_deref(), scratch, recipe, &catalog);
     catalog.declare(of_live.added.iter().cloned());
     let entries = entries(recipe, &catalog)?;
-    resolve::check_lists(&entries, &catalog)?;
+    let mut notes = resolve::unreached_children(&entries, &catalog);
     // What a replay reaches is asked while the tables are empty.
     let reached = replay::load(scratch, &catalog, recipe, &entries, &mut notes).await?;
     loading::load_selected(scratch, &catalog, recipe, &entries, options.time_limit, &mut notes).await?;

@@ -42,8 +42,10 @@ pub(super) fn check_recipe(recipe: &Recipe, catalog: &Catalog) -> Result<(), Ext
     recipe.policy.exclude_keys.keys().try_for_each(|name| table(catalog, name).map(|_| ()))
 }
 
-/// A list of children leads down step by step: what it names must hang on the entry's table or on another one of the list.
-pub(super) fn check_lists(entries: &[Entry<'_>], catalog: &Catalog) -> Result<(), ExtractError> {
+/// A list of children leads down step by step: what it names is only followed where it hangs on the entry's table or on another
+/// one of the list. Tables of other entries may be there for these.
+pub(super) fn unreached_children(entries: &[Entry<'_>], catalog: &Catalog) -> Vec<String> {
+    let mut found = Vec::new();
     for entry in entries {
         let Children::Only(children) = &entry.recover.children else { continue };
         let follows = |fk: &&ForeignKey| entry.following.follows(fk);
@@ -51,14 +53,21 @@ pub(super) fn check_lists(entries: &[Entry<'_>], catalog: &Catalog) -> Result<()
             (0u16..).zip(catalog.foreign_keys.iter().filter(follows)).collect();
         let table = &entry.recover.table;
         let reached = reachable_down(&BTreeSet::from([table.clone()]), &followed);
-        if let Some(child) = children.iter().find(|child| !reached.contains(child)) {
+        let is_of_entry = |child: &&TableName| entries.iter().any(|other| &other.recover.table == *child);
+        for child in children.iter().filter(|child| !reached.contains(child) && !is_of_entry(child)) {
             let above: BTreeSet<String> = catalog.parents_of(child).map(|fk| fk.parent.to_string()).collect();
-            let above = above.into_iter().collect::<Vec<_>>().join(", ").into();
-            let (table, child) = (table.clone(), Box::new(child.clone()));
-            return Err(ExtractError::NotBelow { table, child, above });
+            let above = if above.is_empty() {
+                "no table at all".to_owned()
+            } else {
+                above.into_iter().collect::<Vec<_>>().join(", ")
+            };
+            found.push(format!(
+                "`children` of {table} lists {child}, which no foreign key leads to from there by listed tables (it hangs on {above}): \
+                 none of its rows are looked for"
+            ));
         }
     }
-    Ok(())
+    found
 }
 
 /// Columns of their own stand beside all columns of a table in staging files, and beside those of the key in diff files.

@@ -363,3 +363,25 @@ fn what_a_reference_of_the_recipe_leads_to_is_told_because_the_replay_cannot_see
     let said = scene(statement, "", "").recover(&entry("buyers", "deleted", statement), 0);
     assert!(!said.contains("that only the recipe knows"), "{said}");
 }
+
+/// A log of a trigger has no key, and nothing of it is to come back.
+#[test]
+fn a_log_without_a_key_is_no_reason_to_refuse() {
+    let world = "
+        create table c (id int primary key); create table log (at timestamptz default now(), op text, id int);
+        create function note() returns trigger language plpgsql as $$ begin insert into log (op, id) values (tg_op, old.id); return null; end $$;
+        insert into c select generate_series(1, 5); insert into log (op, id) values ('early', 9);
+        create trigger note after delete on c for each row execute function note();";
+    let backup = TestDb::with("replay_log", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("delete from c where id < 3");
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue
+        .recover_text("[[recover]]\ntable = \"c\"\nreplay = \"delete from c where id < 3\"\n")
+        .expect_code(0);
+    assert!(planned.stdout.contains("makes 2 new rows of public.log"), "{}", planned.stdout);
+    let _applied = rescue.apply().expect_code(0);
+    assert_eq!(live.value("select string_agg(id::text, ' ' order by id) from c"), "1 2 3 4 5");
+    assert_eq!(live.value("select count(*) from log"), "3");
+}
