@@ -1,7 +1,6 @@
 //! Rows that carried their parent's owner in the backup, in a column of their own: where they carry its wrong owner in live, they
 //! go home with it.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use super::DiffError;
@@ -24,7 +23,32 @@ pub struct Carry {
     /// Columns of the child: its key without the owner, then those that refer.
     pub names: Vec<Ident>,
     /// Their values in the rows that carried the owner in the backup: raw fields joined by tabs.
-    rows: HashSet<RawKey>,
+    rows: Keys,
+}
+
+/// Keys one behind the other, found by their bytes: there may be millions, and small pieces would take three times their size.
+#[derive(Default)]
+struct Keys {
+    text: Vec<u8>,
+    /// Where each begins and ends, in the order of the bytes.
+    ranges: Vec<(usize, usize)>,
+}
+
+impl Keys {
+    fn push(&mut self, key: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(key);
+        self.ranges.push((start, self.text.len()));
+    }
+
+    fn sort(&mut self) {
+        let Self { text, ranges } = self;
+        ranges.sort_unstable_by(|one, other| text[one.0..one.1].cmp(&text[other.0..other.1]));
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.ranges.binary_search_by(|(start, end)| self.text[*start..*end].cmp(key)).is_ok()
+    }
 }
 
 impl Carry {
@@ -46,12 +70,13 @@ fn read(staging: &Path, carried: &Carried, recipe: &Recipe) -> Result<Carry, Dif
     let names: Vec<&Ident> = key.iter().chain(fk.child_columns()).collect();
     let place = |name: &&Ident| file.table.columns.iter().position(|column| &column.name == *name);
     let positions: Vec<usize> = names.iter().filter_map(place).collect();
-    let mut found = HashSet::new();
+    let mut found = Keys::default();
     let mut rows = ReadAhead::open(&directory, file)?;
     while let Some(row) = rows.next_row()? {
         let row: Vec<&[u8]> = fields(row).collect();
-        found.extend(key_of(&row, &positions));
+        key_of(&row, &positions).iter().for_each(|key| found.push(key));
     }
+    found.sort();
     let renamed = |table: &TableName, name: &Ident| {
         let map = recipe.columns.get(table);
         map.and_then(|columns| columns.map.get(name)).unwrap_or(name).clone()
