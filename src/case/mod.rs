@@ -186,8 +186,14 @@ pub async fn diff(
     let session = connect_live(&settings, context).await?;
     refuse_if_live_tells_of(&layout, &session).await?;
     let reach = stages::Reach { settings: &settings, jobs };
-    let found = stages::take_edited(&layout, &recipe, stages::load_extracted(&layout)?, &session).await?;
-    stages::diff(&layout, &recipe, found, session, reach, context).await
+    let staged = stages::load_extracted(&layout)?;
+    let known = staged.0.notes.len();
+    let found = stages::take_edited(&layout, &recipe, staged, &session).await?;
+    // What extraction told is of the plan; which files were taken otherwise than it left them is of this run.
+    let taken = found.0.notes.get(known..).unwrap_or_default().to_vec();
+    let mut summary = stages::diff(&layout, &recipe, found, session, reach, context).await?;
+    summary.notes.splice(0..0, taken);
+    Ok(summary)
 }
 
 /// Whole tables of a backup against live; makes no case, writes nothing.

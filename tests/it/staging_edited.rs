@@ -51,6 +51,8 @@ fn an_edited_file_is_taken_as_it_is_to_the_end() {
     std::fs::write(&file, edited).unwrap();
     let diffed = again(&rescue, &live).expect_code(1);
     assert!(diffed.stdout.contains("rowback plan"), "{}", diffed.stdout);
+    let told = "note: staging/public.customer.csv is taken as it was edited: 3 rows, 3 were staged";
+    assert!(diffed.stdout.contains(told), "{}", diffed.stdout);
     assert_eq!(
         std::fs::read_to_string(&file).unwrap(),
         format!(
