@@ -304,12 +304,16 @@ fn connect_hint(failures: &[ConnectFailure]) -> &'static str {
     }
 }
 
+/// SQLSTATE `disk_full`.
+const DISK_FULL: &str = "53100";
+
 impl Explain for PgError {
     fn code(&self) -> &'static str {
         match self {
             Self::Settings { .. } => "connection-settings",
             Self::Connect { failures, .. } => connect_code(failures),
             Self::Statement { db, .. } if db.sqlstate == "42501" => "permission-denied",
+            Self::Statement { db, .. } if db.sqlstate == DISK_FULL => "server-disk-full",
             Self::Statement { .. } => "statement-refused",
             Self::TimedOut { .. } => "time-limit",
             Self::Cancelled { .. } => "stopped-on-request",
@@ -322,6 +326,7 @@ impl Explain for PgError {
     fn kind(&self) -> Kind {
         match self {
             Self::Settings { .. } => Kind::Usage,
+            Self::Statement { db, .. } if db.sqlstate == DISK_FULL => Kind::Stopped,
             Self::Connect { .. } | Self::Statement { .. } => Kind::Input,
             Self::TimedOut { .. } | Self::Cancelled { .. } | Self::Lost { .. } => Kind::Stopped,
             Self::Answer { .. } | Self::WrongSession { .. } => Kind::Bug,
@@ -349,6 +354,9 @@ impl Explain for PgError {
             Self::Connect { failures, .. } => format!("{} Nothing was changed.", connect_hint(failures)),
             Self::Statement { db, .. } if db.sqlstate == "42501" => {
                 "Grant the role the privilege named above, or connect as a role that has it. The transaction was rolled back.".to_owned()
+            }
+            Self::Statement { db, .. } if db.sqlstate == DISK_FULL => {
+                "Make room on the disk of that server. Scratch has its own, below `TMPDIR`: set that to a directory on another disk, or use `--scratch URL`. The transaction was rolled back.".to_owned()
             }
             Self::Statement { .. } => "The transaction was rolled back.".to_owned(),
             Self::TimedOut { .. } => {

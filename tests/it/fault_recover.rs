@@ -327,6 +327,23 @@ fn a_full_disk_stops_it_without_half_a_file() {
     assert!(run(&["--staging", "csv"]).stderr.starts_with("error[staging-disk-full]: "));
 }
 
+/// The throw-away server has its data below TMPDIR.
+#[test]
+fn a_full_disk_of_scratch_is_named() {
+    let database = TestDb::with(
+        "bulk",
+        "create table bulk (id int primary key, filling text); insert into bulk select g, repeat(md5(g::text), 16) from generate_series(1, 150000) as g",
+    );
+    let backup = database.dump(&["-Fc"]);
+    let rescue = Rescue::new(&database, &backup);
+    fs::create_dir(rescue.directory().join("disk")).unwrap();
+    let script = "mount -t tmpfs -o size=64m,mode=777 none disk && TMPDIR=$PWD/disk \"$@\"";
+    let recipe = "[[recover]]\ntable = \"bulk\"\nwhere = \"length(filling) > 1\"\n";
+    let output = on_a_small_disk(&rescue, script, rescue.recover_args(recipe, &["--quiet"]));
+    assert!(output.stderr.starts_with("error[server-disk-full]: "), "{}", output.stderr);
+    assert!(output.stderr.contains("Scratch has its own, below `TMPDIR`"), "{}", output.stderr);
+}
+
 /// The files beside the rows (batches, here) say it as those with rows do.
 #[test]
 fn a_full_disk_stops_the_plan_in_the_same_way() {
