@@ -260,7 +260,10 @@ fn columns(section: &Section<'_>) -> Result<BTreeMap<TableName, ColumnMap>, Reci
 /// `[columns.public.orders]` without quotes is a section in a section; say so instead of "unknown key".
 fn unquoted_table(error: RecipeError, section: &Section<'_>, schema: &str) -> RecipeError {
     match error {
-        RecipeError::UnknownKey { place, key, .. } if matches!(section.section(&key, ""), Ok(Some(_))) => {
+        // A name with a dot is that of a table already: what stands in it is a misspelt key.
+        RecipeError::UnknownKey { place, key, .. }
+            if !schema.contains('.') && matches!(section.section(&key, ""), Ok(Some(_))) =>
+        {
             RecipeError::WrongValue {
                 place,
                 key: "columns".into(),

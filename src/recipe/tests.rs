@@ -182,6 +182,7 @@ const MISTAKES: &[&str] = &[
     "[[recover]]\ntable = \"t\"\nwhere = \"a\"\nkey = [\"a\"]\n[[recover]]\ntable = \"t\"\nwhere = \"b\"\nkey = [\"b\"]",
     "[[recover]]\ntable = \"t\"\nwhere = \"true\"\n[policy]\nmax_rows = 0",
     "[[recover]]\ntable = \"t\"\nwhere = \"true\"\n[columns.public.t]\nkey = [\"a\"]",
+    "[[recover]]\ntable = \"t\"\nwhere = \"true\"\n[columns.\"public.t\"]\nmapp = { a = \"b\" }",
     "[[recover]]\ntable = \"t\"\nwhere = \"true\"\n[[foreign_key]]\nfrom = \"t(a, b)\"\nto = \"u(a)\"",
     "[backup]\npath = \"a\"\nurl = \"b\"",
     "[policy]\nchanged = \"keep\"",
@@ -244,6 +245,9 @@ fn every_mistake_has_its_words() {
           hint: Write a whole number from 1 on. Nothing was touched.
         error[recipe-wrong-value]: recipe:4: columns is [columns.public.t], not [columns."public.t"]
           hint: Write [columns."public.t"]. Nothing was touched.
+        error[recipe-unknown-key]: recipe:5: unknown key "mapp" in [columns."public.t"]
+          cause: known keys: map, ignore, key
+          hint: Did you mean "map"? Nothing was touched.
         error[recipe-contradiction]: recipe:4: from has 2 columns, to has 1
           hint: Name the same number of columns on both sides, in the same order. Nothing was touched.
         error[recipe-contradiction]: recipe:3: [backup] names both path and url
