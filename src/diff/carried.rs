@@ -29,26 +29,34 @@ pub struct Carry {
 /// Keys one behind the other, found by their bytes: there may be millions, and small pieces would take three times their size.
 #[derive(Default)]
 struct Keys {
+    /// Each with a line feed, which no field of COPY text holds.
     text: Vec<u8>,
-    /// Where each begins and ends, in the order of the bytes.
-    ranges: Vec<(usize, usize)>,
+    /// Where each begins, in the order of the bytes.
+    starts: Vec<usize>,
 }
 
 impl Keys {
     fn push(&mut self, key: &[u8]) {
-        let start = self.text.len();
+        self.starts.push(self.text.len());
         self.text.extend_from_slice(key);
-        self.ranges.push((start, self.text.len()));
+        self.text.push(b'\n');
     }
 
     fn sort(&mut self) {
-        let Self { text, ranges } = self;
-        ranges.sort_unstable_by(|one, other| text[one.0..one.1].cmp(&text[other.0..other.1]));
+        self.text.shrink_to_fit();
+        self.starts.shrink_to_fit();
+        let Self { text, starts } = self;
+        starts.sort_unstable_by(|one, other| key_at(text, *one).cmp(key_at(text, *other)));
     }
 
     fn contains(&self, key: &[u8]) -> bool {
-        self.ranges.binary_search_by(|(start, end)| self.text[*start..*end].cmp(key)).is_ok()
+        self.starts.binary_search_by(|start| key_at(&self.text, *start).cmp(key)).is_ok()
     }
+}
+
+fn key_at(text: &[u8], start: usize) -> &[u8] {
+    let rest = &text[start..];
+    &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]
 }
 
 impl Carry {
