@@ -160,7 +160,7 @@ fn guard<'a>(
     let OwnerBeside { foreign_key: fk, owner_above, .. } = beside;
     let parent = catalog.tables.get(&fk.parent)?;
     let columns = vec![owner_above.clone(), owner_above.clone()];
-    let tells = Tells { columns, one_of: vec![0, 1], ..Tells::default() };
+    let tells = Tells { columns, home: Some((0, 1)), ..Tells::default() };
     let rows = rows.into_iter().flatten().collect();
     Some(ParentGuard { fk: Cow::Borrowed(fk), parent, tells, rows, itself: false })
 }

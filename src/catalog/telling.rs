@@ -148,6 +148,7 @@ fn is_whole_number(column: &Column) -> bool {
 fn is_counted(column: &Column) -> bool {
     let default = column.default.as_deref().unwrap_or_default();
     default.contains("nextval(")
+        || default.contains("currval(")
         || (!speaks_for_itself(column)
             && (column.sequence.is_some()
                 || column.identity.is_some()

@@ -7,11 +7,13 @@ use super::DiffError;
 use super::carried::Carry;
 use super::drift::{Fit, Fits};
 use super::judge::Court;
+use super::lookup::RawKey;
 use crate::catalog::graph::parents_first;
 use crate::catalog::{Action, Catalog, ForeignKey, Table};
 use crate::ident::{Ident, TableName};
 use crate::recipe::{Kind, Recipe};
 use crate::sql::mention::may_name;
+use crate::value::copy_text::is_null;
 
 /// The tables of a convoy, the one that leads it first, then parents before children.
 pub struct Convoy<'a> {
@@ -33,6 +35,17 @@ pub struct Wagon<'a> {
     pub upwards: Vec<(&'a ForeignKey, Vec<usize>)>,
     /// Lists of columns by which enforced foreign keys refer to it, with their positions.
     pub referred: Vec<(Vec<Ident>, Vec<usize>)>,
+}
+
+impl Wagon<'_> {
+    /// Is this column of the row a part of what it hangs on by an enforced reference of several columns? Then it changes with
+    /// that parent, and not without it.
+    pub fn holds(&self, row: &[RawKey], column: usize) -> bool {
+        let refers = |positions: &[usize]| positions.iter().all(|&at| !is_null(&row[at]));
+        self.upwards
+            .iter()
+            .any(|(_, positions)| positions.len() > 1 && positions.contains(&column) && refers(positions))
+    }
 }
 
 /// A foreign key between two tables of a convoy.
@@ -269,7 +282,8 @@ fn wagon<'a>(
         let beside = match carry {
             None => None,
             Some(carry) => {
-                let owner = parent_fit.position(&carry.owner_above).zip(fit.position(&carry.owner));
+                let own = fit.position(&carry.owner).filter(|&at| !fit.columns[at].live.generated);
+                let owner = parent_fit.position(&carry.owner_above).zip(own);
                 let found = owner.zip(fit.positions(&carry.names));
                 found.map(|(owner, names)| Beside { carry, owner, names })
             }

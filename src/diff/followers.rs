@@ -92,7 +92,8 @@ fn take(
     let mut truth = Truth::new();
     if let Some(beside) = &edge.beside {
         let (above, own) = beside.owner;
-        if child[own] != parent.live[above] || !beside.carry.knows(&child, &beside.names) {
+        let carries = child[own] == parent.live[above] && beside.carry.knows(&child, &beside.names);
+        if !carries || convoy.wagons[number].holds(&child, own) {
             return Ok(());
         }
         truth.extend(parent.truth.get(&above).map(|value| (own, value.clone())));

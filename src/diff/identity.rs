@@ -154,7 +154,7 @@ impl IdentityRule {
             |at: &usize| !damaged.contains(at) && !is_null(&staged.fields[*at]) && !is_null(&live[*at]);
         let mut same_day = false;
         for &(at, to_the_moment) in self.created.iter().filter(|(at, _)| dated(at)) {
-            if staged.fields[at] != live[at] {
+            if !is_same_second(&staged.fields[at], &live[at]) {
                 return Entity::Other(self.unless("it was created at another time"));
             }
             if to_the_moment {
@@ -253,8 +253,19 @@ impl IdentityRule {
 
     /// Was live's row made at another time than the backup's? Then the accident took the old one.
     pub fn was_made_again(&self, staged: &StagedRow, live: &[RawKey]) -> bool {
-        self.created.iter().any(|&(at, _)| staged.fields[at] != live[at])
+        self.created.iter().any(|&(at, _)| !is_same_second(&staged.fields[at], &live[at]))
     }
+}
+
+/// Are two times the same but for fractions of a second? Programs that write a whole row back cut these off.
+fn is_same_second(one: &[u8], other: &[u8]) -> bool {
+    const TO_THE_SECOND: usize = "2026-01-01 10:00:00".len();
+    let cut = |value: &[u8]| {
+        value.get(TO_THE_SECOND) == Some(&b'.')
+            || value.get(TO_THE_SECOND) == Some(&b'+')
+            || value.len() == TO_THE_SECOND
+    };
+    one == other || (cut(one) && cut(other) && one[..TO_THE_SECOND] == other[..TO_THE_SECOND])
 }
 
 fn created_columns(fit: &Fit<'_>) -> Vec<(usize, bool)> {

@@ -123,6 +123,7 @@ fn have_alike(recipe: &Recipe, catalog: &Catalog, fk: &ForeignKey, owner: &Ident
     kind(child).is_some()
         && kind(child) == kind(parent)
         && !fk.columns.iter().any(|(down, _)| down == owner)
+        && child.column(owner).is_some_and(|column| !column.generated)
         && key_without(recipe, child, owner).is_some()
 }
 

@@ -70,10 +70,11 @@ pub(super) fn unreached_children(entries: &[Entry<'_>], catalog: &Catalog) -> Ve
     found
 }
 
-/// Columns of their own stand beside all columns of a table in staging files, and beside those of the key in diff files.
+/// Columns of their own stand beside all columns of a table in staging and batch files, and beside those of the key in diff files.
 pub(super) fn refuse_reserved(table: &Table, key: &[Ident]) -> Result<(), ExtractError> {
     let is_taken = |name: &&Ident| {
-        [ORIGIN_COLUMN, AFTER_COLUMN].contains(&name.as_str())
+        [ORIGIN_COLUMN, AFTER_COLUMN, "rowback_held", "rowback_turn", "rowback_group"]
+            .contains(&name.as_str())
             || (name.as_str().starts_with("rowback_") && key.contains(name))
     };
     match table.column_names().find(is_taken) {

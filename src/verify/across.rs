@@ -12,7 +12,7 @@ use super::checking::Checking;
 use super::{VerifyError, VerifyInput};
 use crate::apply::RowKey;
 use crate::catalog::{Column, ForeignKey, RawFields, Relation, Table};
-use crate::diff::{DiffReader, DiffedTable, FOUND, RowAction, Verdict, set_search_path};
+use crate::diff::{DiffReader, DiffedTable, FOUND, OwnerBeside, RowAction, Verdict, set_search_path};
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::staging::{ReadAhead, StagedFile, verify_sha256};
@@ -58,8 +58,10 @@ struct Below<'a> {
     fk: &'a ForeignKey,
     /// Their table.
     child: &'a Table,
-    /// The owner that both sides have.
+    /// The column of their owner.
     owner: &'a Ident,
+    /// That of the row on which they hang.
+    above: &'a Ident,
     /// What entries about the table say of their true owner.
     paths: Vec<&'a str>,
     /// The table's staged rows, where an entry goes by the backup.
@@ -119,7 +121,18 @@ impl<'a> Checking<'a> {
     /// The columns that say to whom rows belong.
     fn owners(&self) -> BTreeSet<&'a Ident> {
         let input: &'a VerifyInput<'a> = self.input;
-        input.owners.iter().map(|owned| &owned.owner).collect()
+        input
+            .owners
+            .iter()
+            .map(|owned| &owned.owner)
+            .chain(self.carried().map(|beside| &beside.owner))
+            .collect()
+    }
+
+    /// The owners that rows carry beside a reference; live may call them otherwise in parent and child.
+    fn carried(&self) -> impl Iterator<Item = &'a OwnerBeside> + use<'a> {
+        let input: &'a VerifyInput<'a> = self.input;
+        input.diffed.convoys.iter().flat_map(|convoy| &convoy.tables).flat_map(|table| &table.beside)
     }
 
     /// The references to a table, without those that carry the owner themselves, each with the owner that both sides have.
@@ -130,17 +143,20 @@ impl<'a> Checking<'a> {
         let mut found = Vec::new();
         for fk in catalog.foreign_keys.iter().filter(|fk| &fk.parent == table && !fk.is_over_time()) {
             let Some(child) = catalog.tables.get(&fk.child) else { continue };
-            for owner in self.owners() {
-                let of = |table: &Table| table.column(owner).map(|column| column.type_name.clone());
-                let carries = fk.columns.iter().any(|(down, up)| down == owner || up == owner);
-                if of(child).is_some() && of(child) == of(parent) && !carries {
+            for above in self.owners() {
+                let renamed = self
+                    .carried()
+                    .find(|beside| beside.foreign_key.is_like(fk) && &beside.owner_above == above);
+                let owner = renamed.map_or(above, |beside| &beside.owner);
+                let in_reference = fk.columns.iter().any(|(down, _)| down == owner);
+                if child.column(owner).is_some() && parent.column(above).is_some() && !in_reference {
                     let own = |owned: &&Owned<'a>| owned.table == fk.child && &owned.owner == owner;
                     let own: Vec<&'a Owned<'a>> = input.owners.iter().filter(own).collect();
                     let by_backup = own.iter().any(|owned| owned.by_path.is_none());
                     let mut tables = input.diffed.tables.iter();
                     let staged = tables.find(|table| by_backup && table.table == fk.child);
                     let paths = own.iter().filter_map(|owned| owned.by_path).collect();
-                    found.push(Below { fk, child, owner, paths, staged });
+                    found.push(Below { fk, child, owner, above, paths, staged });
                 }
             }
         }
@@ -181,10 +197,10 @@ impl<'a> Checking<'a> {
     ) -> Result<(), VerifyError> {
         let Some(parent) = self.input.diffed.catalog.tables.get(source.table) else { return Ok(()) };
         for below in below {
-            let Below { fk, child, owner, .. } = *below;
-            let rows: Vec<&Moved> = moved.iter().filter(|(of, _)| of == owner).map(|(_, row)| row).collect();
+            let Below { fk, child, owner, above, .. } = *below;
+            let rows: Vec<&Moved> = moved.iter().filter(|(of, _)| of == above).map(|(_, row)| row).collect();
             let columns: Option<Vec<&Column>> =
-                source.key.iter().chain([owner]).map(|name| parent.column(name)).collect();
+                source.key.iter().chain([above]).map(|name| parent.column(name)).collect();
             let Some(columns) = columns.filter(|_| !rows.is_empty()) else { continue };
             let key = child.key_columns().unwrap_or_default();
             // What the backup knows is by the key of staging.
@@ -286,7 +302,7 @@ fn left_behind(
     (columns, rows): (&[&Column], &[&Moved]),
     shown: &[Ident],
 ) -> String {
-    let Below { fk, child, owner, .. } = below;
+    let Below { fk, child, owner, above, .. } = below;
     let (paths, otherwise): (Vec<String>, Vec<String>) =
         (1..).zip(&below.paths).map(|(number, path)| contradicts(number, path, below)).unzip();
     let names: Vec<String> = (1..=columns.len()).map(|at| format!("k{at}")).collect();
@@ -308,11 +324,13 @@ fn left_behind(
         .enumerate()
         .map(|(at, (up, down))| format!("p.{}{cast} {} {down}{cast}", up.quoted(), fk.operator(at)));
     let hangs: Vec<String> = hangs.collect();
+    let kind = |table: &Table, name: &Ident| table.column(name).map(|column| column.type_name.clone());
+    let as_text = if kind(child, owner) == kind(parent, above) { "" } else { "::text" };
     let condition = fk.when().map_or(String::new(), |when| format!(" where (\n{when}\n)"));
-    let (own, had) = (owner.quoted(), names.last().map_or("", String::as_str));
+    let (own, over, had) = (owner.quoted(), above.quoted(), names.last().map_or("", String::as_str));
     sql.push_str(&format!(
         " as k(n, {}) join {} as p on {} join (select * from {}{condition}) as c on {}{} \
-         where c.{own} is not distinct from k.{had} and p.{own} is distinct from k.{had}{}) to stdout",
+         where c.{own}{as_text} is not distinct from k.{had}{as_text} and p.{over} is distinct from k.{had}{}) to stdout",
         names.join(", "),
         parent.from_sql(),
         itself.join(" and "),

@@ -284,3 +284,60 @@ fn an_entry_speaks_only_for_rows_that_it_knows() {
         live.value("select string_agg(case i.id when 6 then i.tenant_id else a.tenant_id end::text, '' order by i.id) from invoice i join account a on a.id = account_id")
     );
 }
+
+/// Somebody hangs an order elsewhere between plan and apply: it stays, and with it what would have gone home behind it. What hangs
+/// by the owner itself on another one goes home with that alone.
+#[test]
+fn what_stays_between_two_keeps_what_hangs_on_it() {
+    let world = "
+        create table account (id int primary key, tenant_id int, unique (tenant_id, id));
+        create table orders (id int primary key, account_id int references account, tenant_id int);
+        create table item (id int primary key, order_id int references orders, tenant_id int, payer_id int,
+            foreign key (tenant_id, payer_id) references account (tenant_id, id));
+        insert into account select g, 1 from generate_series(1, 4) as g; insert into account values (9, 2);
+        insert into orders select g, g, 1 from generate_series(1, 4) as g; insert into item select g, g, 1, 1 + g % 4 from generate_series(1, 4) as g;
+        insert into item select 10 + g, g, 1, null from generate_series(1, 4) as g;";
+    let backup = TestDb::with("across", world);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    live.psql(
+        "alter table item drop constraint item_tenant_id_payer_id_fkey; update account set tenant_id = 2; update orders set tenant_id = 2; update item set tenant_id = 2;
+         alter table item add constraint item_tenant_id_payer_id_fkey foreign key (tenant_id, payer_id) references account (tenant_id, id)",
+    );
+    truth.psql("update account set tenant_id = 2 where id = 9");
+    let before = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let recipe = format!("{}where = \"tenant_id = 1\"\n", entry("account"));
+    let _planned = rescue.recover_with(&recipe, &["--batch-rows", "1"]).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "everything is home");
+    let _verified = rescue.verify().expect_code(0);
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "and taken back");
+
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&recipe).expect_code(0);
+    let since = "update orders set account_id = 9 where id = 2";
+    live.psql(since);
+    truth.psql(&format!(
+        "{since}; update orders set tenant_id = 2 where id = 2; update item set tenant_id = 2 where id = 12"
+    ));
+    let _applied = rescue.apply().expect_code(1);
+    truth.digest().assert_same(&live.digest(), "order 2 stays with its item; item 2 follows its payer");
+}
+
+/// An owner may be a bigint above and an int below: nothing is moved by guessing, and verify names what stayed.
+#[test]
+fn owners_of_other_types_are_named() {
+    let world = "create table account (id int primary key, tenant_id bigint); create table invoice (id int primary key, account_id int references account, tenant_id int);
+        insert into account values (1, 1), (2, 2); insert into invoice values (1, 1, 1), (2, 2, 2)";
+    let backup = TestDb::with("across", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql("update account set tenant_id = 2; update invoice set tenant_id = 2");
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&entry("account")).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    let found = rescue.verify().expect_code(1);
+    assert!(found.stdout.contains("public.invoice (id = 1): its tenant_id is the one"), "{}", found.stdout);
+}
