@@ -79,9 +79,8 @@ impl Runner<'_> {
         }
         let reader = self.take_reader().await?;
         let recovered = self.recovered_in(touched.iter().map(|(table, _)| table));
-        let altered = performed.settled > 0;
-        let found =
-            moved::set_back(&self.session, &reader, &recovered, touched, &job.batch.parts, altered).await;
+        let how = (performed.settled > 0, self.task == Task::Undo);
+        let found = moved::set_back(&self.session, &reader, &recovered, touched, &job.batch.parts, how).await;
         self.reader = Some(reader);
         let found = found?;
         for note in &found.notes {

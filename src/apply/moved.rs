@@ -4,7 +4,7 @@
 //! recovered rows new numbers, which they did not keep, goes back; every other row keeps what the trigger made of it,
 //! as it would after any insert, and is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,10 @@ use super::row_key::json_array;
 use super::traces::{FormerRow, Values};
 use crate::ident::{Ident, TableName};
 use crate::pg::{PgError, ReadSession, WriteSession, column};
-use crate::plan::Part;
+use crate::plan::{Action, Part};
 use crate::sql::literal::literal;
 use crate::sql::own_rows::own_rows;
-use crate::sql::registry::{APPLY_COLUMNS, APPLY_LOOKABLE, APPLY_NUMBERING};
+use crate::sql::registry::{APPLY_CASCADED, APPLY_COLUMNS, APPLY_LOOKABLE, APPLY_NUMBERING};
 
 const WHAT: &str = "looking for rows that triggers moved";
 
@@ -59,17 +59,17 @@ struct Touched {
 }
 
 /// Looks at what the open transaction of `session` touched beside `parts` and sets back what must not have moved.
-/// `altered` says that triggers had changed rows of this batch and were overruled.
+/// `altered` says that triggers had changed rows of this batch and were overruled, `undo` that the batch was taken back.
 pub(super) async fn set_back(
     session: &WriteSession,
     reader: &ReadSession,
     recovered: &Recovered,
     touched: Vec<(TableName, i64)>,
     parts: &[Part],
-    altered: bool,
+    (altered, undo): (bool, bool),
 ) -> Result<Moves, PgError> {
     let mut moves = Moves::default();
-    let scene = Scene { session, reader, recovered, parts, altered };
+    let scene = Scene { session, reader, recovered, parts, altered, undo };
     for (table, rows) in touched {
         let name = [table.schema.as_str(), table.name.as_str()];
         let lookable = session.query(&APPLY_LOOKABLE, &[&name[0], &name[1]]).await?;
@@ -97,6 +97,7 @@ struct Scene<'a> {
     recovered: &'a Recovered,
     parts: &'a [Part],
     altered: bool,
+    undo: bool,
 }
 
 /// `None` for a table without a primary key: its rows cannot be told apart.
@@ -126,10 +127,11 @@ impl Scene<'_> {
         let mut back: BTreeMap<Vec<&str>, Vec<Moved<'_>>> = BTreeMap::new();
         let mut kept: BTreeMap<&str, u64> = BTreeMap::new();
         let served = self.served(touched).await?;
+        let cascaded = self.cascaded(touched).await?;
         for (key, values) in &now {
             // A row that was not there before is one that a trigger made.
             let Some(old) = before.get(key) else { continue };
-            let (wanted, stays) = self.decide(touched, key, (values, old), served);
+            let (wanted, stays) = self.decide(touched, key, (values, old), (served, &cascaded));
             if !stays.is_empty() {
                 let version = versions.get(key).cloned().unwrap_or_default();
                 let was = |name: &&str| ((*name).to_owned(), old.get(*name).cloned().flatten());
@@ -169,21 +171,34 @@ impl Scene<'_> {
         rows.first().map_or(Ok(false), |row| column(row, "numbering", WHAT))
     }
 
+    /// The columns that ON UPDATE CASCADE moves with what the batch sets.
+    async fn cascaded(&self, touched: &Touched) -> Result<BTreeSet<String>, PgError> {
+        let updates = self.parts.iter().filter(|part| part.action == Action::Update);
+        let tables: Vec<String> = updates.map(|part| part.table.quoted()).collect();
+        let rows = self.session.query(&APPLY_CASCADED, &[&touched.table.quoted(), &tables]).await?;
+        rows.iter().map(|row| column(row, "name", WHAT)).collect()
+    }
+
     /// Which of the moved columns go back, and which stay as the triggers left them.
     fn decide<'t>(
         &self,
         touched: &'t Touched,
         key: &RowKey,
         (now, old): (&Values, &Values),
-        served: bool,
+        (served, cascaded): (bool, &BTreeSet<String>),
     ) -> (Vec<&'t str>, Vec<&'t str>) {
         let is_ours = self.recovered.find(&touched.table, key).is_some();
         let moved =
             touched.columns.iter().filter(|(name, _, _)| now.get(name.as_str()) != old.get(name.as_str()));
         let (mut back, mut stays) = (Vec::new(), Vec::new());
         for (name, _, numeric) in moved {
-            let goes_back =
-                is_ours || (served && *numeric) || self.recovered.is_repaired(&touched.table, key, name);
+            let repaired = self.recovered.repaired((&touched.table, key, name), self.undo);
+            // ON UPDATE CASCADE brought what another batch sets.
+            let is_there = || repaired.is_some_and(|wanted| now.get(name.as_str()) == Some(wanted));
+            if cascaded.contains(name.as_str()) && is_there() {
+                continue;
+            }
+            let goes_back = is_ours || (served && *numeric) || repaired.is_some();
             let list = if goes_back { &mut back } else { &mut stays };
             list.push(name.as_str());
         }

@@ -1,21 +1,24 @@
 //! Which rows this recovery puts back, read from the batch files when it is first asked. Reads files only.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::RowKey;
 use super::sealed::SealedCase;
 use crate::ident::{Ident, TableName};
 use crate::plan::script::StepKind;
 use crate::plan::{Action, Batch, Part};
-use crate::value::copy_text::{fields, is_null, unescape};
+use crate::value::copy_text::{fields, is_null, text, unescape};
 
 /// Rows by table and key, with the batch and part that insert them; and rows of which columns are set right.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recovered {
     parts: BTreeMap<TableName, Vec<(u32, usize, Vec<Ident>)>>,
     rows: BTreeMap<TableName, HashMap<RowKey, (u32, usize)>>,
-    repaired: BTreeMap<TableName, HashMap<RowKey, BTreeSet<Ident>>>,
+    repaired: BTreeMap<TableName, HashMap<RowKey, Repaired>>,
 }
+
+/// What the plan sets in a row that it updates, and what it saw there, by column.
+type Repaired = BTreeMap<Ident, (Option<String>, Option<String>)>;
 
 impl Recovered {
     /// Nothing is read yet but what tables the plan inserts into.
@@ -48,7 +51,7 @@ impl Recovered {
             return;
         }
         let mut found = HashMap::new();
-        let mut repaired: HashMap<RowKey, BTreeSet<Ident>> = HashMap::new();
+        let mut repaired: HashMap<RowKey, Repaired> = HashMap::new();
         for batch in batches.iter().filter(|batch| batch.parts.iter().any(|part| &part.table == table)) {
             let Ok(steps) = case.script(&batch.file, &batch.sha256) else { continue };
             let stages = steps.iter().filter(|step| step.kind == StepKind::Stage);
@@ -67,7 +70,10 @@ impl Recovered {
                         let names: Vec<&Ident> = part.key.iter().collect();
                         for line in lines {
                             let columns = repaired.entry(key_of(line, &names, part)).or_default();
-                            columns.extend(part.columns.iter().cloned());
+                            let values: Vec<_> = fields(line).skip(part.key.len()).map(text).collect();
+                            let (new, seen) = values.split_at(part.columns.len().min(values.len()));
+                            let pairs = new.iter().cloned().zip(seen.iter().cloned());
+                            columns.extend(part.columns.iter().cloned().zip(pairs));
                         }
                     }
                     Action::Move => {}
@@ -78,12 +84,14 @@ impl Recovered {
         self.repaired.insert(table.clone(), repaired);
     }
 
-    /// Does the plan set this column of the row right, by an update?
-    pub(super) fn is_repaired(&self, table: &TableName, key: &RowKey, column: &Ident) -> bool {
-        self.repaired
-            .get(table)
-            .and_then(|rows| rows.get(key))
-            .is_some_and(|columns| columns.contains(column))
+    /// What an update of the plan sets this column of the row to; for undo, what the row had before.
+    pub(super) fn repaired(
+        &self,
+        (table, key, column): (&TableName, &RowKey, &Ident),
+        undo: bool,
+    ) -> Option<&Option<String>> {
+        let (new, seen) = self.repaired.get(table)?.get(key)?.get(column)?;
+        Some(if undo { seen } else { new })
     }
 
     /// The batch, part and columns of a recovered row.

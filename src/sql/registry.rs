@@ -124,6 +124,8 @@ queries! {
     APPLY_TYPES = "apply_types", Write;
     /// The columns of a table that can be set back.
     APPLY_COLUMNS = "apply_columns", Write;
+    /// The columns of a table that ON UPDATE CASCADE moves.
+    APPLY_CASCADED = "apply_cascaded", Write;
     /// Do triggers take numbers for their rows from a table?
     APPLY_NUMBERING = "apply_numbering", Write;
     /// A condition as PostgreSQL understood it, once it is a view in scratch.

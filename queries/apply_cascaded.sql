@@ -1,0 +1,18 @@
+-- access:  write
+-- params:  $1 text    a table that was touched beside a batch, as SQL names it
+--          $2 text[]  the tables that the batch updated, as SQL names them
+-- returns: name text
+-- why:     the columns that PostgreSQL itself moves by ON UPDATE CASCADE when a referenced key changes: no trigger's work
+select distinct
+  a.attname::text as name
+from pg_catalog.pg_constraint as c
+cross join lateral pg_catalog.unnest(c.conkey) as k(attnum)
+join pg_catalog.pg_attribute as a on a.attrelid = c.conrelid and a.attnum = k.attnum
+where c.contype = 'f'
+  and c.confupdtype = 'c'
+  and c.conrelid = $1::text::pg_catalog.regclass
+  and c.confrelid = any (
+    select w.name::pg_catalog.regclass
+    from pg_catalog.unnest($2::text[]) as w(name)
+  )
+order by 1
