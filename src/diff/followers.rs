@@ -110,8 +110,12 @@ fn take(
     let bound = edge.pairs.iter().map(|(_, down)| *down);
     let Some(key) = key_of(&child, &fit.key) else { return Ok(()) };
     if let Some(&twin) = known.get(&(number, key.clone())) {
+        let leader = parent.leader;
         let twin = &mut moving[twin];
-        if edge.beside.is_some() && truth.iter().any(|(at, value)| twin.truth.get(at) != Some(value)) {
+        // It goes home with the first that leads to it; another may be in a later batch.
+        let agrees =
+            twin.leader == leader && truth.iter().all(|(at, value)| twin.truth.get(at) == Some(value));
+        if edge.beside.is_some() && !agrees {
             return Ok(());
         }
         twin.cascades &= edge.cascades;

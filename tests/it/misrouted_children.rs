@@ -365,3 +365,25 @@ fn what_a_cascade_brings_home_before_its_own_batch_stays_there() {
     let _undone = rescue.undo().expect_code(0);
     before.assert_same(&live.digest(), "and taken back");
 }
+
+/// One batch a leading row: what hangs on two of them goes home with the first, whatever batch the other is in.
+#[test]
+fn what_hangs_on_rows_of_several_batches_goes_home_with_the_first() {
+    let world = "
+        create table account (id int primary key, tenant_id int);
+        create table folder (id int primary key, account_id int references account, tenant_id int);
+        create table file (id int primary key, account_id int references account, folder_id int references folder, tenant_id int);
+        insert into account select g, 1 from generate_series(1, 9) as g; insert into folder select id, id, 1 from account;
+        insert into file select id, id, 10 - id, 1 from account;";
+    let backup = TestDb::with("across", world);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    live.psql(
+        "update account set tenant_id = 2; update folder set tenant_id = 2; update file set tenant_id = 2",
+    );
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_with(&entry("account"), &["--batch-rows", "1"]).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "everything is home");
+    let _verified = rescue.verify().expect_code(0);
+}
