@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::DiffError;
 use super::lookup::{RawKey, key_of};
-use crate::catalog::ForeignKey;
+use crate::catalog::{Action, Catalog, ForeignKey, Origin};
 use crate::extract::{Carried, Extracted};
 use crate::ident::{Ident, TableName};
 use crate::recipe::Recipe;
@@ -60,6 +60,26 @@ fn key_at(text: &[u8], start: usize) -> &[u8] {
 }
 
 impl Carry {
+    /// The reference as one that nobody enforces, where live dropped it and kept its columns: rows hang by it all the same.
+    pub fn dropped_in(&self, live: &Catalog) -> Option<ForeignKey> {
+        let fk = &self.foreign_key;
+        let has_all = |table: &TableName, names: Vec<&Ident>| {
+            live.tables.get(table).is_some_and(|table| names.iter().all(|name| table.column(name).is_some()))
+        };
+        let is_there = has_all(&fk.child, fk.child_columns().collect())
+            && has_all(&fk.parent, fk.parent_columns().collect());
+        let is_known = live.foreign_keys.iter().any(|known| known.is_like(fk));
+        (is_there && !is_known).then(|| ForeignKey {
+            operators: Vec::new(),
+            origin: Origin::Declared { when: None },
+            on_delete: Action::NoAction,
+            on_update: Action::NoAction,
+            set_columns: Vec::new(),
+            carriers: Vec::new(),
+            ..fk.clone()
+        })
+    }
+
     /// Did this row carry its owner in the backup, hung on the same parent? The fields are those of `names`.
     pub fn knows(&self, row: &[RawKey], positions: &[usize]) -> bool {
         key_of(row, positions).is_some_and(|key| self.rows.contains(&key))

@@ -190,6 +190,8 @@ async fn live_catalog(
     let of_live = live.foreign_keys.clone();
     let is_new = |fk: &ForeignKey| !of_live.contains(fk);
     live.declare(declared.filter(is_new).collect::<Vec<_>>());
+    let dropped: Vec<ForeignKey> = carries.iter().filter_map(|carry| carry.dropped_in(&live)).collect();
+    live.declare(dropped);
     let wanted: BTreeSet<TableName> =
         staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe, carries)).collect();
     let wanted: BTreeSet<TableName> =

@@ -387,3 +387,55 @@ fn what_hangs_on_rows_of_several_batches_goes_home_with_the_first() {
     truth.digest().assert_same(&live.digest(), "everything is home");
     let _verified = rescue.verify().expect_code(0);
 }
+
+/// Live dropped the foreign key: rows hang by its columns all the same.
+#[test]
+fn a_reference_that_live_dropped_still_leads_home() {
+    let backup = TestDb::with("across", &format!("{WORLD} delete from nameless"));
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    for db in [&live, &truth] {
+        db.psql("alter table invoice drop constraint invoice_account_id_fkey");
+    }
+    live.psql("update account set tenant_id = 2; update slot set tenant_id = 2; update invoice set tenant_id = 2; update line set tenant_id = 2");
+    let before = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&entry("account")).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "everything is home");
+    let _verified = rescue.verify().expect_code(0);
+    live.psql("insert into invoice values (7, 2, 2)");
+    let found = rescue.verify().expect_code(1);
+    assert!(found.stdout.contains("public.invoice (id = 7): its tenant_id is the one"), "{}", found.stdout);
+    live.psql("delete from invoice where id = 7");
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "and taken back");
+}
+
+/// An entry that deletes speaks of rows that another brings home: these are no conflicts, and a row that differs in more is one.
+#[test]
+fn what_moves_along_is_no_conflict_of_another_entry() {
+    let world = "
+        create table tenant (id int primary key);
+        create table account (id int primary key, tenant_id int references tenant on delete cascade, unique (tenant_id, id));
+        create table seat (id int primary key, label text unique, tenant_id int, account_id int, foreign key (tenant_id, account_id) references account (tenant_id, id));
+        insert into tenant values (1), (2); insert into account values (1, 1), (2, 1); insert into seat values (1, 'a', 1, 1), (2, 'b', 1, 2);";
+    let backup = TestDb::with("across", world);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql(
+        "alter table seat drop constraint seat_tenant_id_account_id_fkey; update account set tenant_id = 2; update seat set tenant_id = 2; delete from tenant where id = 1;
+         alter table seat add foreign key (tenant_id, account_id) references account (tenant_id, id)",
+    );
+    let recipe = format!("[[recover]]\ntable = \"tenant\"\nwhere = \"id = 1\"\n{}", entry("account"));
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(&recipe).expect_code(0);
+    assert!(planned.stdout.contains("no conflicts"), "{}", planned.stdout);
+    let _applied = rescue.apply().expect_code(0);
+    backup.digest().assert_same(&live.digest(), "everything is home");
+    let _undone = rescue.undo().expect_code(0);
+    live.psql("update seat set label = 'c' where id = 2");
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(&recipe).expect_code(1);
+    assert!(planned.stdout.contains("1 conflict kept as it is"), "{}", planned.stdout);
+}
