@@ -156,13 +156,13 @@ fn guard<'a>(
     catalog: &'a Catalog,
     beside: &'a OwnerBeside,
     rows: BTreeSet<Vec<u8>>,
-) -> Option<ParentGuard<'a>> {
+) -> Result<ParentGuard<'a>, CaseError> {
     let OwnerBeside { foreign_key: fk, owner_above, .. } = beside;
-    let parent = catalog.tables.get(&fk.parent)?;
+    let parent = catalog.tables.get(&fk.parent).ok_or(CaseError::Stale)?;
     let columns = vec![owner_above.clone(), owner_above.clone()];
     let tells = Tells { columns, home: Some((0, 1)), ..Tells::default() };
     let rows = rows.into_iter().flatten().collect();
-    Some(ParentGuard { fk: Cow::Borrowed(fk), parent, tells, rows, itself: false })
+    Ok(ParentGuard { fk: Cow::Borrowed(fk), parent, tells, rows, itself: false })
 }
 
 fn emit<'a>(
@@ -171,19 +171,19 @@ fn emit<'a>(
     parts: Parts,
 ) -> Result<(), Error> {
     let catalog = &maker.diffed.catalog;
-    let parts = parts.into_iter().map(|((number, columns), rows)| BatchTable {
-        table: wagons[number].table,
-        action: Action::Update,
-        key: wagons[number].key.clone(),
-        columns,
-        from: None,
-        rows: rows.text,
-        count: rows.count,
-        guards: rows
-            .above
-            .into_iter()
-            .filter_map(|(at, rows)| guard(catalog, convoy.tables[number].beside.get(at)?, rows))
-            .collect(),
+    let parts = parts.into_iter().map(|((number, columns), rows)| {
+        let beside = &convoy.tables[number].beside;
+        let guards = rows.above.into_iter().map(|(at, rows)| guard(catalog, &beside[at], rows));
+        Ok(BatchTable {
+            table: wagons[number].table,
+            action: Action::Update,
+            key: wagons[number].key.clone(),
+            columns,
+            from: None,
+            rows: rows.text,
+            count: rows.count,
+            guards: guards.collect::<Result<_, CaseError>>()?,
+        })
     });
-    maker.emit(parts.collect())
+    maker.emit(parts.collect::<Result<_, Error>>()?)
 }

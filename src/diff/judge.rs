@@ -133,7 +133,7 @@ impl Court<'_> {
         judged: &Judgement,
     ) -> Option<String> {
         let set = judged.columns_to_set();
-        if set.is_empty() {
+        if set.is_empty() || !self.upwards.iter().any(|upward| parents.blocks_any(upward.fk)) {
             return None;
         }
         let mut after = live.to_vec();
