@@ -86,11 +86,11 @@ impl Rows {
     }
 }
 
-/// Makes the batches of a convoy: the leading table's rows are updated first, and all of a batch in one statement.
+/// Makes the batches of a convoy: leading rows are updated first, and all of a batch in one statement.
 pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result<(), Error> {
-    let directory = maker.layout.diff().join(&convoy.directory);
     let mut wagons = Vec::new();
-    for table in &convoy.tables {
+    for (directory, table) in convoy.tables() {
+        let directory = maker.layout.diff().join(directory);
         let live = maker.diffed.catalog.tables.get(&table.table).ok_or(CaseError::Stale)?;
         super::planning::refuse_odd_names(live)?;
         let rows = Grouped::open(&directory, &table.file)?;
@@ -118,7 +118,7 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
             }
         }
         if rows > 0 && rows + count > maker.most {
-            emit((maker, convoy), &wagons, std::mem::take(&mut parts))?;
+            emit(maker, &wagons, std::mem::take(&mut parts))?;
             rows = 0;
         }
         for (what, rows) in next {
@@ -126,7 +126,7 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
         }
         rows += count;
     }
-    if rows > 0 { emit((maker, convoy), &wagons, parts) } else { Ok(()) }
+    if rows > 0 { emit(maker, &wagons, parts) } else { Ok(()) }
 }
 
 /// The row on which another hangs, by COPY text: what is referred to, then the owner that it has and the one that it gets, which
@@ -165,14 +165,10 @@ fn guard<'a>(
     Ok(ParentGuard { fk: Cow::Borrowed(fk), parent, tells, rows, itself: false })
 }
 
-fn emit<'a>(
-    (maker, convoy): (&mut Maker<'a>, &'a ConvoyFiles),
-    wagons: &[Wagon<'a>],
-    parts: Parts,
-) -> Result<(), Error> {
+fn emit<'a>(maker: &mut Maker<'a>, wagons: &[Wagon<'a>], parts: Parts) -> Result<(), Error> {
     let catalog = &maker.diffed.catalog;
     let parts = parts.into_iter().map(|((number, columns), rows)| {
-        let beside = &convoy.tables[number].beside;
+        let beside = wagons[number].beside;
         let guards = rows.above.into_iter().map(|(at, rows)| guard(catalog, &beside[at], rows));
         Ok(BatchTable {
             table: wagons[number].table,

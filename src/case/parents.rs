@@ -194,12 +194,14 @@ impl Known {
 
 /// Did the diff see the parent in live, under the key by which it is referred to then?
 fn was_in_live(seen: &Seen<'_>, referred: &[(&Ident, usize)]) -> bool {
+    let moves = referred.iter().any(|(name, _)| seen.diff.columns.contains(name));
     match seen.diff.action {
         RowAction::Insert | RowAction::Move => false,
         // Live's row stands in for it, under its own key and with its own values.
         RowAction::Repoint => true,
-        RowAction::Update => !referred.iter().any(|(name, _)| seen.diff.columns.contains(name)),
-        RowAction::None => matches!(seen.diff.verdict, Verdict::Same | Verdict::Changed),
+        RowAction::Update => !moves,
+        RowAction::None if seen.diff.verdict == Verdict::Same => !moves,
+        RowAction::None => seen.diff.verdict == Verdict::Changed,
     }
 }
 

@@ -8,9 +8,9 @@ use super::layout::Layout;
 use super::parents::{Identities, Parents};
 use super::target::{Target, insert_part, push_insert, push_update, update_part};
 use super::{CaseError, Error, convoys, sources, totals, transfers};
-use crate::catalog::graph::{last_below, parents_first};
+use crate::catalog::graph::{last_below, parents_first_with};
 use crate::catalog::{ForeignKey, Table};
-use crate::diff::{DiffRow, Diffed, RowAction};
+use crate::diff::{ConvoyFiles, DiffRow, Diffed, RowAction};
 use crate::ident::{Ident, TableName};
 use crate::plan::{self, Batch, BatchTable, Firing, Part, Plan, RowOrder, SequenceMove, pack, sha256_hex};
 use crate::recipe::Triggers;
@@ -73,7 +73,8 @@ pub(super) fn make(
     let moved = diffed.transfers.iter().flat_map(|transfers| &transfers.tables);
     let moved: BTreeSet<TableName> =
         moved.filter(|table| table.leading > 0).map(|table| table.to.clone()).collect();
-    let (order, first) = last_below(parents_first(&names, foreign_keys), &moved, foreign_keys);
+    let tied: Vec<Vec<&TableName>> = diffed.convoys.iter().map(ConvoyFiles::leaders).collect();
+    let (order, first) = last_below(parents_first_with(&names, foreign_keys, &tied), &moved, foreign_keys);
     for (number, component) in order.into_iter().enumerate() {
         if let Some(transfers) = diffed.transfers.as_ref().filter(|_| number == first) {
             transfers::plan(&mut maker, transfers)?;
@@ -85,7 +86,11 @@ pub(super) fn make(
         }
         for table in &component.tables {
             maker.update(&targets[table])?;
-            for convoy in diffed.convoys.iter().filter(|convoy| &convoy.table == table) {
+            let last = |convoy: &&ConvoyFiles| {
+                let leaders = convoy.leaders();
+                component.tables.iter().rfind(|table| leaders.contains(table)) == Some(table)
+            };
+            for convoy in diffed.convoys.iter().filter(last) {
                 convoys::plan(&mut maker, convoy)?;
             }
         }
@@ -228,8 +233,8 @@ impl<'a> Maker<'a> {
         diff: &DiffRow,
         waiting: &mut Waiting<'a>,
     ) -> Result<(), Error> {
-        let convoys = self.diffed.convoys.iter().filter(|convoy| convoy.table == target.table.name);
-        if diff.action != RowAction::Update || convoys.into_iter().any(|convoy| convoy.leads(diff)) {
+        let leads = |convoy: &ConvoyFiles| convoy.leads(&target.table.name, diff);
+        if diff.action != RowAction::Update || self.diffed.convoys.iter().any(leads) {
             return Ok(());
         }
         if !waiting.contains_key(&diff.columns) {

@@ -80,7 +80,7 @@ pub fn show(case: &Path, options: &ShowOptions) -> Result<ShownRows, Error> {
         files.extend(own_files(&layout, found, options.values));
     }
     for convoy in &diffed.convoys {
-        let follows = convoy.tables.iter().skip(1).filter(|one| one.table == table);
+        let follows = convoy.following.iter().filter(|one| one.table == table && one.file.rows > 0);
         files.extend(follows.map(|one| PartFile {
             directory: layout.diff().join(&convoy.directory),
             file: one.file.clone(),

@@ -56,8 +56,10 @@ pub(super) fn verify_all(layout: &Layout) -> Result<(), Error> {
             found_rows(layout, table)?;
         }
         for convoy in &diffed.convoys {
-            let directory = layout.diff().join(&convoy.directory);
-            convoy.tables.iter().try_for_each(|table| verify_sha256(&directory, &table.file))?;
+            let mut files = convoy.tables();
+            files.try_for_each(|(directory, table)| {
+                verify_sha256(&layout.diff().join(directory), &table.file)
+            })?;
         }
         if let Some(transfers) = &diffed.transfers {
             let directory = layout.diff().join(&transfers.directory);

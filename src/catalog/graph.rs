@@ -19,13 +19,28 @@ pub struct Component {
 /// Orders `tables` so that every parent's component comes before its children's. Foreign keys to or from other tables
 /// are left out. The order depends on names only, never on the order of the input.
 pub fn parents_first(tables: &BTreeSet<TableName>, foreign_keys: &[ForeignKey]) -> Vec<Component> {
+    parents_first_with(tables, foreign_keys, &[])
+}
+
+/// The same where the tables of each list are of one component, whether or not they refer to each other.
+pub fn parents_first_with(
+    tables: &BTreeSet<TableName>,
+    foreign_keys: &[ForeignKey],
+    tied: &[Vec<&TableName>],
+) -> Vec<Component> {
     let mut graph = DiGraph::<&TableName, ()>::new();
     let nodes: BTreeMap<&TableName, NodeIndex> =
         tables.iter().map(|table| (table, graph.add_node(table))).collect();
+    let next = tied.iter().flat_map(|tied| {
+        let tied: Vec<&TableName> = tied.iter().copied().filter(|table| tables.contains(*table)).collect();
+        let next = tied.iter().copied().cycle().skip(1);
+        tied.iter().copied().zip(next).collect::<Vec<_>>()
+    });
     let edges: BTreeSet<(&TableName, &TableName)> = foreign_keys
         .iter()
-        .filter(|fk| tables.contains(&fk.child) && tables.contains(&fk.parent))
         .map(|fk| (&fk.child, &fk.parent))
+        .filter(|(child, parent)| tables.contains(*child) && tables.contains(*parent))
+        .chain(next.filter(|(one, other)| one != other))
         .collect();
     for (child, parent) in &edges {
         graph.add_edge(nodes[child], nodes[parent], ());
@@ -127,5 +142,22 @@ mod tests {
         let mut reversed = keys.to_vec();
         reversed.reverse();
         assert_eq!(names(&parents_first(&tables, &reversed)), wanted);
+    }
+
+    #[test]
+    fn tied_tables_are_one_component_with_what_lies_between() {
+        let tables: BTreeSet<_> =
+            ["item", "order", "box", "store", "alone", "below"].map(|name| TableName::new("s", name)).into();
+        let keys = [fk("item", "order"), fk("order", "box"), fk("box", "store"), fk("below", "store")];
+        let [store, order, gone] = ["store", "order", "gone"].map(|name| TableName::new("s", name));
+        let wanted = vec![
+            (vec!["alone"], false),
+            (vec!["box", "order", "store"], true),
+            (vec!["below"], false),
+            (vec!["item"], false),
+        ];
+        assert_eq!(names(&parents_first_with(&tables, &keys, &[vec![&store, &gone, &order]])), wanted);
+        let untied = parents_first(&tables, &keys);
+        assert_eq!(names(&parents_first_with(&tables, &keys, &[vec![&store], vec![]])), names(&untied));
     }
 }

@@ -15,14 +15,23 @@ use crate::recipe::{Kind, Recipe};
 use crate::sql::mention::may_name;
 use crate::value::copy_text::is_null;
 
-/// The tables of a convoy, the one that leads it first, then parents before children.
+/// Tables whose rows move together.
 pub struct Convoy<'a> {
-    /// The tables.
+    /// Of each table that leads, the columns whose change makes others move: positions in its fit.
+    pub leading: Vec<BTreeSet<usize>>,
+    /// The tables, those that lead first, then parents before children.
     pub wagons: Vec<Wagon<'a>>,
-    /// Columns of the first table whose change makes others move: positions in its fit.
-    pub columns: BTreeSet<usize>,
-    /// Must all rows move in one statement? Otherwise each leading row moves with what hangs on it.
+    /// May rows hang on several leading rows? Then all of these are known before any moves. Otherwise each moves by itself.
     pub together: bool,
+    /// Does PostgreSQL itself move all that hangs by references, by ON UPDATE CASCADE?
+    pub cascades: bool,
+}
+
+impl Convoy<'_> {
+    /// The tables that lead.
+    pub fn leaders(&self) -> impl Iterator<Item = &TableName> {
+        self.wagons[..self.leading.len()].iter().map(|wagon| &wagon.fit.live.name)
+    }
 }
 
 /// One table of a convoy.
@@ -56,8 +65,6 @@ pub struct Edge<'a> {
     pub parent: usize,
     /// Positions of parent and child column, pair by pair.
     pub pairs: Vec<(usize, usize)>,
-    /// Does PostgreSQL itself move the child, by ON UPDATE CASCADE?
-    pub cascades: bool,
     /// Where what moves is no part of the reference: the owner that rows carry beside it.
     pub beside: Option<Beside<'a>>,
 }
@@ -72,14 +79,19 @@ pub struct Beside<'a> {
     pub names: Vec<usize>,
 }
 
-/// What moves when a column of a table does: the moving columns by table, the leading table included.
+/// Columns that move, by table.
+type Moving = BTreeMap<TableName, BTreeSet<Ident>>;
+
+/// All that moves when these columns do.
 fn reach(
     live: &Catalog,
     carries: &[Carry],
-    leader: &TableName,
-    columns: BTreeSet<Ident>,
-) -> BTreeMap<TableName, BTreeSet<Ident>> {
-    let mut found = BTreeMap::from([(leader.clone(), columns)]);
+    from: impl IntoIterator<Item = (TableName, BTreeSet<Ident>)>,
+) -> Moving {
+    let mut found = Moving::new();
+    for (table, columns) in from {
+        found.entry(table).or_default().extend(columns);
+    }
     loop {
         let mut grown = false;
         for fk in &live.foreign_keys {
@@ -121,7 +133,8 @@ pub fn companions(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSe
             let key = table.key_columns().unwrap_or_default();
             columns = table.column_names().filter(|column| !key.contains(column)).cloned().collect();
         }
-        let moving: BTreeSet<TableName> = reach(live, carries, &entry.table, columns).into_keys().collect();
+        let moving: BTreeSet<TableName> =
+            reach(live, carries, [(entry.table.clone(), columns)]).into_keys().collect();
         // Who has the owner and does not move along is looked at in the end.
         let below = live.foreign_keys.iter().filter(|fk| moving.contains(&fk.parent)).map(|fk| &fk.child);
         let has_owner = |child: &&TableName| {
@@ -134,13 +147,43 @@ pub fn companions(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSe
     found
 }
 
+/// What misrouted rows may leave behind further down: rows with an owner of their own below tables that have none. `live` is the
+/// whole catalog.
+pub fn notes_on_tables_between(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<String> {
+    let owners = recipe.owners();
+    let mut found = BTreeSet::new();
+    for (table, owner) in &owners {
+        let moving = reach(live, carries, [(table.clone(), BTreeSet::from([owner.clone()]))]);
+        let has_owner =
+            |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
+        let mut seen: BTreeSet<&TableName> = moving.keys().collect();
+        let mut open: Vec<&TableName> = moving.keys().collect();
+        while let Some(parent) = open.pop() {
+            for fk in live.foreign_keys.iter().filter(|fk| &fk.parent == parent) {
+                let is_told = moving.contains_key(parent)
+                    || owners.iter().any(|(table, of)| table == &fk.child && of == owner);
+                if has_owner(&fk.child) && !moving.contains_key(&fk.child) && !is_told {
+                    found.insert(format!(
+                        "rows of {} that hang on misrouted rows of {table} over {parent}, which has no {owner}, have a {owner} of their own, which stays \
+                         as it is and is not looked at: where it is wrong, too, an entry of their own sets it right",
+                        fk.child
+                    ));
+                } else if !has_owner(&fk.child) && seen.insert(&fk.child) {
+                    open.push(&fk.child);
+                }
+            }
+        }
+    }
+    found
+}
+
 /// What misrouted rows may leave behind: rows that hang on them and have an owner of their own, which no reference moves, and rows
 /// of which the backup cannot know.
 pub fn notes(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<String> {
     let owners = recipe.owners();
     let mut found = BTreeSet::new();
     for (table, owner) in &owners {
-        let moving = reach(live, carries, table, BTreeSet::from([owner.clone()]));
+        let moving = reach(live, carries, [(table.clone(), BTreeSet::from([owner.clone()]))]);
         let has_owner =
             |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
         let left = live.foreign_keys.iter().filter(|fk| {
@@ -189,30 +232,71 @@ pub fn notes(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<Str
     found
 }
 
-/// The convoy that a table leads; `None` when nothing refers to the columns that its charges are about.
-pub fn of<'a>(
-    court: &Court<'a>,
-    fits: &'a Fits<'a>,
-    (live, carries): (&'a Catalog, &'a [Carry]),
-    recipe: &Recipe,
-) -> Result<Option<Convoy<'a>>, DiffError> {
-    let leader = &court.fit.live.name;
+/// A table of which rows make others move.
+pub(super) struct Lead {
+    /// The table.
+    pub table: TableName,
+    /// The columns whose change does so: positions in its fit.
+    columns: BTreeSet<usize>,
+    /// All that moves with it.
+    pub moving: Moving,
+}
+
+/// What a table leads; `None` when nothing refers to the columns that its charges are about.
+pub(super) fn lead(court: &Court<'_>, live: &Catalog, carries: &[Carry]) -> Option<Lead> {
+    let table = &court.fit.live.name;
     let charged: BTreeSet<usize> =
         court.charges.iter().flat_map(|charge| charge.columns.iter().copied()).collect();
     let name = |at: &usize| court.fit.columns[*at].live.name.clone();
-    let moving = reach(live, carries, leader, charged.iter().map(name).collect());
+    let moving = reach(live, carries, [(table.clone(), charged.iter().map(name).collect())]);
     let referred = |at: &usize| {
-        let name = name(at);
-        let moves = BTreeSet::from([name]);
-        let mut below = live.foreign_keys.iter().filter(|fk| &fk.parent == leader);
+        let moves = BTreeSet::from([name(at)]);
+        let mut below = live.foreign_keys.iter().filter(|fk| &fk.parent == table);
         below.any(|fk| {
             fk.parent_columns().any(|column| moves.contains(column)) || beside(carries, fk, &moves).is_some()
         })
     };
     let columns: BTreeSet<usize> = charged.into_iter().filter(referred).collect();
-    if columns.is_empty() {
-        return Ok(None);
+    (!columns.is_empty()).then(|| Lead { table: table.clone(), columns, moving })
+}
+
+/// All convoys, in the order of the names of the tables that lead.
+pub(super) fn all<'a>(
+    courts: &BTreeMap<TableName, Court<'a>>,
+    fits: &'a Fits<'a>,
+    (live, carries): (&'a Catalog, &'a [Carry]),
+    recipe: &Recipe,
+) -> Result<Vec<Convoy<'a>>, DiffError> {
+    let mut joint: Vec<Vec<Lead>> = Vec::new();
+    for lead in courts.values().filter_map(|court| lead(court, live, carries)) {
+        let meets = |others: &Vec<Lead>| others.iter().any(|other| need_each_other(live, &lead, other));
+        let (met, mut others): (Vec<_>, Vec<_>) = joint.into_iter().partition(meets);
+        others.push(met.into_iter().flatten().chain([lead]).collect());
+        joint = others;
     }
+    joint.into_iter().map(|leads| of(&leads, fits, (live, carries), recipe)).collect()
+}
+
+/// May a row hang on rows of both, by two references that hold the same column? Then it moves when both do, and not before.
+fn need_each_other(live: &Catalog, one: &Lead, other: &Lead) -> bool {
+    let ways = |lead: &Lead| -> Vec<&ForeignKey> {
+        live.foreign_keys.iter().filter(|fk| fk.is_enforced() && moves_along(fk, &lead.moving)).collect()
+    };
+    let others = ways(other);
+    let shares = |fk: &ForeignKey, other: &ForeignKey| {
+        let holds = |column: &Ident| fk.child_columns().any(|own| own == column);
+        fk.child == other.child && fk != other && other.child_columns().any(holds)
+    };
+    ways(one).into_iter().any(|fk| others.iter().any(|other| shares(fk, other)))
+}
+
+fn of<'a>(
+    leads: &[Lead],
+    fits: &'a Fits<'a>,
+    (live, carries): (&'a Catalog, &'a [Carry]),
+    recipe: &Recipe,
+) -> Result<Convoy<'a>, DiffError> {
+    let moving = reach(live, carries, leads.iter().flat_map(|lead| lead.moving.clone()));
     let names: BTreeSet<TableName> = moving.keys().cloned().collect();
     let order_by = |leads: &dyn Fn(&ForeignKey) -> bool| {
         let inner: Vec<ForeignKey> = live.foreign_keys.iter().filter(|fk| leads(fk)).cloned().collect();
@@ -221,34 +305,34 @@ pub fn of<'a>(
     let cyclic = order_by(&|fk| moves_along(fk, &moving)).iter().any(|component| component.cyclic);
     let all = order_by(&|fk| moves_along(fk, &moving) || carries_along(fk, &moving, carries).is_some());
     let mut order: Vec<TableName> = all.into_iter().flat_map(|component| component.tables).collect();
-    order.retain(|table| table != leader);
-    order.insert(0, leader.clone());
+    let lead_of = |table: &TableName| leads.iter().find(|lead| &lead.table == table);
+    order.sort_by_key(|table| lead_of(table).is_none());
+    let leading = order.iter().map_while(lead_of).map(|lead| lead.columns.clone()).collect();
     let mut wagons = Vec::new();
     for table in &order {
         wagons.push(wagon(table, (&order, &moving), fits, (live, carries), recipe)?);
     }
-    let together = cyclic
-        || wagons.iter().any(|wagon| wagon.edges.iter().filter(|edge| edge.beside.is_none()).count() > 1);
-    Ok(Some(Convoy { wagons, columns, together }))
+    let references = |wagon: &Wagon<'_>| wagon.edges.iter().filter(|edge| edge.beside.is_none()).count();
+    let together = cyclic || leads.len() > 1 || wagons.iter().any(|wagon| references(wagon) > 1);
+    let mut edges = wagons.iter().flat_map(|wagon| &wagon.edges).filter(|edge| edge.beside.is_none());
+    let cascades =
+        !together && edges.all(|edge| edge.fk.is_enforced() && edge.fk.on_update == Action::Cascade);
+    Ok(Convoy { leading, wagons, together, cascades })
 }
 
-fn moves_along(fk: &ForeignKey, moving: &BTreeMap<TableName, BTreeSet<Ident>>) -> bool {
+fn moves_along(fk: &ForeignKey, moving: &Moving) -> bool {
     moving.get(&fk.parent).is_some_and(|columns| fk.parent_columns().any(|column| columns.contains(column)))
 }
 
 /// What rows carry along a reference that does not hold it.
-fn carries_along<'c>(
-    fk: &ForeignKey,
-    moving: &BTreeMap<TableName, BTreeSet<Ident>>,
-    carries: &'c [Carry],
-) -> Option<&'c Carry> {
+fn carries_along<'c>(fk: &ForeignKey, moving: &Moving, carries: &'c [Carry]) -> Option<&'c Carry> {
     let carry = beside(carries, fk, moving.get(&fk.parent)?)?;
     (!moves_along(fk, moving) && moving.contains_key(&fk.child)).then_some(carry)
 }
 
 fn wagon<'a>(
     name: &TableName,
-    (order, moving): (&[TableName], &BTreeMap<TableName, BTreeSet<Ident>>),
+    (order, moving): (&[TableName], &Moving),
     fits: &'a Fits<'a>,
     (live, carries): (&'a Catalog, &'a [Carry]),
     recipe: &Recipe,
@@ -278,7 +362,6 @@ fn wagon<'a>(
         };
         let positions = parent_fit.positions(fk.parent_columns()).zip(fit.positions(fk.child_columns()));
         let (parents, children) = positions.ok_or_else(missing)?;
-        let cascades = fk.is_enforced() && fk.on_update == Action::Cascade;
         let beside = match carry {
             None => None,
             Some(carry) => {
@@ -290,7 +373,7 @@ fn wagon<'a>(
         };
         if carry.is_none() || beside.is_some() {
             let pairs = parents.into_iter().zip(children).collect();
-            edges.push(Edge { fk, parent, pairs, cascades: cascades && beside.is_none(), beside });
+            edges.push(Edge { fk, parent, pairs, beside });
         }
     }
     let upwards = live

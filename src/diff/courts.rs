@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::carried::Carry;
+use super::convoy::Lead;
 use super::drift::{Fit, Fits};
 use super::identity::IdentityRule;
 use super::judge::Court;
@@ -49,11 +50,13 @@ pub(super) async fn all<'a>(
         };
         damage::check(session, &court).await?;
         transfer::check(session, &court).await?;
-        let court = Court {
-            leads_convoy: convoy::of(&court, fits, (live, carries), input.recipe)?.is_some(),
-            ..court
-        };
         found.insert(name.clone(), court);
+    }
+    let leads: Vec<Lead> = found.values().filter_map(|court| convoy::lead(court, live, carries)).collect();
+    for (table, court) in &mut found {
+        court.leads_convoy = leads.iter().any(|lead| &lead.table == table);
+        let moving = leads.iter().filter_map(|lead| lead.moving.get(table)).flatten();
+        court.identity.note_moving(moving.filter_map(|name| court.fit.position(name)));
     }
     Ok(found)
 }

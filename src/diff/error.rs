@@ -125,14 +125,6 @@ pub enum DiffError {
         /// The table.
         table: TableName,
     },
-    /// Rows that can only move together cannot all move.
-    #[error("rows of \"{table}\" can only move together, and not all of them can")]
-    Entangled {
-        /// The table.
-        table: TableName,
-        /// What stops the first.
-        problem: String,
-    },
     /// A key of the recipe names more than one row of live.
     #[error(
         "the key ({}) names more than one row of live's table \"{table}\"",
@@ -230,7 +222,6 @@ impl Explain for DiffError {
             Self::NotRepairable { .. } => "column-not-repairable",
             Self::Contradiction { .. } => "entries-contradict",
             Self::CannotMove { .. } => "no-key-to-move",
-            Self::Entangled { .. } => "rows-entangled",
             Self::NoDocument { .. } => "reference-without-json",
             Self::KeyNotUnique { .. } => "live-key-not-unique",
             Self::Tombstones { .. } => "tombstones-unusable",
@@ -251,7 +242,6 @@ impl Explain for DiffError {
             | Self::ColumnNew { .. }
             | Self::Rule { .. }
             | Self::CannotMove { .. }
-            | Self::Entangled { .. }
             | Self::KeyNotUnique { .. }
             | Self::ToldToFail { .. } => Kind::Refused,
             Self::KeyIgnored { .. }
@@ -271,7 +261,6 @@ impl Explain for DiffError {
     fn causes(&self) -> Vec<String> {
         match self {
             Self::Tombstones { problem, .. }
-            | Self::Entangled { problem, .. }
             | Self::TablesDiffer { problem, .. } => vec![problem.clone()],
             Self::NotReadable { denied, .. } => {
                 denied.iter().map(|(table, reason)| format!("{table}: {reason}")).collect()
@@ -347,9 +336,6 @@ impl Explain for DiffError {
             Self::NoDocument { .. } => format!("Take the path out of the [[foreign_key]]. {nothing}"),
             Self::CannotMove { table } => format!(
                 "Name columns that are unique without the owner: `key = [\"…\"]` under `[columns.\"{table}\"]`. {nothing}"
-            ),
-            Self::Entangled { .. } => format!(
-                "Make room for the row that is named, or narrow `damaged` so that it leaves these rows out. {nothing}"
             ),
             Self::KeyNotUnique { table, .. } => {
                 format!("Name other columns: `key = [\"…\"]` under `[columns.\"{table}\"]`. {nothing}")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::drift::{Fit, Fits};
-use super::scene::Judged;
+use super::scene::{Judged, Scene};
 use super::{DiffError, DiffInput, Diffed, DiffedTable, FORMAT, RowAction, SequenceState, Verdict};
 use crate::catalog::Catalog;
 use crate::catalog::graph::Component;
@@ -14,13 +14,14 @@ use crate::sql::registry;
 
 /// The manifest, of all that was judged.
 pub(super) async fn finish(
-    input: &DiffInput<'_>,
-    session: &ReadSession,
+    scene: &Scene<'_, '_>,
     live: &Catalog,
     fits: &Fits<'_>,
     order: &[Component],
     mut done: BTreeMap<TableName, Judged>,
 ) -> Result<Diffed, DiffError> {
+    let (input, session) = (scene.input, scene.session);
+    let mut convoys = scene.moved.clone();
     let mut diffed = Diffed {
         format: FORMAT,
         live: session.identity().await?,
@@ -73,8 +74,9 @@ pub(super) async fn finish(
         }
         diffed.sequences.extend(sequences(session, fit, &tally.highest).await?);
         diffed.tables.push(diffed_table(input, fit, &judged));
-        diffed.convoys.extend(judged.convoy);
+        convoys.extend(judged.convoy);
     }
+    diffed.convoys = convoys.into_values().collect();
     note_outlived(input, outlived, &mut diffed);
     for down in diffed.sequences.iter().filter(|state| state.increment < 0) {
         diffed.notes.push(format!(

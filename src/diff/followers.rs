@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use petgraph::unionfind::UnionFind;
+
 use super::DiffError;
 use super::convoy::{Convoy, Edge};
 use super::drift::Fit;
 use super::lookup::{RawKey, RawRow, StagedRow, key_of, text};
 use super::relation::push_relation;
+use super::verdict::{Evidence, Verdict};
 use crate::catalog::ForeignKey;
-use crate::ident::TableName;
 use crate::pg::ReadSession;
 use crate::value::copy_text::fields;
 
@@ -32,6 +34,12 @@ pub(super) struct Moving {
     pub bound: BTreeSet<usize>,
     /// Does PostgreSQL move it?
     pub cascades: bool,
+    /// Is it the leading row itself?
+    pub leads: bool,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// How we know.
+    pub evidence: Evidence,
     /// One line for the report.
     pub why: String,
 }
@@ -47,6 +55,50 @@ impl Moving {
     }
 }
 
+/// Leading rows that stay: by place, with the verdict and one line.
+pub(super) type Held = BTreeMap<usize, (Verdict, String)>;
+
+/// What ties leading rows to each other, and what keeps them where they are.
+pub(super) struct Ties {
+    sets: UnionFind<usize>,
+    held: Held,
+}
+
+impl Ties {
+    /// Of so many leading rows, each by itself.
+    pub fn new(leaders: usize) -> Self {
+        Self { sets: UnionFind::new(leaders), held: Held::new() }
+    }
+
+    /// Both move, or none.
+    pub fn tie(&mut self, one: usize, other: usize) {
+        self.sets.union(one, other);
+    }
+
+    /// The leading row cannot move, for this reason; the first one counts.
+    pub fn hold(&mut self, leader: usize, verdict: Verdict, reason: String) {
+        self.held.entry(leader).or_insert((verdict, reason));
+    }
+
+    /// Who stays, with all that can only move together with it, and which leading rows are one group.
+    pub fn settle(self) -> (Held, Vec<usize>) {
+        let groups = self.sets.into_labeling();
+        let mut held = self.held;
+        let mut stays: HashMap<usize, String> = HashMap::new();
+        for (leader, (_, reason)) in &held {
+            stays.entry(groups[*leader]).or_insert_with(|| reason.clone());
+        }
+        if !stays.is_empty() {
+            for (leader, group) in groups.iter().enumerate() {
+                let Some(reason) = stays.get(group) else { continue };
+                let reason = || format!("kept: it can only move with others, of which one is {reason}");
+                held.entry(leader).or_insert_with(|| (Verdict::Changed, reason()));
+            }
+        }
+        (held, groups)
+    }
+}
+
 /// Places of rows, by table of the convoy and key.
 type Known = HashMap<(usize, RawKey), usize>;
 
@@ -55,6 +107,7 @@ pub(super) async fn gather(
     session: &ReadSession,
     convoy: &Convoy<'_>,
     moving: &mut Vec<Moving>,
+    ties: &mut Ties,
 ) -> Result<(), DiffError> {
     let mut known = Known::new();
     for (at, row) in moving.iter().enumerate() {
@@ -70,7 +123,7 @@ pub(super) async fn gather(
                 let fresh: Vec<usize> = (from..until).filter(|&at| drags(edge, &moving[at])).collect();
                 for chunk in fresh.chunks(CHUNK_ROWS) {
                     for found in children(session, convoy, number, edge, moving, chunk).await? {
-                        take(convoy, (number, edge), found, moving, &mut known)?;
+                        take(convoy, (number, edge), found, (moving, &mut known), ties);
                     }
                 }
             }
@@ -85,30 +138,36 @@ fn take(
     convoy: &Convoy<'_>,
     (number, edge): (usize, &Edge<'_>),
     (at, child): (usize, RawRow),
-    moving: &mut Vec<Moving>,
-    known: &mut Known,
-) -> Result<(), DiffError> {
+    (moving, known): (&mut Vec<Moving>, &mut Known),
+    ties: &mut Ties,
+) {
     let (parent, fit) = (&moving[at], &convoy.wagons[number].fit);
     let mut truth = Truth::new();
     if let Some(beside) = &edge.beside {
         let (above, own) = beside.owner;
         let carries = child[own] == parent.live[above] && beside.carry.knows(&child, &beside.names);
         if !carries || convoy.wagons[number].holds(&child, own) {
-            return Ok(());
+            return;
         }
         truth.extend(parent.truth.get(&above).map(|value| (own, value.clone())));
     }
     for (at, (up, down)) in edge.pairs.iter().enumerate() {
         let Some(value) = parent.truth.get(up) else { continue };
         let field = truth.get(down).unwrap_or(&child[*down]);
-        let new = edge.fk.refer(at, field, value).map_err(|problem| {
-            let problem = format!("it cannot follow: {} {problem}", edge.fk.child_end(at));
-            DiffError::Entangled { table: fit.live.name.clone(), problem }
-        })?;
-        truth.insert(*down, new);
+        match edge.fk.refer(at, field, value) {
+            Ok(new) => truth.insert(*down, new),
+            Err(problem) => {
+                let reason = format!(
+                    "kept: a row of {} cannot follow: {} {problem}",
+                    fit.live.name,
+                    edge.fk.child_end(at)
+                );
+                return ties.hold(parent.leader, Verdict::Changed, reason);
+            }
+        };
     }
     let bound = edge.pairs.iter().map(|(_, down)| *down);
-    let Some(key) = key_of(&child, &fit.key) else { return Ok(()) };
+    let Some(key) = key_of(&child, &fit.key) else { return };
     if let Some(&twin) = known.get(&(number, key.clone())) {
         let leader = parent.leader;
         let twin = &mut moving[twin];
@@ -116,11 +175,16 @@ fn take(
         let agrees =
             twin.leader == leader && truth.iter().all(|(at, value)| twin.truth.get(at) == Some(value));
         if edge.beside.is_some() && !agrees {
-            return Ok(());
+            return;
         }
-        twin.cascades &= edge.cascades;
+        ties.tie(twin.leader, leader);
         twin.bound.extend(bound);
-        return add(&mut twin.truth, truth, &fit.live.name);
+        if !add(&mut twin.truth, truth) {
+            let reason =
+                format!("kept: a row of {} hangs on rows that belong to different owners", fit.live.name);
+            ties.hold(leader, Verdict::Changed, reason);
+        }
+        return;
     }
     known.insert((number, key), moving.len());
     let told =
@@ -131,10 +195,12 @@ fn take(
         live: child,
         truth,
         bound: bound.collect(),
-        cascades: edge.cascades && !convoy.together,
+        cascades: convoy.cascades && edge.beside.is_none(),
+        leads: false,
+        verdict: Verdict::Misrouted,
+        evidence: Evidence::Cascade,
         why: format!("follows {} by {}{told}", edge.fk.parent, edge.fk.name),
     });
-    Ok(())
 }
 
 /// Does the row's move change what the foreign key refers to?
@@ -144,20 +210,9 @@ fn drags(edge: &Edge<'_>, row: &Moving) -> bool {
     row.wagon == edge.parent && (beside || edge.pairs.iter().any(|(up, _)| moves(up)))
 }
 
-/// Two ways to a row must agree on where it goes.
-pub(super) fn add(known: &mut Truth, truth: Truth, table: &TableName) -> Result<(), DiffError> {
-    for (at, value) in truth {
-        match known.get(&at) {
-            Some(other) if *other != value => {
-                let problem = "it hangs on rows that belong to different owners".to_owned();
-                return Err(DiffError::Entangled { table: table.clone(), problem });
-            }
-            _ => {
-                known.insert(at, value);
-            }
-        }
-    }
-    Ok(())
+/// Adds what another way to a row says of it. Do they agree on where it goes?
+fn add(known: &mut Truth, truth: Truth) -> bool {
+    truth.into_iter().all(|(at, value)| *known.entry(at).or_insert_with(|| value.clone()) == value)
 }
 
 /// Live's rows that hang on the given moving rows by an edge, each with the place of its parent.

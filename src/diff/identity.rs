@@ -59,6 +59,8 @@ pub struct IdentityRule {
     handed_out: Vec<usize>,
     /// Columns of e-mail addresses, by their names.
     addresses: Vec<usize>,
+    /// Columns that may be wrong because rows above are under the wrong owner.
+    moving: BTreeSet<usize>,
 }
 
 impl IdentityRule {
@@ -103,7 +105,13 @@ impl IdentityRule {
                 .filter(|fk| fk.is_enforced() && !fk.child_columns().all(|name| keys.contains(&name)))
                 .filter_map(|fk| Some((fk.name.clone(), fit.positions(fk.child_columns())?)))
                 .collect(),
+            moving: BTreeSet::new(),
         }
+    }
+
+    /// A difference in these columns says nothing: rows get them from rows above that the recipe sets right.
+    pub fn note_moving(&mut self, columns: impl Iterator<Item = usize>) {
+        self.moving.extend(columns);
     }
 
     /// Columns whose values tell who is who by being equal: those that the recipe names, those of unique keys.
@@ -116,6 +124,11 @@ impl IdentityRule {
         let mut all = self.told_by_values();
         all.extend(self.created.iter().map(|(at, _)| *at));
         all.into_iter().collect()
+    }
+
+    /// May the column be wrong because a row above is under the wrong owner?
+    pub fn is_moving(&self, at: usize) -> bool {
+        self.moving.contains(&at)
     }
 
     /// Compares the staged row with live's row of the same key. What is known to be `damaged` says nothing.
@@ -144,7 +157,8 @@ impl IdentityRule {
                 continue;
             }
             if !positions.iter().all(is_equal) {
-                unique_differs = Some(name);
+                let differs = positions.iter().any(|at| !is_equal(at) && !self.moving.contains(at));
+                unique_differs = unique_differs.or_else(|| differs.then_some(name));
             } else if is_told(positions) {
                 unique_equal |= *speech == UniqueSpeech::Both;
                 counts_alike |= *speech == UniqueSpeech::WithinParent;
@@ -175,7 +189,8 @@ impl IdentityRule {
             return Entity::Same;
         }
         for (name, positions) in self.foreign.iter().filter(|(_, positions)| are_sound(positions)) {
-            if key_of(&staged.fields, positions) != key_of(live, positions) {
+            let rest: Vec<usize> = positions.iter().copied().filter(|at| !self.moving.contains(at)).collect();
+            if key_of(&staged.fields, &rest) != key_of(live, &rest) {
                 return Entity::Other(self.unless(&format!("{name} points elsewhere")));
             }
         }

@@ -21,7 +21,7 @@ use crate::ident::{Ident, TableName};
 use crate::recipe::{Changed, Links, Parents as ParentsPolicy, Recreated};
 
 /// Why nothing else is done about a row that is set right together with another.
-pub(super) const MOVES_ALONG: &str = "is under the wrong owner, and moves with what it hangs on";
+const MOVES_ALONG: &str = "is under the wrong owner, and moves with what it hangs on";
 
 /// Positions in `Fit::columns`, each with a raw COPY field.
 pub type Settings = Vec<(usize, RawKey)>;
@@ -183,10 +183,7 @@ impl Court<'_> {
                 self.judge_sound(row, live, (refers, parents), evidence, &finding)
             }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
-            None if self.moves_along(row, parents) => {
-                let reason = MOVES_ALONG.to_owned();
-                Judgement { reason, ..still(Verdict::Same, evidence) }
-            }
+            None if self.moves_along(row, parents) => self.brought(parents, evidence),
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
                 let reason = "the accident left it: it was deleted afterwards".to_owned();
                 Judgement { blocks: true, afterwards: true, reason, ..still(Verdict::Excluded, evidence) }
@@ -267,6 +264,13 @@ impl Court<'_> {
     pub(super) fn moves_along(&self, row: &StagedRow, parents: &Parents) -> bool {
         let columns = || self.fit.key.iter().map(|&at| self.name(at)).collect();
         row.key(&self.fit.key).is_some_and(|key| parents.is_brought(&self.fit.live.name, columns(), &key))
+    }
+
+    /// Nothing else is done about a row that moves with its owner. Until then live has other values in what moves.
+    pub(super) fn brought(&self, parents: &Parents, evidence: Evidence) -> Judgement {
+        let moves = |at: &usize| parents.is_moved(&self.fit.live.name, &self.name(*at));
+        let columns = (0..self.fit.columns.len()).filter(moves).collect();
+        Judgement { reason: MOVES_ALONG.to_owned(), columns, ..still(Verdict::Same, evidence) }
     }
 
     /// Is the row of the later backup this one, and none that was made since under its key?

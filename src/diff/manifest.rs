@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::convoy_files::ConvoyFiles;
 use super::transfer::TransferFiles;
-use super::travel::ConvoyFiles;
 use super::verdict::{Evidence, RowAction, Verdict};
 use crate::catalog::Catalog;
 use crate::extract::{LeftOut, Unfollowed};
@@ -94,7 +94,7 @@ impl Diffed {
     /// Rows that move with others, by table: those that are updated, and those that PostgreSQL moves by ON UPDATE CASCADE.
     pub fn followers(&self) -> BTreeMap<TableName, (u64, u64)> {
         let mut found: BTreeMap<TableName, (u64, u64)> = BTreeMap::new();
-        for table in self.convoys.iter().flat_map(|convoy| convoy.tables.iter().skip(1)) {
+        for table in self.convoys.iter().flat_map(|convoy| &convoy.following) {
             let (moved, cascaded) = found.entry(table.table.clone()).or_default();
             *moved += table.moved;
             *cascaded += table.cascaded;

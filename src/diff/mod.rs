@@ -9,6 +9,7 @@ mod charges;
 mod conditions;
 mod constraints;
 mod convoy;
+mod convoy_files;
 mod courts;
 mod damage;
 mod drift;
@@ -20,6 +21,7 @@ mod judge;
 mod links;
 mod lookup;
 mod manifest;
+mod muster;
 mod origin;
 mod owners;
 mod pass;
@@ -41,13 +43,13 @@ mod travel;
 mod verdict;
 mod verify_parents;
 
+pub use convoy_files::{ConvoyFiles, ConvoyTable, OwnerBeside};
 pub use error::DiffError;
 pub use findings::fail_where_told;
 pub use lookup::set_search_path;
 pub use manifest::{Diffed, DiffedTable, FORMAT, FOUND, SequenceState, TombstonesRead, missing_key};
 pub use rows::{DiffReader, DiffRow};
 pub use transfer::{TransferFiles, TransferTable};
-pub use travel::{ConvoyFiles, ConvoyTable, OwnerBeside};
 pub use verdict::{Evidence, RowAction, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +65,7 @@ use self::pass::Phase;
 use self::scene::{Judged, Scene, settle, survey};
 use self::transfer::{Moves, Station};
 use crate::cancel::CancelToken;
-use crate::catalog::graph::{last_below, parents_first};
+use crate::catalog::graph::{last_below, parents_first_with};
 use crate::catalog::{Catalog, ForeignKey, Origin};
 use crate::extract::{Extracted, Unfollowed};
 use crate::ident::{Ident, TableName};
@@ -105,7 +107,7 @@ fn joined<T>(ended: Result<T, JoinError>) -> Result<T, DiffError> {
 /// Runs the whole stage over one snapshot of live.
 pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed, DiffError> {
     let carries = carried::load(input.staging, input.extracted, input.recipe)?;
-    let live = live_catalog(input, session, &carries).await?;
+    let (live, between) = live_catalog(input, session, &carries).await?;
     privilege::check(session, live.tables.keys().collect()).await?;
     let mut fits = Fits::new();
     for file in &input.extracted.files {
@@ -120,12 +122,10 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     refit::note_zones(session, &mut fits).await?;
     let tombstones = tombstones::load(session, input.recipe, &fits).await?;
     let courts = courts::all(input, session, (&live, &carries), &fits, &tombstones).await?;
-    let mut convoys = BTreeMap::new();
-    for (table, court) in courts.iter().filter(|(_, court)| court.leads_convoy) {
-        let convoy = convoy::of(court, &fits, (&live, &carries), input.recipe)?;
-        convoys.extend(convoy.map(|convoy| (table.clone(), convoy)));
-    }
-    let mut scene = Scene { input, session, courts: &courts, convoys: &convoys, moves: Moves::default() };
+    let convoys = convoy::all(&courts, &fits, (&live, &carries), input.recipe)?;
+    let (fates, moved) = (BTreeMap::new(), BTreeMap::new());
+    let mut scene =
+        Scene { input, session, courts: &courts, convoys: &convoys, moves: Moves::default(), fates, moved };
     let charged = courts
         .values()
         .any(|court| !court.charges.is_empty() || !court.tellers.is_empty() || !court.transfers.is_empty());
@@ -143,7 +143,8 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     .with_aliases(&input.extracted.aliases, input.recipe);
     let away = courts.values().filter(|court| !court.transfers.is_empty());
     let away: BTreeSet<TableName> = away.map(|court| court.fit.live.name.clone()).collect();
-    let order = parents_first(&fits.keys().cloned().collect(), &live.foreign_keys);
+    let tied: Vec<Vec<&TableName>> = convoys.iter().map(|convoy| convoy.leaders().collect()).collect();
+    let order = parents_first_with(&fits.keys().cloned().collect(), &live.foreign_keys, &tied);
     let (order, first) = last_below(order, &away, &live.foreign_keys);
     let mut done: BTreeMap<TableName, Judged> = BTreeMap::new();
     for (number, component) in order.iter().enumerate() {
@@ -151,15 +152,13 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
             let station = Station { input, session, live: &live, fits: &fits, courts: &courts };
             scene.moves = transfer::prepare(&station, &mut parents).await?;
         }
-        if component.cyclic {
-            survey(&scene, &component.tables, &mut parents).await?;
-        }
+        survey(&mut scene, component, &mut parents).await?;
         for table in &component.tables {
             done.insert(table.clone(), scene.judge(table, &mut parents, Phase::Known).await?);
         }
     }
     settle(&scene, &order, &mut parents, &mut done).await?;
-    let mut diffed = findings::finish(input, session, &live, &fits, &order, done).await?;
+    let mut diffed = findings::finish(&scene, &live, &fits, &order, done).await?;
     diffed.transfers = scene.moves.files.take();
     diffed.sequences.append(&mut scene.moves.sequences);
     diffed.notes.append(&mut scene.moves.notes);
@@ -169,17 +168,18 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.unfollowed.extend(unknown_keys(input, &live));
     diffed.notes.extend(diffed.unfollowed.iter().map(Unfollowed::note));
     diffed.notes.extend(convoy::notes(&live, input.recipe, &carries));
+    diffed.notes.extend(between);
     diffed.notes.extend(structure::notes_on_partitions(&input.extracted.catalog, &live));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)
 }
 
-/// Live's catalog with the recipe's references, cut to tables that matter.
+/// Live's catalog with the recipe's references, cut to tables that matter, and notes on others.
 async fn live_catalog(
     input: &DiffInput<'_>,
     session: &ReadSession,
     carries: &[carried::Carry],
-) -> Result<Catalog, DiffError> {
+) -> Result<(Catalog, BTreeSet<String>), DiffError> {
     use crate::catalog::load::{Place, load};
     let mut live = load(Place::Live(session)).await?;
     let staged: BTreeSet<&TableName> = input.extracted.files.iter().map(|file| &file.table.table).collect();
@@ -192,6 +192,7 @@ async fn live_catalog(
     live.declare(declared.filter(is_new).collect::<Vec<_>>());
     let dropped: Vec<ForeignKey> = carries.iter().filter_map(|carry| carry.dropped_in(&live)).collect();
     live.declare(dropped);
+    let between = convoy::notes_on_tables_between(&live, input.recipe, carries);
     let wanted: BTreeSet<TableName> =
         staged.into_iter().cloned().chain(convoy::companions(&live, input.recipe, carries)).collect();
     let wanted: BTreeSet<TableName> =
@@ -199,7 +200,7 @@ async fn live_catalog(
     live.tables.retain(|name, _| wanted.contains(name));
     live.partitions.retain(|_, root| wanted.contains(root));
     live.foreign_keys.retain(|fk| wanted.contains(&fk.child) || wanted.contains(&fk.parent));
-    Ok(live)
+    Ok((live, between))
 }
 
 /// References of live that lead to staged rows and of which extraction, which did not ask live, could not know.

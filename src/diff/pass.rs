@@ -10,9 +10,10 @@ use super::blocked::Parents;
 use super::conditions::Refers;
 use super::judge::{Court, Judgement};
 use super::lookup::{LiveRow, RawKey, StagedRow, StagedRows, by_key};
+use super::muster::{Fates, Muster};
 use super::refit::Refitted;
 use super::rows::DiffWriter;
-use super::tally::{Referred, Tally, record};
+use super::tally::{Referred, Stage, Tally, record};
 use super::transfer::{Moves, Outcome};
 use super::travel::Travel;
 use super::verdict::Verdict;
@@ -40,6 +41,10 @@ pub struct Bench<'a> {
     pub keys: OnceLock<HashSet<RawKey>>,
     /// What becomes of rows that ended up in another table.
     pub moves: &'a Moves,
+    /// What is settled about rows that lead others and may only move together.
+    pub fates: Option<&'a Fates>,
+    /// May rows of the table move with such, of which nothing is settled yet?
+    pub waits: bool,
 }
 
 /// Where a pass writes.
@@ -48,6 +53,27 @@ pub struct Output<'c, 'a> {
     pub rows: DiffWriter,
     /// The rows that move with them, where there can be any.
     pub travel: Option<Travel<'c, 'a>>,
+}
+
+/// What a pass is for.
+pub enum Purpose<'p, 'c, 'a> {
+    /// It only fills the parents' book.
+    Learn,
+    /// It also gathers the rows that lead others.
+    Muster(&'p mut Muster<'c, 'a>),
+    /// It writes what became of the rows.
+    Write(&'p mut Output<'c, 'a>),
+}
+
+impl<'c, 'a> Purpose<'_, 'c, 'a> {
+    /// The same for another pass.
+    pub fn again(&mut self) -> Purpose<'_, 'c, 'a> {
+        match self {
+            Self::Learn => Purpose::Learn,
+            Self::Muster(muster) => Purpose::Muster(muster),
+            Self::Write(output) => Purpose::Write(output),
+        }
+    }
 }
 
 /// How much is known when a pass begins.
@@ -69,17 +95,16 @@ impl Phase {
     }
 }
 
-/// Runs one pass over the staged rows; without an output it only fills the parents' book.
+/// Runs one pass over the staged rows.
 pub async fn run(
     court: &Court<'_>,
     bench: &Bench<'_>,
     parents: &mut Parents,
-    output: Option<&mut Output<'_, '_>>,
+    mut purpose: Purpose<'_, '_, '_>,
     phase: Phase,
 ) -> Result<Tally, DiffError> {
     let mut tally = Tally::default();
     let mut ahead = Ahead::start(court, bench)?;
-    let mut output = output;
     loop {
         if bench.cancel.is_cancelled() {
             return Err(DiffError::Cancelled);
@@ -97,7 +122,7 @@ pub async fn run(
             stuck: &stuck,
             refitted: &chunk.refitted,
         };
-        judge_chunk(court, bench, parents, &found, output.as_deref_mut(), phase, &mut tally).await?;
+        judge_chunk(court, bench, parents, &found, purpose.again(), phase, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(rows.len()).unwrap_or(0));
     }
 }
@@ -119,7 +144,7 @@ pub async fn run_found(
     bench: &Bench<'_>,
     parents: &mut Parents,
     (entry, keys): (u16, &[RawKey]),
-    output: &mut Output<'_, '_>,
+    mut purpose: Purpose<'_, '_, '_>,
 ) -> Result<Tally, DiffError> {
     let mut tally = Tally::default();
     for chunk in keys.chunks(CHUNK_ROWS) {
@@ -146,7 +171,7 @@ pub async fn run_found(
             stuck: &stuck,
             refitted: &refitted,
         };
-        judge_chunk(court, bench, parents, &found, Some(output), Phase::Settled, &mut tally).await?;
+        judge_chunk(court, bench, parents, &found, purpose.again(), Phase::Settled, &mut tally).await?;
         bench.progress.advance(Step::Diff, u64::try_from(chunk.len()).unwrap_or(0));
     }
     Ok(tally)
@@ -192,7 +217,7 @@ async fn judge_chunk(
     bench: &Bench<'_>,
     parents: &mut Parents,
     found: &Found<'_>,
-    output: Option<&mut Output<'_, '_>>,
+    purpose: Purpose<'_, '_, '_>,
     phase: Phase,
     tally: &mut Tally,
 ) -> Result<(), DiffError> {
@@ -225,7 +250,17 @@ async fn judge_chunk(
     verify_parents::check(bench.session, court, parents, (rows, live), refers, (&mut judgements, phase))
         .await?;
     constraints::ask(court, bench, rows, live, &mut judgements).await?;
-    let mut output = output;
+    if let Some(fates) = bench.fates {
+        fates.settle(court.fit, rows, &mut judgements);
+    }
+    let mut output = match purpose {
+        Purpose::Learn => None,
+        Purpose::Muster(muster) => {
+            muster.take(court.fit, rows, live, &judgements);
+            None
+        }
+        Purpose::Write(output) => Some(output),
+    };
     if let Some(travel) = output.as_deref_mut().and_then(|output| output.travel.as_mut()) {
         travel.follow(bench.session, parents, rows, live, &mut judgements).await?;
     }
@@ -238,7 +273,8 @@ async fn judge_chunk(
     for (((row, live), (refers, away)), judgement) in all {
         let never_away = court.was_never_away(row, live.as_deref(), refers, parents);
         let placed = (*row, live.as_deref(), never_away);
-        record(court, parents, &referred, placed, judgement, (phase, output.is_some()), tally);
+        let stage = Stage { phase, written: output.is_some(), waits: bench.waits };
+        record(court, parents, &referred, placed, judgement, stage, tally);
         if let Some(output) = output.as_deref_mut() {
             let seen = away.and_then(|away| away.seen(row));
             let shown = seen.as_deref().or(judgement.stand_in.as_deref()).or(live.as_deref());

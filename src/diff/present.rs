@@ -2,7 +2,7 @@
 
 use super::blocked::Parents;
 use super::identity::{Doubt, Entity};
-use super::judge::{Court, Judgement, MOVES_ALONG, still};
+use super::judge::{Court, Judgement, still};
 use super::links::Cut;
 use super::lookup::{RawKey, StagedRow};
 use super::repoint;
@@ -27,7 +27,7 @@ impl Court<'_> {
             return still(Verdict::Same, evidence);
         }
         if self.only_moves_along(row, &differing, parents) {
-            return Judgement { reason: MOVES_ALONG.into(), ..still(Verdict::Same, evidence) };
+            return self.brought(parents, evidence);
         }
         if row.is_repointed(&self.fit.key) {
             let mut found = still(Verdict::Recreated, evidence);

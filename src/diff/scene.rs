@@ -5,13 +5,15 @@ use std::sync::OnceLock;
 
 use super::blocked::Parents;
 use super::convoy::Convoy;
+use super::convoy_files::ConvoyFiles;
 use super::judge::Court;
-use super::pass::{self, Bench, Output, Phase};
+use super::muster::{Fates, Muster};
+use super::pass::{self, Bench, Output, Phase, Purpose};
 use super::rows::DiffWriter;
 use super::tally::Tally;
 use super::transfer::Moves;
 use super::travel::Travel;
-use super::{ConvoyFiles, DiffError, DiffInput, FOUND, owners};
+use super::{DiffError, DiffInput, FOUND, owners};
 use crate::catalog::graph::Component;
 use crate::ident::TableName;
 use crate::pg::ReadSession;
@@ -23,15 +25,19 @@ pub(super) struct Scene<'s, 'a> {
     pub(super) input: &'s DiffInput<'a>,
     pub(super) session: &'s ReadSession,
     pub(super) courts: &'s BTreeMap<TableName, Court<'a>>,
-    pub(super) convoys: &'s BTreeMap<TableName, Convoy<'a>>,
+    pub(super) convoys: &'s [Convoy<'a>],
     pub(super) moves: Moves,
+    /// What was settled about rows that may only move together.
+    pub(super) fates: BTreeMap<TableName, Fates>,
+    /// The files of convoys, by number.
+    pub(super) moved: BTreeMap<usize, ConvoyFiles>,
 }
 
 /// The files and counts of one table.
 pub(super) struct Judged {
     pub(super) file: StagedFile,
     pub(super) found: Option<StagedFile>,
-    pub(super) convoy: Option<ConvoyFiles>,
+    pub(super) convoy: Option<(usize, ConvoyFiles)>,
     pub(super) tally: Tally,
 }
 
@@ -44,7 +50,13 @@ impl Scene<'_, '_> {
         let keys = OnceLock::new();
         let (session, staging, moves) = (self.session, input.staging, &self.moves);
         let lookups = input.lookups;
-        Ok(Bench { session, staging, file, progress, cancel, lookups, keys, moves })
+        let fates = self.fates.get(name);
+        let is_open = |convoy: &&Convoy<'_>| {
+            convoy.together && !convoy.leaders().any(|leader| self.fates.contains_key(leader))
+        };
+        let mut open = self.convoys.iter().filter(is_open).flat_map(|convoy| &convoy.wagons);
+        let waits = open.any(|wagon| &wagon.fit.live.name == name);
+        Ok(Bench { session, staging, file, progress, cancel, lookups, keys, moves, fates, waits })
     }
 
     pub(super) async fn judge(
@@ -57,29 +69,66 @@ impl Scene<'_, '_> {
         let bench = self.bench(court)?;
         input.progress.start(Step::Diff, &table.to_string(), Some(bench.file.rows));
         let rows = DiffWriter::create(input.directory, court.fit, &court.identity.telling(), input.format)?;
-        let travel = match self.convoys.get(table) {
-            Some(convoy) => {
-                let number = self.convoys.keys().take_while(|name| *name != table).count() + 1;
-                let is_staged = |table: &TableName| self.courts.contains_key(table);
-                Some(Travel::start(convoy, input.directory, number, input.format, is_staged)?)
-            }
-            None => None,
-        };
+        let number = self.convoys.iter().position(|convoy| convoy.leaders().any(|leader| leader == table));
+        let number = number.filter(|number| !self.convoys[*number].together);
+        let travel = number.map(|number| self.travel(number)).transpose()?;
         let mut output = Output { rows, travel };
-        let mut tally = pass::run(court, &bench, parents, Some(&mut output), phase).await?;
+        let mut tally = pass::run(court, &bench, parents, Purpose::Write(&mut output), phase).await?;
         let Output { rows, travel } = output;
         let file = rows.finish().await?;
-        let (found, travel) = self.look_in_live(court, &bench, parents, travel, &mut tally).await?;
-        let convoy = match travel {
-            Some(travel) => Some(travel.finish().await?),
-            None => None,
+        let (found, travel) = self.write_found(court, &bench, parents, travel, &mut tally).await?;
+        let convoy = match (number, travel) {
+            (Some(number), Some(travel)) => Some((number, travel.finish().await?)),
+            _ => None,
         };
         input.progress.finish(Step::Diff);
         Ok(Judged { file, found, convoy, tally })
     }
 
-    /// Rows that only live has, where a charge knows their owner from live itself.
-    async fn look_in_live<'c, 'b>(
+    fn travel(&self, number: usize) -> Result<Travel<'_, '_>, DiffError> {
+        let is_staged = |table: &TableName| self.courts.contains_key(table);
+        let place = (self.input.directory, number + 1);
+        Travel::start(&self.convoys[number], place, self.input.format, is_staged)
+    }
+
+    /// Settles which rows of these tables move that may only do so together. Were there any?
+    pub(super) async fn muster(
+        &mut self,
+        tables: &[TableName],
+        parents: &mut Parents,
+    ) -> Result<bool, DiffError> {
+        let mut settled = false;
+        for (number, convoy) in self.convoys.iter().enumerate().filter(|(_, convoy)| convoy.together) {
+            if !convoy.leaders().any(|leader| tables.contains(leader)) {
+                continue;
+            }
+            let mut muster = Muster::new(convoy);
+            for (wagon, leader) in convoy.leaders().enumerate() {
+                let court = &self.courts[leader];
+                let bench = self.bench(court)?;
+                muster.turn_to(wagon);
+                pass::run(court, &bench, parents, Purpose::Muster(&mut muster), Phase::Known).await?;
+                self.look_in_live(
+                    court,
+                    &bench,
+                    parents,
+                    Purpose::Muster(&mut muster),
+                    &mut Tally::default(),
+                )
+                .await?;
+            }
+            let mut travel = self.travel(number)?;
+            let fates = muster.lead(&mut travel, self.session, parents).await?;
+            let files = travel.finish().await?;
+            self.fates.extend(fates);
+            self.moved.insert(number, files);
+            settled = true;
+        }
+        Ok(settled)
+    }
+
+    /// The file of rows that only live has, where a charge knows their owner from live itself.
+    async fn write_found<'c, 'b>(
         &self,
         court: &Court<'_>,
         bench: &Bench<'_>,
@@ -87,33 +136,55 @@ impl Scene<'_, '_> {
         travel: Option<Travel<'c, 'b>>,
         tally: &mut Tally,
     ) -> Result<(Option<StagedFile>, Option<Travel<'c, 'b>>), DiffError> {
-        let charges: Vec<_> = court.charges.iter().filter(|charge| charge.in_live).collect();
-        if charges.is_empty() {
+        if !court.charges.iter().any(|charge| charge.in_live) {
             return Ok((None, travel));
         }
         let directory = self.input.directory.join(FOUND);
         make_directory(&directory)?;
         let rows = DiffWriter::create(&directory, court.fit, &court.identity.telling(), self.input.format)?;
         let mut output = Output { rows, travel };
+        self.look_in_live(court, bench, parents, Purpose::Write(&mut output), tally).await?;
+        Ok((Some(output.rows.finish().await?), output.travel))
+    }
+
+    async fn look_in_live(
+        &self,
+        court: &Court<'_>,
+        bench: &Bench<'_>,
+        parents: &mut Parents,
+        mut purpose: Purpose<'_, '_, '_>,
+        tally: &mut Tally,
+    ) -> Result<(), DiffError> {
+        let charges: Vec<_> = court.charges.iter().filter(|charge| charge.in_live).collect();
+        if charges.is_empty() {
+            return Ok(());
+        }
         let mut known = pass::staged_keys(court, bench)?;
         for charge in charges {
             let mut keys = owners::candidates(self.session, court.fit, charge).await?;
             keys.retain(|key| known.insert(key.clone()));
             let found = (charge.number, keys.as_slice());
-            tally.add(&pass::run_found(court, bench, parents, found, &mut output).await?);
+            tally.add(&pass::run_found(court, bench, parents, found, purpose.again()).await?);
         }
-        Ok((Some(output.rows.finish().await?), output.travel))
+        Ok(())
     }
 }
 
-/// Rows that refer to each other: passed over without writing until nothing new is learned.
+/// All that must be known before the rows of a component are judged for good. Rows that refer to each other are passed over
+/// without writing until nothing new is learned.
 pub(super) async fn survey(
-    scene: &Scene<'_, '_>,
-    tables: &[TableName],
+    scene: &mut Scene<'_, '_>,
+    component: &Component,
     parents: &mut Parents,
 ) -> Result<(), DiffError> {
-    while scene.learn(tables, parents, Phase::First).await? {}
-    while scene.learn(tables, parents, Phase::Known).await? {}
+    let tables = &component.tables;
+    if component.cyclic {
+        while scene.learn(tables, parents, Phase::First).await? {}
+        while scene.learn(tables, parents, Phase::Known).await? {}
+    }
+    if scene.muster(tables, parents).await? && component.cyclic {
+        while scene.learn(tables, parents, Phase::Known).await? {}
+    }
     Ok(())
 }
 
@@ -128,7 +199,7 @@ impl Scene<'_, '_> {
         let mut learned = false;
         for table in tables {
             let court = &self.courts[table];
-            learned |= pass::run(court, &self.bench(court)?, parents, None, phase).await?.learned;
+            learned |= pass::run(court, &self.bench(court)?, parents, Purpose::Learn, phase).await?.learned;
         }
         Ok(learned)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::convoy_files::ConvoyFiles;
 use super::drift::Fits;
 use super::verdict::RowAction;
 use super::{DiffError, Diffed};
@@ -53,7 +54,8 @@ pub(super) async fn refuse_rules(session: &ReadSession, diffed: &Diffed) -> Resu
             written.insert(&table.table, all.any(|(action, _)| adds(action)));
         }
     }
-    let moved = diffed.convoys.iter().flat_map(|convoy| &convoy.tables).filter(|table| table.moved > 0);
+    let moved = diffed.convoys.iter().flat_map(ConvoyFiles::tables).map(|(_, table)| table);
+    let moved = moved.filter(|table| table.moved > 0);
     for table in moved {
         written.entry(&table.table).or_default();
     }

@@ -61,6 +61,17 @@ pub(super) type Referred = (Vec<usize>, Vec<Ident>);
 /// A row, live's row of the same key, and whether it was in its place all the time.
 pub(super) type Placed<'r> = (&'r StagedRow, Option<&'r [RawKey]>, bool);
 
+/// How much is known when a row is recorded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stage {
+    /// Of the parents.
+    pub phase: Phase,
+    /// Is what becomes of the row written?
+    pub written: bool,
+    /// May it still move with others?
+    pub waits: bool,
+}
+
 /// Tells the parents' book what children of this row must know, and counts. Needs are told only by judgements that stand,
 /// `written` ones or those of the last phase: before, a row may still turn out not to come back.
 pub(super) fn record(
@@ -69,7 +80,7 @@ pub(super) fn record(
     referred: &[Referred],
     (row, live, never_away): Placed<'_>,
     judgement: &mut Judgement,
-    (phase, written): (Phase, bool),
+    Stage { phase, written, waits }: Stage,
     tally: &mut Tally,
 ) {
     let table = &court.fit.live.name;
@@ -82,7 +93,7 @@ pub(super) fn record(
             Some(live) => key_of(live, positions),
             None => row.key(positions),
         };
-        if let Some(block) = block_of(court, (row, live), judgement, positions, key.is_some()) {
+        if let Some(block) = block_of(court, (row, live), judgement, positions, (key.is_some(), waits)) {
             if !phase.waits_with(block.verdict) {
                 tally.learned |= parents.block(table, columns, before, block);
             }
@@ -118,13 +129,14 @@ pub(super) fn record(
     count(court, row, judgement, only_needed, tally);
 }
 
-/// Why nothing may be hung on a row by these columns; `has_key` says whether children can name it by them at all.
+/// Why nothing may be hung on a row by these columns; `has_key` says whether children can name it by them at all, `waits` whether
+/// it may still move with others.
 fn block_of(
     court: &Court<'_>,
     (row, live): (&StagedRow, Option<&[RawKey]>),
     judgement: &Judgement,
     positions: &[usize],
-    has_key: bool,
+    (has_key, waits): (bool, bool),
 ) -> Option<Block> {
     let verdict = judgement.verdict;
     if judgement.blocks {
@@ -143,11 +155,12 @@ fn block_of(
     // Children name their parent by these values: when live has others, nobody is there to hang on. By the key the row was found,
     // however it is spelled.
     let live = live?;
-    let moved = |at: &&usize| {
-        !court.fit.key.contains(at)
-            && !row.has_value_of(live, **at)
-            && !judgement.columns_to_set().contains(at)
+    let is_named = |at: &usize| {
+        let goes_home = judgement.verdict == Verdict::Same && judgement.columns.contains(at);
+        let may_go = waits && court.identity.is_moving(*at);
+        goes_home || may_go || judgement.columns_to_set().contains(at)
     };
+    let moved = |at: &&usize| !court.fit.key.contains(at) && !row.has_value_of(live, **at) && !is_named(at);
     let at = *positions.iter().find(moved)?;
     let reason = format!("live's {} is another value now", name(at));
     Some(Block { verdict: Verdict::Changed, reason, afterwards: false })

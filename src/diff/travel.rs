@@ -1,116 +1,48 @@
-//! One pass of a convoy: which rows move with the rows of a chunk, whether live would take all of them, and the files in
-//! which the plan finds them. A leading row whose followers cannot move stays where it is, and they with it.
+//! Which rows move with leading rows, whether live would take all of them, and who stays: a leading row whose followers cannot
+//! move stays where it is, and they with it.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use super::DiffError;
 use super::blocked::Parents;
-use super::convoy::{Convoy, Edge};
-use super::followers::{CHUNK_ROWS, Moving, Truth, add, gather};
+use super::convoy::Convoy;
+use super::convoy_files::{ConvoyFiles, ConvoyWriter};
+use super::followers::{CHUNK_ROWS, Held, Moving, Ties, gather};
 use super::judge::Judgement;
 use super::lookup::{LiveRow, RawKey, StagedRow, key_of};
 use super::probe::obstacles;
-use super::rows::{DiffRow, DiffWriter};
-use super::verdict::{Evidence, RowAction, Verdict};
+use super::verdict::{RowAction, Verdict};
 use super::verify_parents::in_live;
-use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
-use crate::staging::{StagedFile, StagingFormat, make_directory};
+use crate::staging::StagingFormat;
 
-/// The files of a convoy, in the diff's manifest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ConvoyFiles {
-    /// The table that leads.
-    pub table: TableName,
-    /// Its columns whose change makes others move.
-    pub columns: Vec<Ident>,
-    /// The directory of the files, inside that of the diff.
-    pub directory: String,
-    /// The tables, the leading one first, then parents before children.
-    pub tables: Vec<ConvoyTable>,
-}
-
-/// One table of a convoy. Its file is a diff file with the number of the convoy's group before the key, rows ordered by
-/// group; rows of one group must change in one statement.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ConvoyTable {
-    /// The table.
-    pub table: TableName,
-    /// Columns that name a row.
-    pub key: Vec<Ident>,
-    /// The file.
-    pub file: StagedFile,
-    /// Rows that are updated.
-    pub moved: u64,
-    /// Rows that PostgreSQL moves by ON UPDATE CASCADE.
-    pub cascaded: u64,
-    /// The owners that its rows carry beside a reference.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<OwnerBeside>,
-}
-
-/// An owner that rows carry in a column of their own, beside a reference to the row that has it too.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OwnerBeside {
-    /// The reference, as live has it.
-    pub foreign_key: ForeignKey,
-    /// The column of the child.
-    pub owner: Ident,
-    /// The column of the parent.
-    pub owner_above: Ident,
-}
-
-impl ConvoyFiles {
-    /// Is a row of the leading table's diff planned with the convoy, not by itself?
-    pub fn leads(&self, row: &DiffRow) -> bool {
-        row.action == RowAction::Update
-            && matches!(row.verdict, Verdict::Damaged | Verdict::Misrouted)
-            && row.columns.iter().any(|column| self.columns.contains(column))
-    }
-}
-
-/// Leading rows that stay: by place in the chunk, with the verdict and one line.
-type Held = BTreeMap<usize, (Verdict, String)>;
-
-/// The pass.
+/// Leads rows of a convoy to where they belong.
 pub struct Travel<'c, 'a> {
     convoy: &'c Convoy<'a>,
-    directory: String,
-    path: PathBuf,
-    writers: Vec<DiffWriter>,
+    files: ConvoyWriter<'c, 'a>,
     /// Of each wagon, whether rows of its table are staged as well.
     staged: Vec<bool>,
-    counts: Vec<(u64, u64)>,
-    groups: i64,
-    /// Rows that moved in an earlier chunk, where more than one may take them along.
-    moved: HashMap<(usize, RawKey), Truth>,
+    /// Rows that moved before, where more than one leading row may take them along.
+    moved: HashSet<(usize, RawKey)>,
 }
 
+/// Keys that rows will have when they have moved, by table and columns, with the leading row.
+type Arrivals<'a> = HashMap<(&'a TableName, &'a [Ident]), HashMap<RawKey, usize>>;
+
 impl<'c, 'a> Travel<'c, 'a> {
-    /// Begins the files of a convoy in `<diff>/convoys/<number>`.
+    /// Begins the files of a convoy.
     pub fn start(
         convoy: &'c Convoy<'a>,
-        diff: &Path,
-        number: usize,
+        (diff, number): (&Path, usize),
         format: StagingFormat,
         is_staged: impl Fn(&TableName) -> bool,
     ) -> Result<Self, DiffError> {
-        let directory = format!("convoys/{number:04}");
-        let path = diff.join(&directory);
-        make_directory(&diff.join("convoys"))?;
-        make_directory(&path)?;
-        let mut writers = Vec::new();
-        for wagon in &convoy.wagons {
-            writers.push(DiffWriter::create_grouped(&path, &wagon.fit, format)?);
-        }
-        let counts = vec![(0, 0); writers.len()];
+        let files = ConvoyWriter::create(convoy, diff, number, format)?;
         let staged = convoy.wagons.iter().map(|wagon| is_staged(&wagon.fit.live.name)).collect();
-        Ok(Self { convoy, directory, path, writers, staged, counts, groups: 0, moved: HashMap::new() })
+        Ok(Self { convoy, files, staged, moved: HashSet::new() })
     }
 
     /// Lets the damaged rows of a chunk move with all that hangs on them, or holds them back.
@@ -122,30 +54,38 @@ impl<'c, 'a> Travel<'c, 'a> {
         live: &[LiveRow],
         judgements: &mut [Judgement],
     ) -> Result<(), DiffError> {
-        let mut moving = self.leaders(rows, live, judgements);
-        gather(session, self.convoy, &mut moving).await?;
-        let moving = self.forget_known(moving)?;
-        let mut held = self.refused_by_constraints(session, &moving).await?;
-        self.arrive(parents, &moving);
-        self.refused_by_parents(session, parents, &moving, &mut held).await?;
-        if self.convoy.together && !held.is_empty() {
-            self.hold_entangled(&moving, &mut held)?;
+        let moving = leading(self.convoy, 0, rows, live, judgements);
+        for (leader, held) in self.lead(session, parents, moving, rows.len()).await? {
+            hold(&mut judgements[leader], held);
         }
-        for (leader, (verdict, reason)) in &held {
-            let judgement = &mut judgements[*leader];
-            judgement.verdict = *verdict;
-            judgement.action = RowAction::None;
-            judgement.reason.clone_from(reason);
-        }
-        self.note_keys(parents, &moving, &held);
-        self.write(&moving, &held, judgements).await
+        Ok(())
     }
 
-    /// Tells the parents' book which rows will be where the backup has them, by their own keys: they are not lost. Who is held
-    /// stays where it is, and so does what hangs on it.
-    fn note_keys(&self, parents: &mut Parents, moving: &[Moving], held: &Held) {
-        let follows = |row: &&Moving| row.wagon > 0 && self.staged[row.wagon];
-        for row in moving.iter().filter(follows).filter(|row| !held.contains_key(&row.leader)) {
+    /// Lets so many leading rows move with all that hangs on them; who stays is returned.
+    pub async fn lead(
+        &mut self,
+        session: &ReadSession,
+        parents: &mut Parents,
+        mut moving: Vec<Moving>,
+        leaders: usize,
+    ) -> Result<Held, DiffError> {
+        let mut ties = Ties::new(leaders);
+        gather(session, self.convoy, &mut moving, &mut ties).await?;
+        let moving = self.forget_known(moving);
+        self.refused_by_constraints(session, &moving, &mut ties).await?;
+        let arrivals = self.arrivals(&moving);
+        self.refused_by_parents(session, parents, &moving, &arrivals, &mut ties).await?;
+        let (held, groups) = ties.settle();
+        let moving: Vec<Moving> = moving.into_iter().filter(|row| !held.contains_key(&row.leader)).collect();
+        self.arrive(parents, &moving);
+        self.note_keys(parents, &moving);
+        self.write(&moving, &groups).await?;
+        Ok(held)
+    }
+
+    /// Tells the parents' book which rows will be where the backup has them, by their own keys: they are not lost.
+    fn note_keys(&self, parents: &mut Parents, moving: &[Moving]) {
+        for row in moving.iter().filter(|row| !row.leads && self.staged[row.wagon]) {
             let fit = &self.convoy.wagons[row.wagon].fit;
             let own = fit.live.key_columns().and_then(|key| Some((fit.positions(&key)?, key)));
             let own = own.and_then(|(positions, columns)| Some((key_of(&row.after(), &positions)?, columns)));
@@ -156,52 +96,19 @@ impl<'c, 'a> Travel<'c, 'a> {
         }
     }
 
-    fn leaders(&self, rows: &[&StagedRow], live: &[LiveRow], judgements: &[Judgement]) -> Vec<Moving> {
-        let mut found = Vec::new();
-        for (leader, judgement) in judgements.iter().enumerate() {
-            let leads = judgement.action == RowAction::Update
-                && matches!(judgement.verdict, Verdict::Damaged | Verdict::Misrouted)
-                && judgement.columns.iter().any(|column| self.convoy.columns.contains(column));
-            let Some(live) = live[leader].as_ref().filter(|_| leads) else { continue };
-            let mut truth: Truth =
-                judgement.columns.iter().map(|&at| (at, rows[leader].fields[at].clone())).collect();
-            truth.extend(judgement.truth.iter().cloned());
-            found.push(Moving {
-                wagon: 0,
-                leader,
-                live: live.clone(),
-                truth,
-                bound: BTreeSet::new(),
-                cascades: false,
-                why: judgement.reason.clone(),
-            });
+    /// Leaves out rows of which an earlier chunk knows: they are written already. Where all leading rows come at once, there is
+    /// no earlier one.
+    fn forget_known(&mut self, moving: Vec<Moving>) -> Vec<Moving> {
+        if self.convoy.together {
+            return moving;
         }
-        found
-    }
-
-    /// Leaves out rows of which an earlier chunk knows: they are written already.
-    fn forget_known(&mut self, moving: Vec<Moving>) -> Result<Vec<Moving>, DiffError> {
-        let together = self.convoy.together;
-        let mut fresh = Vec::new();
-        for row in moving {
-            if !together && self.convoy.wagons[row.wagon].edges.len() < 2 {
-                fresh.push(row);
-                continue;
-            }
-            let fit = &self.convoy.wagons[row.wagon].fit;
-            let key = (row.wagon, key_of(&row.live, &fit.key).unwrap_or_default());
-            match self.moved.entry(key) {
-                Entry::Occupied(mut known) if together => {
-                    add(known.get_mut(), row.truth, &fit.live.name)?;
-                }
-                Entry::Occupied(_) => {}
-                Entry::Vacant(free) => {
-                    free.insert(row.truth.clone());
-                    fresh.push(row);
-                }
-            }
-        }
-        Ok(fresh)
+        let wagons = &self.convoy.wagons;
+        let is_new = |row: &Moving| {
+            let wagon = &wagons[row.wagon];
+            wagon.edges.len() < 2
+                || self.moved.insert((row.wagon, key_of(&row.live, &wagon.fit.key).unwrap_or_default()))
+        };
+        moving.into_iter().filter(is_new).collect()
     }
 
     /// Leading rows with a follower that another row of live, or a CHECK, keeps out.
@@ -209,10 +116,10 @@ impl<'c, 'a> Travel<'c, 'a> {
         &self,
         session: &ReadSession,
         moving: &[Moving],
-    ) -> Result<Held, DiffError> {
-        let mut held = BTreeMap::new();
-        for (number, wagon) in self.convoy.wagons.iter().enumerate().skip(1) {
-            let rows: Vec<&Moving> = moving.iter().filter(|row| row.wagon == number).collect();
+        ties: &mut Ties,
+    ) -> Result<(), DiffError> {
+        for (number, wagon) in self.convoy.wagons.iter().enumerate() {
+            let rows: Vec<&Moving> = moving.iter().filter(|row| row.wagon == number && !row.leads).collect();
             for chunk in rows.chunks(CHUNK_ROWS) {
                 let after: Vec<StagedRow> =
                     chunk.iter().map(|row| StagedRow::of(row.after(), String::new())).collect();
@@ -221,36 +128,50 @@ impl<'c, 'a> Travel<'c, 'a> {
                 for (row, obstacle) in chunk.iter().zip(found) {
                     let Some(obstacle) = obstacle.first() else { continue };
                     let reason = format!("kept: in {} {}", wagon.fit.live.name, obstacle.reason());
-                    held.entry(row.leader).or_insert((Verdict::Changed, reason));
+                    ties.hold(row.leader, Verdict::Changed, reason);
                 }
             }
         }
-        Ok(held)
+        Ok(())
     }
 
     /// Tells the parents' book where the rows will be.
     fn arrive(&self, parents: &mut Parents, moving: &[Moving]) {
-        for row in moving {
-            let wagon = &self.convoy.wagons[row.wagon];
-            let after = row.after();
-            for (columns, positions) in &wagon.referred {
-                if let Some(key) = key_of(&after, positions) {
-                    parents.arrive(&wagon.fit.live.name, columns, key);
-                }
-            }
+        for ((table, columns), keys) in self.arrivals(moving) {
+            keys.into_keys().for_each(|key| parents.arrive(table, columns, key));
         }
     }
 
-    /// Leading rows of which a row would refer to nothing afterwards: an owner that does not exist, for one.
+    /// Where the rows will be once all of them have moved.
+    fn arrivals(&self, moving: &[Moving]) -> Arrivals<'c> {
+        let convoy: &'c Convoy<'a> = self.convoy;
+        let mut found = Arrivals::new();
+        for row in moving {
+            let wagon = &convoy.wagons[row.wagon];
+            let after = row.after();
+            for (columns, positions) in &wagon.referred {
+                if let Some(key) = key_of(&after, positions) {
+                    found.entry((&wagon.fit.live.name, columns)).or_default().insert(key, row.leader);
+                }
+            }
+        }
+        found
+    }
+
+    /// Leading rows of which a row would refer to nothing afterwards: an owner that does not exist, for one. Who refers to a row
+    /// that moves as well moves only with it.
     async fn refused_by_parents(
         &self,
         session: &ReadSession,
         parents: &Parents,
         moving: &[Moving],
-        held: &mut Held,
+        arrivals: &Arrivals<'c>,
+        ties: &mut Ties,
     ) -> Result<(), DiffError> {
         for (number, wagon) in self.convoy.wagons.iter().enumerate() {
             for (fk, positions) in &wagon.upwards {
+                let columns: Vec<Ident> = fk.parent_columns().cloned().collect();
+                let come = arrivals.get(&(&fk.parent, columns.as_slice()));
                 let mut open: BTreeMap<RawKey, Vec<usize>> = BTreeMap::new();
                 for row in moving.iter().filter(|row| row.wagon == number) {
                     if !positions.iter().any(|at| row.truth.contains_key(at)) {
@@ -262,7 +183,9 @@ impl<'c, 'a> Travel<'c, 'a> {
                             "kept: {} of {} would hang on {} that is {}: {}",
                             fk.name, wagon.fit.live.name, fk.parent, block.verdict, block.reason
                         );
-                        held.entry(row.leader).or_insert((Verdict::Orphan, reason));
+                        ties.hold(row.leader, Verdict::Orphan, reason);
+                    } else if let Some(with) = come.and_then(|come| come.get(&key)) {
+                        ties.tie(row.leader, *with);
                     } else if !parents.is_recovered(fk, &key) && !parents.has_arrived(fk, &key) {
                         open.entry(key).or_default().push(row.leader);
                     }
@@ -276,7 +199,7 @@ impl<'c, 'a> Travel<'c, 'a> {
                                 "kept: {} of {} would refer to a row of {} that is not in live",
                                 fk.name, wagon.fit.live.name, fk.parent
                             );
-                            held.entry(*leader).or_insert((Verdict::Orphan, reason));
+                            ties.hold(*leader, Verdict::Orphan, reason);
                         }
                     }
                 }
@@ -285,109 +208,73 @@ impl<'c, 'a> Travel<'c, 'a> {
         Ok(())
     }
 
-    /// Where rows hang on several leading rows, one that stays keeps the others.
-    fn hold_entangled(&self, moving: &[Moving], held: &mut Held) -> Result<(), DiffError> {
-        let first = held.values().next().map(|(_, reason)| reason.clone()).unwrap_or_default();
-        if self.groups > 0 {
-            let table = self.convoy.wagons[0].fit.live.name.clone();
-            return Err(DiffError::Entangled { table, problem: first });
-        }
-        let leaders: BTreeSet<usize> = moving.iter().map(|row| row.leader).collect();
-        for leader in leaders {
-            held.entry(leader).or_insert((
-                Verdict::Changed,
-                format!("kept: it can only move with others, of which one is {first}"),
-            ));
-        }
-        Ok(())
-    }
-
-    async fn write(
-        &mut self,
-        moving: &[Moving],
-        held: &Held,
-        judgements: &[Judgement],
-    ) -> Result<(), DiffError> {
-        let mut groups: BTreeMap<usize, i64> = BTreeMap::new();
-        for row in moving.iter().filter(|row| row.wagon == 0 && !held.contains_key(&row.leader)) {
-            if !self.convoy.together || self.groups == 0 {
-                self.groups += 1;
+    async fn write(&mut self, moving: &[Moving], groups: &[usize]) -> Result<(), DiffError> {
+        let mut numbers: BTreeMap<usize, i64> = BTreeMap::new();
+        for row in moving.iter().filter(|row| row.leads) {
+            if let Entry::Vacant(free) = numbers.entry(groups[row.leader]) {
+                free.insert(self.files.next_group());
             }
-            groups.insert(row.leader, self.groups);
         }
-        for (number, wagon) in self.convoy.wagons.iter().enumerate() {
-            let mut rows: Vec<(i64, &Moving)> = moving
-                .iter()
-                .filter(|row| row.wagon == number)
-                .filter_map(|row| Some((*groups.get(&row.leader)?, row)))
-                .collect();
-            rows.sort_by_key(|(group, _)| *group);
-            for (group, row) in rows {
-                let judgement = travelling(row, &wagon.fit.key, &judgements[row.leader]);
-                let staged = StagedRow::of(row.live.clone(), String::new());
-                self.writers[number]
-                    .write_grouped(group, &wagon.fit, &staged, Some(&row.live), &judgement)
-                    .await?;
-                let (moved, cascaded) = &mut self.counts[number];
-                *(if row.cascades { cascaded } else { moved }) += 1;
-            }
+        let mut rows: Vec<(i64, &Moving)> =
+            moving.iter().filter_map(|row| Some((*numbers.get(&groups[row.leader])?, row))).collect();
+        rows.sort_by_key(|(group, row)| (*group, row.wagon));
+        for (group, row) in rows {
+            self.files.write(group, row).await?;
         }
         Ok(())
     }
 
     /// Puts the files in place.
     pub async fn finish(self) -> Result<ConvoyFiles, DiffError> {
-        let mut tables = Vec::new();
-        for ((wagon, writer), (moved, cascaded)) in
-            self.convoy.wagons.iter().zip(self.writers).zip(self.counts)
-        {
-            tables.push(ConvoyTable {
-                table: wagon.fit.live.name.clone(),
-                key: wagon.fit.key.iter().map(|&at| wagon.fit.columns[at].live.name.clone()).collect(),
-                file: writer.finish().await?,
-                moved,
-                cascaded,
-                beside: wagon.edges.iter().filter_map(owner_beside).collect(),
-            });
-        }
-        debug_assert!(self.path.ends_with(&self.directory));
-        let leader = &self.convoy.wagons[0].fit;
-        Ok(ConvoyFiles {
-            table: leader.live.name.clone(),
-            columns: self.convoy.columns.iter().map(|&at| leader.columns[at].live.name.clone()).collect(),
-            directory: self.directory,
-            tables,
-        })
+        self.files.finish().await
     }
 }
 
-fn owner_beside(edge: &Edge<'_>) -> Option<OwnerBeside> {
-    let carry = edge.beside.as_ref()?.carry;
-    let (owner, owner_above) = (carry.owner.clone(), carry.owner_above.clone());
-    Some(OwnerBeside { foreign_key: edge.fk.clone(), owner, owner_above })
+/// The rows of a chunk whose repair makes others move, each led by its place in the chunk.
+pub(super) fn leading(
+    convoy: &Convoy<'_>,
+    wagon: usize,
+    rows: &[&StagedRow],
+    live: &[LiveRow],
+    judgements: &[Judgement],
+) -> Vec<Moving> {
+    let mut found = Vec::new();
+    for (leader, judgement) in judgements.iter().enumerate() {
+        let leads = leads(judgement, &convoy.leading[wagon]);
+        let Some(live) = live[leader].as_ref().filter(|_| leads) else { continue };
+        let staged = judgement.columns.iter().map(|&at| (at, rows[leader].fields[at].clone()));
+        found.push(Moving {
+            wagon,
+            leader,
+            live: live.clone(),
+            truth: staged.chain(judgement.truth.iter().cloned()).collect(),
+            bound: BTreeSet::new(),
+            cascades: false,
+            leads: true,
+            verdict: judgement.verdict,
+            evidence: judgement.evidence,
+            why: judgement.reason.clone(),
+        });
+    }
+    found
+}
+
+/// Does the row's repair make others move, by one of these columns?
+pub(super) fn leads(judgement: &Judgement, columns: &BTreeSet<usize>) -> bool {
+    judgement.action == RowAction::Update
+        && matches!(judgement.verdict, Verdict::Damaged | Verdict::Misrouted)
+        && judgement.columns.iter().any(|column| columns.contains(column))
+}
+
+/// The leading row stays where it is.
+pub(super) fn hold(judgement: &mut Judgement, (verdict, reason): (Verdict, String)) {
+    judgement.verdict = verdict;
+    judgement.action = RowAction::None;
+    judgement.reason = reason;
 }
 
 /// Leaders by key, in the chunks in which the keys are asked about.
 fn chunks_of(open: &BTreeMap<RawKey, Vec<usize>>) -> Vec<Vec<&Vec<usize>>> {
     let all: Vec<&Vec<usize>> = open.values().collect();
     all.chunks(CHUNK_ROWS).map(<[_]>::to_vec).collect()
-}
-
-/// What the convoy's file says of a row. The columns of the reference go along unchanged, so that a row that was hung
-/// elsewhere in the meantime is left alone.
-fn travelling(row: &Moving, key: &[usize], leader: &Judgement) -> Judgement {
-    let columns: BTreeSet<usize> = row.truth.keys().chain(&row.bound).copied().collect();
-    let columns: Vec<usize> = columns.into_iter().filter(|at| !key.contains(at)).collect();
-    Judgement {
-        verdict: if row.wagon == 0 { leader.verdict } else { Verdict::Misrouted },
-        action: if row.cascades { RowAction::None } else { RowAction::Update },
-        evidence: if row.wagon == 0 { leader.evidence } else { Evidence::Cascade },
-        reason: row.why.clone(),
-        columns,
-        truth: row.truth.iter().map(|(at, value)| (*at, value.clone())).collect(),
-        blocks: false,
-        afterwards: false,
-        comes_back: false,
-        stand_in: None,
-    }
 }

@@ -132,7 +132,7 @@ impl<'a> Checking<'a> {
     /// The owners that rows carry beside a reference; live may call them otherwise in parent and child.
     fn carried(&self) -> impl Iterator<Item = &'a OwnerBeside> + use<'a> {
         let input: &'a VerifyInput<'a> = self.input;
-        input.diffed.convoys.iter().flat_map(|convoy| &convoy.tables).flat_map(|table| &table.beside)
+        input.diffed.convoys.iter().flat_map(|convoy| &convoy.following).flat_map(|table| &table.beside)
     }
 
     /// The references to a table, without those that carry the owner themselves, each with the owner that both sides have.
@@ -264,7 +264,7 @@ fn sources<'f>(case: &Path, diffed: &'f crate::diff::Diffed) -> Vec<Source<'f>> 
         }
     }
     for convoy in &diffed.convoys {
-        for moved in convoy.tables.iter().skip(1).filter(|moved| moved.file.rows > 0) {
+        for moved in convoy.following.iter().filter(|moved| moved.file.rows > 0) {
             let directory = diff.join(&convoy.directory);
             let key = moved.key.clone();
             found.push(Source { table: &moved.table, directory, file: &moved.file, key, grouped: true });

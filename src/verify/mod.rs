@@ -77,7 +77,7 @@ async fn check(input: &VerifyInput<'_>, session: &ReadSession) -> Result<Certifi
         checking.table(table, session).await?;
     }
     for convoy in &input.diffed.convoys {
-        for moved in convoy.tables.iter().skip(1).filter(|table| table.file.rows > 0) {
+        for moved in convoy.following.iter().filter(|table| table.file.rows > 0) {
             checking.moved(convoy, moved, session).await?;
         }
     }

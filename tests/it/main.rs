@@ -57,6 +57,7 @@ mod locales;
 mod misrouted_children;
 mod misrouted_schema;
 mod misrouted_schema_meanwhile;
+mod misrouted_together;
 mod not_restored;
 mod not_valid;
 mod periods;
