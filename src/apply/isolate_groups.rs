@@ -1,5 +1,5 @@
-//! A batch that one row spoils: rows that move, in the groups of the plan, rows to insert, in groups that need each other, or
-//! rows of one table to update, each by itself.
+//! A batch that one row spoils: rows that move, in the groups of the plan, rows to insert, in groups that need each other, rows
+//! of several tables to update, in groups that hang on each other, or rows of one table to update, each by itself.
 //! Groups are tried in ever fewer at a time, each time behind a savepoint, until the
 //! ones that live refuses are alone. They stay as they are and are named; all others are written.
 
@@ -11,6 +11,7 @@ use petgraph::graph::DiGraph;
 use super::RowKey;
 use super::companions::{self, Ground};
 use super::isolate::{Refused, Writing, is_about_rows, refuses_everything, single};
+use super::isolate_together::{self, updates};
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use crate::pg::{DbFacts, PgError, WriteSession};
 use crate::plan::recall::{Way, staged_columns};
@@ -30,7 +31,7 @@ pub(super) fn inserts(parts: &[Part]) -> bool {
 
 /// Can it be written group by group?
 pub(super) fn has_groups(parts: &[Part]) -> bool {
-    parts.len() == 1 || moves(parts) || inserts(parts)
+    parts.len() == 1 || moves(parts) || inserts(parts) || updates(parts)
 }
 
 /// A batch that is tried.
@@ -77,6 +78,8 @@ pub(super) async fn write(
     }
     session.execute(WHAT, &copies.join("; ")).await?;
     let needs = if inserts(parts) { group_by_needs(session, parts).await? } else { Vec::new() };
+    let declared = ground.map_or(&[][..], |ground| ground.made.declared());
+    let is_told = !updates(parts) || isolate_together::group(session, parts, declared).await?;
     let listed = format!(
         "select rowback_group, pg_catalog.count(*) from ({}) as g group by 1 order by 1",
         lists.join(" union all ")
@@ -95,6 +98,9 @@ pub(super) async fn write(
     }
     let in_turn = AtomicBool::new(false);
     let trial = Trial { session, parts, write_sql, groups, of_several, needed_by, ground, in_turn };
+    if !is_told {
+        return Ok((trial.write_for_good().await?, Vec::new()));
+    }
     session.execute(WHAT, "savepoint rowback_trial").await?;
     let (mut written, refused) = trial.try_all().await?;
     let count = u64::try_from(trial.groups.len()).unwrap_or(u64::MAX);
@@ -136,14 +142,8 @@ async fn group_by_needs(session: &WriteSession, parts: &[Part]) -> Result<Vec<(i
             pairs.extend(number(0).zip(number(1)));
         }
     }
-    let lists =
-        (1..=parts.len()).map(|number| format!("select rowback_group from pg_temp.rowback_rows_{number}"));
-    let highest =
-        format!("select max(rowback_group) from ({}) as g", lists.collect::<Vec<_>>().join(" union all "));
-    let highest =
-        single(&session.text_rows(WHAT, &highest).await?).and_then(|highest| usize::try_from(highest).ok());
     let mut needs = DiGraph::<(), (), usize>::default();
-    for _ in 0..=highest.unwrap_or(0) {
+    for _ in 0..=highest_group(session, parts).await? {
         let _row = needs.add_node(());
     }
     needs.extend_with_edges(&pairs);
@@ -154,6 +154,26 @@ async fn group_by_needs(session: &WriteSession, parts: &[Part]) -> Result<Vec<(i
     }
     let between: BTreeSet<(i64, i64)> =
         pairs.iter().map(|(child, parent)| (group_of[*child], group_of[*parent])).collect();
+    number_groups(session, parts, &group_of).await?;
+    Ok(between.into_iter().filter(|(child, parent)| child != parent).collect())
+}
+
+/// The highest number of a row.
+pub(super) async fn highest_group(session: &WriteSession, parts: &[Part]) -> Result<usize, PgError> {
+    let lists =
+        (1..=parts.len()).map(|number| format!("select rowback_group from pg_temp.rowback_rows_{number}"));
+    let highest =
+        format!("select max(rowback_group) from ({}) as g", lists.collect::<Vec<_>>().join(" union all "));
+    let highest = single(&session.text_rows(WHAT, &highest).await?);
+    Ok(highest.and_then(|highest| usize::try_from(highest).ok()).unwrap_or(0))
+}
+
+/// Gives each row the number of its group, by its own number so far.
+pub(super) async fn number_groups(
+    session: &WriteSession,
+    parts: &[Part],
+    group_of: &[i64],
+) -> Result<(), PgError> {
     let (rows, groups): (Vec<String>, Vec<String>) =
         group_of.iter().enumerate().map(|(row, group)| (row.to_string(), group.to_string())).unzip();
     let groups: Vec<String> = (1..=parts.len())
@@ -166,8 +186,7 @@ async fn group_by_needs(session: &WriteSession, parts: &[Part]) -> Result<Vec<(i
             )
         })
         .collect();
-    session.execute(WHAT, &groups.join("; ")).await?;
-    Ok(between.into_iter().filter(|(child, parent)| child != parent).collect())
+    session.execute(WHAT, &groups.join("; ")).await
 }
 
 impl Trial<'_> {
@@ -354,6 +373,9 @@ impl Trial<'_> {
                 let message = match &db.table {
                     Some(table) if inserts(self.parts) && is_of_another(table) => {
                         format!("a row of {table} that it needs was refused: {}", db.message)
+                    }
+                    Some(table) if updates(self.parts) && is_of_another(table) => {
+                        format!("a row of {table} that moves with it was refused: {}", db.message)
                     }
                     _ => db.message.clone(),
                 };

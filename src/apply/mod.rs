@@ -15,6 +15,7 @@ mod history;
 mod holders;
 mod isolate;
 mod isolate_groups;
+mod isolate_together;
 mod journal;
 mod lanes;
 mod limits;

@@ -78,10 +78,10 @@ impl Tells {
         let dated: Vec<String> = self.created.iter().map(known).collect();
         // Programs that write a whole row back cut fractions of a second off.
         let second = |at: &usize| {
+            let (name, number) = (name(at), at + 1);
             format!(
-                "coalesce(pg_catalog.left(p.{}::text, 19) = pg_catalog.left(g.e{}::text, 19), true)",
-                name(at),
-                at + 1
+                "coalesce(p.{name} OPERATOR(pg_catalog.=) g.e{number} or \
+                 pg_catalog.left(p.{name}::text, 19) = pg_catalog.left(g.e{number}::text, 19), true)"
             )
         };
         let agree: Vec<String> = self.created.iter().map(second).collect();
@@ -399,7 +399,8 @@ mod tests {
         assert_eq!(
             dated.same_sql(of_key),
             "case when (g.e2 is not null and p.\"created_at\" is not null) then \
-             coalesce(pg_catalog.left(p.\"created_at\"::text, 19) = pg_catalog.left(g.e2::text, 19), true) else p.\"name\"::text is not distinct from g.e3::text end"
+             coalesce(p.\"created_at\" OPERATOR(pg_catalog.=) g.e2 or \
+             pg_catalog.left(p.\"created_at\"::text, 19) = pg_catalog.left(g.e2::text, 19), true) else p.\"name\"::text is not distinct from g.e3::text end"
         );
         let columns = vec![Ident::new("tenant_id"); 2];
         let owners = Tells { columns, home: Some((0, 1)), ..Tells::default() };

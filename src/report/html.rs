@@ -35,7 +35,7 @@ fn body(report: &Report) -> Markup {
     body.push(&verdicts(report));
     body.push(&foreign_keys(report));
     body.push(&rows(report, "Left for a human", |table| &table.left));
-    body.push(&rows(report, "Written, but not in every column", |table| &table.partly));
+    body.push(&rows(report, "Written, with a remark", |table| &table.partly));
     list(&mut body, "Not as planned", &report.problems);
     list(&mut body, "Triggers that fire", &report.triggers);
     body.push(&sequences(report));

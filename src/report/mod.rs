@@ -106,7 +106,7 @@ pub struct ReportedTable {
     pub key: Vec<String>,
     /// Rows that the plan leaves as they are and somebody should look at; those kept out on purpose as well.
     pub left: RowList,
-    /// Rows that the plan writes, but not in every column.
+    /// Rows that the plan writes, of which there is something to know.
     pub partly: RowList,
     /// Where all rows with their verdicts are, inside the case.
     pub diff_file: String,

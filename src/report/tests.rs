@@ -146,7 +146,7 @@ fn text_for_a_terminal() {
         id = <i>7\u{1b}[2J, line = 2  changed: live's email differs [email: backup "a@x <u>", live NULL; phone]
         … and 1,002 more, in diff/public.odd.parquet
 
-    Written, but not in every column
+    Written, with a remark
       public.orders: 1
         id = 9  lost: link to public.coupons left empty, its parent is recreated
 

@@ -10,7 +10,7 @@ pub(super) fn render(report: &Report) -> String {
     text.push_str(&totals(report));
     text.push_str(&foreign_keys(report));
     rows(&mut text, report, "Left for a human", |table| &table.left);
-    rows(&mut text, report, "Written, but not in every column", |table| &table.partly);
+    rows(&mut text, report, "Written, with a remark", |table| &table.partly);
     list(&mut text, "Not as planned", &report.problems);
     list(&mut text, "Triggers that fire", &report.triggers);
     let sequences: Vec<String> = report

@@ -258,3 +258,72 @@ fn what_hangs_below_a_table_without_an_owner_is_told() {
     let _applied = rescue.apply().expect_code(0);
     backup.digest().assert_same(&live.digest(), "all is as it was");
 }
+
+/// What came between plan and apply keeps the rows that it concerns, with all that hangs on them, and no others.
+#[test]
+fn what_came_meanwhile_keeps_only_its_group() {
+    let backup = TestDb::with("together", SHOP);
+    let dump = backup.dump(&["-Fc"]);
+    for entries in [entries(&["orders", "products"]), entries(&["customers", "orders", "products"])] {
+        let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+        live.psql(&import("true"));
+        if !entries.contains("customers") {
+            truth.psql("update customers set tenant_id = 3 where tenant_id = 1");
+        }
+        let rescue = Rescue::new(&live, &dump);
+        let _planned = rescue.recover_text(&entries).expect_code(0);
+        let meanwhile =
+            "insert into products values (99, 1, 'p6'); insert into lines values (777, 3, 14, null);";
+        live.psql(meanwhile);
+        let before = live.digest();
+        // Customers do not need their orders.
+        truth.psql(&format!(
+            "set session_replication_role = replica; update products set tenant_id = 3 where id in (6, 8, 14, 16); update orders set tenant_id = 3 where id in (6, 8, 14, 16);
+             update lines set tenant_id = 3 where order_id in (6, 8, 14, 16); reset session_replication_role; {meanwhile}"
+        ));
+        let applied = rescue.apply().expect_code(1);
+        assert!(
+            applied.stdout.contains("public.products (id = 6): live refused it: duplicate key"),
+            "{}",
+            applied.stdout
+        );
+        assert!(
+            applied.stdout.contains(
+                "public.lines (id = 600): live refused it: a row of products that moves with it was refused"
+            ),
+            "{}",
+            applied.stdout
+        );
+        truth.digest().assert_same(&live.digest(), "only what hangs on product 6 or order 14 stays");
+        let _verified = rescue.verify().expect_code(1);
+        let _again = rescue.apply().expect_code(1);
+        truth.digest().assert_same(&live.digest(), "nothing more");
+        let _undone = rescue.undo().expect_code(0);
+        before.assert_same(&live.digest(), "and taken back");
+    }
+}
+
+/// Parent and child went to different owners: nothing in live leads from one to the other, and the child needs the parent's move all the same.
+#[test]
+fn rows_that_went_to_different_owners_find_each_other() {
+    let world = "
+        create table folders (id int primary key, tenant_id int not null, parent_id int, name text, unique (tenant_id, id), unique (tenant_id, name),
+          foreign key (tenant_id, parent_id) references folders (tenant_id, id));
+        insert into folders select g, 1, nullif(g - 1, 0), 'f' || g from generate_series(1, 4) as g;";
+    let accident = "set session_replication_role = replica; update folders set tenant_id = 1 + id; reset session_replication_role;";
+    let recipe = entry("folders", "").replace("live.tenant_id = 3", "live.tenant_id > 1");
+    let backup = TestDb::with("together", world);
+    let dump = backup.dump(&["-Fc"]);
+    for (taken, home) in [("", "1 2 3 4"), ("insert into folders values (9, 1, null, 'f2');", "1 9")] {
+        let live = backup.copy("live");
+        live.psql(&format!("{accident}{taken}"));
+        let rescue = Rescue::new(&live, &dump);
+        let code = i32::from(!taken.is_empty());
+        let _planned = rescue.recover_with(&recipe, &["--batch-rows", "1"]).expect_code(code);
+        let _applied = rescue.apply().expect_code(0);
+        let found =
+            live.value("select string_agg(id::text, ' ' order by id) from folders where tenant_id = 1");
+        assert_eq!(found, home);
+        let _verified = rescue.verify().expect_code(code);
+    }
+}

@@ -133,7 +133,7 @@ fn a_recovery_from_plan_to_undo() {
         order_id = 9, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time (unless `identity = [...]` for public.customers says more)
         order_id = 10, line = 1  orphan: hangs on public.orders that is orphan: hangs on public.customers that is id_reused: it was created at another time (unless `identity = [...]` for public.customers says more)
 
-    Written, but not in every column
+    Written, with a remark
       public.orders: 3
         id = 2  lost: link to public.coupons left empty, its parent is recreated [coupon_id]
         id = 4  lost: link to public.coupons left empty, its parent is recreated [coupon_id]

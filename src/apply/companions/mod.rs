@@ -13,7 +13,7 @@ mod take_over;
 pub(super) use clear::{referrers, remove};
 pub(super) use in_turn::{bonds, may_help, write_in_turn};
 pub(super) use moves_in_turn::{may_help_to_move, move_in_turn};
-pub(super) use sql::{holding, key_json};
+pub(super) use sql::{Referrer, holding, key_json};
 pub(super) use take_over::{Ground, Taken, take_over};
 
 use std::collections::BTreeMap;
@@ -62,6 +62,11 @@ impl Made {
     /// Nothing is known yet.
     pub(super) fn of(plan: &Plan) -> Self {
         Self { rows: BTreeMap::new(), declared: plan.declared.clone() }
+    }
+
+    /// References of the recipe.
+    pub(super) fn declared(&self) -> &[Reference] {
+        &self.declared
     }
 
     /// Takes in what a batch is about to commit.
