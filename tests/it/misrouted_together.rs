@@ -327,3 +327,82 @@ fn rows_that_went_to_different_owners_find_each_other() {
         let _verified = rescue.verify().expect_code(code);
     }
 }
+
+/// Customers, their orders with numbers of the tenant, and lines: everything carries the tenant in its references.
+const CHAIN: &str = "
+create table customers (id int primary key, tenant_id int not null, email text, unique (tenant_id, email), unique (tenant_id, id));
+create table orders (id int primary key, tenant_id int not null, customer_id int, number text, unique (tenant_id, number), unique (tenant_id, id),
+  foreign key (tenant_id, customer_id) references customers (tenant_id, id));
+create table lines (id int primary key, tenant_id int not null, order_id int, payer_id int, what text, foreign key (tenant_id, order_id) references orders (tenant_id, id),
+  foreign key (tenant_id, payer_id) references customers (tenant_id, id));
+insert into customers select g, 1 + g % 2, 'c' || g from generate_series(1, 8) as g; insert into orders select g, 1 + g % 2, g, 'n' || g from generate_series(1, 8) as g;
+insert into lines select g, 1 + g % 2, g, null, 'w' from generate_series(1, 8) as g;";
+
+const ALL_TO_THREE: &str = "set session_replication_role = replica; update customers set tenant_id = 3 where tenant_id = 1; update orders set tenant_id = 3 where tenant_id = 1;
+    update lines set tenant_id = 3 where tenant_id = 1; reset session_replication_role;";
+
+/// Recovers, and compares live with what is wanted; `code` is that of `recover` and `verify`, `apply` has nothing left.
+fn comes_to(world: &str, accident: &str, recipe: &str, (wanted, code): (&str, i32)) {
+    let backup = TestDb::with("together", world);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    live.psql(accident);
+    truth.psql(wanted);
+    let before = live.digest();
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(recipe).expect_code(code);
+    let _applied = rescue.apply().expect_code(0);
+    truth.digest().assert_same(&live.digest(), "live is as wanted");
+    let _verified = rescue.verify().expect_code(code);
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "and taken back");
+}
+
+/// A line has an entry of its own, and the order on which it hangs stays with its customer.
+#[test]
+fn what_hangs_on_rows_that_stay_is_not_planned() {
+    let taken = "insert into customers values (99, 1, 'c2');";
+    let wanted = format!(
+        "set session_replication_role = replica; update customers set tenant_id = 3 where id = 2; update orders set tenant_id = 3 where id = 2;
+         update lines set tenant_id = 3 where id = 2; reset session_replication_role; {taken}"
+    );
+    comes_to(CHAIN, &format!("{ALL_TO_THREE}{taken}"), &entries(&["customers", "lines"]), (&wanted, 1));
+    comes_to(
+        CHAIN,
+        &format!("{ALL_TO_THREE}{taken}"),
+        &entries(&["lines", "customers", "orders"]),
+        (&wanted, 1),
+    );
+}
+
+/// The order between has no entry: it moves along, and is no stranger for its line.
+#[test]
+fn who_moves_along_is_no_stranger_to_what_hangs_on_it() {
+    comes_to(CHAIN, ALL_TO_THREE, &entries(&["customers", "lines"]), ("", 0));
+}
+
+/// Lines were deleted while their orders were under the wrong tenant.
+#[test]
+fn lost_rows_below_rows_that_move_come_back() {
+    let accident = format!("{ALL_TO_THREE} delete from lines where id in (2, 4, 5)");
+    let lost = "[[recover]]\ntable = \"lines\"\nwhere = \"true\"\n";
+    comes_to(CHAIN, &accident, &format!("{}{lost}", entries(&["customers"])), ("", 0));
+    comes_to(CHAIN, &accident, &format!("{lost}{}", entries(&["orders", "customers"])), ("", 0));
+}
+
+/// Notes lie between the two tables that lead, have no entry, and their codes are unique within the tenant.
+#[test]
+fn who_lies_between_is_told_apart_without_the_owner() {
+    let world = "
+        create table customers (id int primary key, tenant_id int not null, unique (tenant_id, id));
+        create table notes (id int primary key, tenant_id int not null, customer_id int, code text, unique (tenant_id, code), unique (tenant_id, id),
+          foreign key (tenant_id, customer_id) references customers (tenant_id, id));
+        create table orders (id int primary key, tenant_id int not null, note_id int, unique (tenant_id, id), foreign key (tenant_id, note_id) references notes (tenant_id, id));
+        create table lines (id int primary key, tenant_id int not null, order_id int, payer_id int, foreign key (tenant_id, order_id) references orders (tenant_id, id),
+          foreign key (tenant_id, payer_id) references customers (tenant_id, id));
+        insert into customers select g, 1 + g % 2 from generate_series(1, 8) as g; insert into notes select g, 1 + g % 2, g, 'n' || g from generate_series(1, 8) as g;
+        insert into orders select g, 1 + g % 2, g from generate_series(1, 8) as g; insert into lines select g, 1 + g % 2, g, g from generate_series(1, 8) as g;";
+    let accident = format!("update notes set tenant_id = 3 where tenant_id = 1; {ALL_TO_THREE}");
+    let accident = format!("set session_replication_role = replica; {accident}");
+    comes_to(world, &accident, &entries(&["customers", "orders"]), ("", 0));
+}
