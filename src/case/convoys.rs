@@ -1,19 +1,22 @@
 //! Batches of rows that must change together: reads a convoy's files in step, group by group, and never splits a group.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
+use super::layout::Layout;
 use super::planning::Maker;
 use super::target::push_update;
 use super::{CaseError, Error};
-use crate::catalog::{Catalog, Table};
-use crate::diff::{ConvoyFiles, DiffReader, DiffRow, OwnerBeside, RowAction};
+use crate::catalog::{Catalog, ForeignKey, Table};
+use crate::diff::{ConvoyFiles, DiffReader, DiffRow, Diffed, DiffedTable, OwnerBeside, RowAction};
 use crate::ident::Ident;
 use crate::plan::{Action, BatchTable, ParentGuard, Tells};
 use crate::recipe::Triggers;
 use crate::staging::{StagedFile, verify_sha256};
-use crate::value::copy_text::push_field;
+use crate::value::copy_text::{RawKey, push_field};
 
 /// A file of rows with the number of their group before the key, read by groups.
 pub(super) struct Grouped {
@@ -84,6 +87,80 @@ impl Rows {
             self.above.entry(at).or_default().extend(rows);
         }
     }
+}
+
+/// Rows of a table that move with others, by their keys in the order of its diff file: the columns that change, with what they hold
+/// then; `None` is NULL.
+pub(super) type MovingRows = HashMap<Vec<String>, BTreeMap<Ident, Option<String>>>;
+
+/// All such rows of a table.
+pub(super) fn moving_rows(
+    layout: &Layout,
+    diffed: &Diffed,
+    table: &DiffedTable,
+) -> Result<MovingRows, Error> {
+    let mut found = MovingRows::new();
+    let key: Vec<Option<&Ident>> =
+        table.staged.table.key.iter().map(|at| table.columns.get(*at)?.as_ref()).collect();
+    for (directory, moved) in diffed.convoys.iter().flat_map(ConvoyFiles::tables) {
+        let places: Option<Vec<usize>> =
+            key.iter().map(|name| moved.key.iter().position(|own| Some(own) == *name)).collect();
+        let Some(places) = places.filter(|_| moved.table == table.table && moved.file.rows > 0) else {
+            continue;
+        };
+        let mut rows = Grouped::open(&layout.diff().join(directory), &moved.file)?;
+        while let Some((_, row)) = rows.next.take() {
+            rows.advance()?;
+            let Some(key) = places.iter().map(|at| row.key.get(*at).cloned()).collect::<Option<Vec<_>>>()
+            else {
+                continue;
+            };
+            let changed = row.columns.iter().filter(|name| changes(&row, name));
+            let value =
+                |name: &Ident| row.backup.get(name.as_str()).and_then(Value::as_str).map(str::to_owned);
+            found.entry(key).or_default().extend(changed.map(|name| (name.clone(), value(name))));
+        }
+    }
+    Ok(found)
+}
+
+/// The keys that rows of convoys have only when they have moved, as the reference names them: raw fields joined by tabs.
+pub(super) fn arrivals(
+    layout: &Layout,
+    convoys: &[&ConvoyFiles],
+    fk: &ForeignKey,
+) -> Result<HashSet<RawKey>, Error> {
+    let mut found = HashSet::new();
+    for (directory, moved) in convoys.iter().flat_map(|convoy| convoy.tables()) {
+        if moved.table != fk.parent || moved.file.rows == 0 {
+            continue;
+        }
+        let mut rows = Grouped::open(&layout.diff().join(directory), &moved.file)?;
+        while let Some((_, row)) = rows.next.take() {
+            rows.advance()?;
+            let value = |name: &Ident| {
+                if row.columns.contains(name) {
+                    return row.backup.get(name.as_str())?.as_str();
+                }
+                row.key.get(moved.key.iter().position(|own| own == name)?).map(String::as_str)
+            };
+            let values: Option<Vec<&str>> = fk.parent_columns().map(value).collect();
+            if let Some(values) = values.filter(|_| fk.parent_columns().any(|name| changes(&row, name))) {
+                let mut key = Vec::new();
+                for (at, value) in values.into_iter().enumerate() {
+                    push_field(&mut key, at == 0, Some(value.as_bytes()));
+                }
+                found.insert(RawKey::from_slice(&key));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Does the row get another value there?
+fn changes(row: &DiffRow, name: &Ident) -> bool {
+    let of = |values: &Map<String, Value>| values.get(name.as_str()).cloned();
+    row.columns.contains(name) && of(&row.backup) != row.live.as_ref().and_then(of)
 }
 
 /// Makes the batches of a convoy: leading rows are updated first, and all of a batch in one statement.

@@ -2,9 +2,11 @@
 //! written, and may hold the very value that is to be repaired.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::convoys::MovingRows;
 use crate::catalog::{ForeignKey, Origin, Table};
 use crate::diff::{DiffRow, DiffedTable};
 use crate::ident::Ident;
@@ -17,11 +19,19 @@ pub(super) struct Itself<'a> {
     key: Vec<Ident>,
     tells: Tells,
     rows: Vec<u8>,
+    /// What moves with others before.
+    moving: Rc<MovingRows>,
 }
 
 impl<'a> Itself<'a> {
     /// `tells` is what tells rows of the table apart; what the update itself sets does not. `None` where nothing else does.
-    pub(super) fn of(table: &'a Table, diffed: &DiffedTable, tells: &Tells, set: &[Ident]) -> Option<Self> {
+    pub(super) fn of(
+        table: &'a Table,
+        diffed: &DiffedTable,
+        tells: &Tells,
+        set: &[Ident],
+        moving: Rc<MovingRows>,
+    ) -> Option<Self> {
         let key = diffed.staged.table.key.iter().map(|at| diffed.columns.get(*at)?.clone());
         let key: Vec<Ident> = key.collect::<Option<_>>()?;
         let mut own = Tells::default();
@@ -41,13 +51,17 @@ impl<'a> Itself<'a> {
         }
         let is_told =
             own.speaking().next().is_some() && !key.is_empty() && !key.iter().any(|name| set.contains(name));
-        is_told.then_some(Self { table, key, tells: own, rows: Vec::new() })
+        is_told.then_some(Self { table, key, tells: own, rows: Vec::new(), moving })
     }
 
     /// A row of which nothing tells who it is goes without a guard.
     pub(super) fn push(&mut self, diff: &DiffRow) {
         let Some(seen) = &diff.itself else { return };
-        let value = |name: &Ident| seen.get(name.as_str()).and_then(Value::as_str);
+        let moved = self.moving.get(&diff.key);
+        let value = |name: &Ident| match moved.and_then(|moved| moved.get(name)) {
+            Some(then) => then.as_deref(),
+            None => seen.get(name.as_str()).and_then(Value::as_str),
+        };
         let is_told =
             |group: &[usize]| group.iter().all(|at| self.tells.columns.get(*at).and_then(value).is_some());
         if !self.tells.speaking().any(is_told) {

@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::convoys::{MovingRows, moving_rows};
 use super::itself::Itself;
 use super::layout::Layout;
 use super::tells::{beside_the_reference, beyond, tells};
@@ -31,6 +33,22 @@ pub(super) struct Parents<'a> {
     diffed: &'a Diffed,
     identities: Identities,
     known: BTreeMap<Referred, Known>,
+    moving: Moving,
+}
+
+/// Rows that move with others, by table.
+#[derive(Default)]
+struct Moving(BTreeMap<TableName, Rc<MovingRows>>);
+
+impl Moving {
+    fn of(&mut self, layout: &Layout, diffed: &Diffed, table: &DiffedTable) -> Result<Rc<MovingRows>, Error> {
+        if let Some(known) = self.0.get(&table.table) {
+            return Ok(Rc::clone(known));
+        }
+        let found = Rc::new(moving_rows(layout, diffed, table)?);
+        self.0.insert(table.table.clone(), Rc::clone(&found));
+        Ok(found)
+    }
 }
 
 /// The rows of one table as parents.
@@ -70,7 +88,7 @@ impl Row {
 impl<'a> Parents<'a> {
     /// Nothing is read yet.
     pub(super) fn new(layout: &'a Layout, diffed: &'a Diffed, identities: Identities) -> Self {
-        Self { layout, diffed, identities, known: BTreeMap::new() }
+        Self { layout, diffed, identities, known: BTreeMap::new(), moving: Moving::default() }
     }
 
     /// The guards of a part. A reference that the part does not write is left out, and so is one under a condition that needs
@@ -117,10 +135,16 @@ impl<'a> Parents<'a> {
     }
 
     /// What tells the rows of an update that sets these columns from strangers under their keys.
-    pub(super) fn itself(&self, table: &'a Table, diffed: &DiffedTable, set: &[Ident]) -> Option<Itself<'a>> {
+    pub(super) fn itself(
+        &mut self,
+        table: &'a Table,
+        diffed: &DiffedTable,
+        set: &[Ident],
+    ) -> Result<Option<Itself<'a>>, Error> {
         let given = self.identities.get(&table.name).map_or(&[][..], Vec::as_slice);
         let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&table.name).collect();
-        Itself::of(table, diffed, &tells(table, diffed, given, &upward), set)
+        let moving = self.moving.of(self.layout, self.diffed, diffed)?;
+        Ok(Itself::of(table, diffed, &tells(table, diffed, given, &upward), set, moving))
     }
 
     /// `None` for a table of which nothing is staged.
@@ -137,7 +161,8 @@ impl<'a> Parents<'a> {
             let refers = |fk: &&ForeignKey| fk.parent == referred.0 && fk.parent_columns().eq(&referred.1);
             let unenforced =
                 self.diffed.catalog.foreign_keys.iter().filter(refers).any(|fk| !fk.is_enforced());
-            let known = known.read(self.layout, table, (&referred.1, unenforced))?;
+            let moving = self.moving.of(self.layout, self.diffed, table)?;
+            let known = known.read(self.layout, table, (&referred.1, unenforced), &moving)?;
             self.known.insert(referred.clone(), known);
         }
         Ok(self.known.get(&referred))
@@ -151,6 +176,7 @@ impl Known {
         layout: &Layout,
         table: &DiffedTable,
         (referred, unenforced): (&[Ident], bool),
+        moving: &MovingRows,
     ) -> Result<Self, Error> {
         let some = |action| table.actions.get(&action).is_some_and(|rows| *rows > 0);
         let inserts = some(RowAction::Insert) || some(RowAction::Move);
@@ -164,6 +190,10 @@ impl Known {
         let mut rows = sources::TableRows::open(layout, table)?;
         while let Some((staged, diff)) = rows.next_row()? {
             let raw: Vec<&[u8]> = fields(staged).collect();
+            // Where it will be only a statement of several tables knows, which moves what hangs on it as well.
+            if moving.get(&diff.key).is_some_and(|row| referred.iter().any(|name| row.contains_key(name))) {
+                continue;
+            }
             let seen = Seen { raw: &raw, diff: &diff };
             let Some(key) = seen.joined(&positions, false) else { continue };
             if self.vouches(&seen, &positions, &telling) {

@@ -79,20 +79,23 @@ pub(super) fn make(
         if let Some(transfers) = diffed.transfers.as_ref().filter(|_| number == first) {
             transfers::plan(&mut maker, transfers)?;
         }
+        let leads =
+            |convoy: &&ConvoyFiles| convoy.leaders().iter().any(|leader| component.tables.contains(leader));
+        let convoys: Vec<&ConvoyFiles> = diffed.convoys.iter().filter(leads).collect();
+        let mut later = Vec::new();
         if component.cyclic {
-            maker.insert_together(&targets, &component.tables)?;
+            later = maker.insert_together(&targets, &component.tables, &convoys)?;
         } else {
             maker.insert_one(&targets[&component.tables[0]])?;
         }
+        for convoy in convoys {
+            convoys::plan(&mut maker, convoy)?;
+        }
+        for parts in later {
+            maker.emit(parts)?;
+        }
         for table in &component.tables {
             maker.update(&targets[table])?;
-            let last = |convoy: &&ConvoyFiles| {
-                let leaders = convoy.leaders();
-                component.tables.iter().rfind(|table| leaders.contains(table)) == Some(table)
-            };
-            for convoy in diffed.convoys.iter().filter(last) {
-                convoys::plan(&mut maker, convoy)?;
-            }
         }
     }
     let sequences = totals::sequence_moves(diffed);
@@ -169,12 +172,13 @@ impl<'a> Maker<'a> {
     }
 
     /// Inserts of tables that refer to each other or to themselves: rows that need each other share a batch, and so one
-    /// statement.
+    /// statement. Batches of rows that hang on rows of these convoys are returned: they must wait for them.
     fn insert_together(
         &mut self,
         targets: &BTreeMap<TableName, Target<'a>>,
         tables: &[TableName],
-    ) -> Result<(), Error> {
+        convoys: &[&ConvoyFiles],
+    ) -> Result<Vec<Vec<BatchTable<'a>>>, Error> {
         let mut kept: Kept = Vec::new();
         for (number, table) in tables.iter().enumerate() {
             let target = &targets[table];
@@ -187,8 +191,27 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        let order = row_order(&kept, targets, tables, &self.diffed.catalog.foreign_keys);
-        for batch in pack(order.groups(), self.most) {
+        let foreign_keys = &self.diffed.catalog.foreign_keys;
+        let order = row_order(&kept, targets, tables, foreign_keys);
+        let mut first = BTreeSet::new();
+        for fk in foreign_keys.iter().filter(|_| !kept.is_empty()) {
+            let Some(child) = tables.iter().position(|name| name == &fk.child) else { continue };
+            let Some(positions) = positions(&targets[&fk.child], fk.child_columns().collect()) else {
+                continue;
+            };
+            let arrivals = convoys::arrivals(self.layout, convoys, fk)?;
+            let hangs = |(_, (number, text)): &(usize, &(usize, Vec<u8>))| {
+                *number == child
+                    && fk.key_in(&raw(text), &positions).is_some_and(|key| arrivals.contains(&key))
+            };
+            if !arrivals.is_empty() {
+                first.extend(kept.iter().enumerate().filter(hangs).map(|(row, _)| row));
+            }
+        }
+        let waiting = order.below(first);
+        let (later, now): (Vec<_>, Vec<_>) =
+            order.groups().into_iter().partition(|group| group.iter().any(|row| waiting.contains(row)));
+        let parts = |batch: &Vec<usize>| {
             let mut parts = Vec::new();
             for (number, table) in tables.iter().enumerate() {
                 let mut text = Vec::new();
@@ -201,9 +224,12 @@ impl<'a> Maker<'a> {
                     parts.push(insert_part(&targets[table], text, count));
                 }
             }
-            self.emit(parts)?;
+            parts
+        };
+        for batch in pack(now, self.most) {
+            self.emit(parts(&batch))?;
         }
-        Ok(())
+        Ok(pack(later, self.most).iter().map(parts).collect())
     }
 
     /// Updates of a table, one sort of batch for each list of columns.
@@ -238,7 +264,7 @@ impl<'a> Maker<'a> {
             return Ok(());
         }
         if !waiting.contains_key(&diff.columns) {
-            let itself = self.parents.itself(target.table, target.diffed, &diff.columns);
+            let itself = self.parents.itself(target.table, target.diffed, &diff.columns)?;
             waiting.insert(diff.columns.clone(), Updates { text: Vec::new(), count: 0, itself });
         }
         let Some(updates) = waiting.get_mut(&diff.columns) else { return Ok(()) };
@@ -329,12 +355,8 @@ fn row_order(
     // only shares a batch that it need not share.
     for fk in foreign_keys {
         let (Some(child), Some(parent)) = (number_of(&fk.child), number_of(&fk.parent)) else { continue };
-        let positions = |table: &TableName, columns: Vec<&Ident>| -> Option<Vec<usize>> {
-            let written = &targets[table].written;
-            columns.into_iter().map(|name| written.iter().position(|(_, column)| column == name)).collect()
-        };
-        let child_positions = positions(&fk.child, fk.child_columns().collect());
-        let parent_positions = positions(&fk.parent, fk.parent_columns().collect());
+        let child_positions = positions(&targets[&fk.child], fk.child_columns().collect());
+        let parent_positions = positions(&targets[&fk.parent], fk.parent_columns().collect());
         let (Some(child_positions), Some(parent_positions)) = (child_positions, parent_positions) else {
             continue;
         };
@@ -356,6 +378,12 @@ fn row_order(
         }
     }
     order
+}
+
+/// Where columns are in the rows that are inserted.
+fn positions(target: &Target<'_>, columns: Vec<&Ident>) -> Option<Vec<usize>> {
+    let place = |name| target.written.iter().position(|(_, column)| column == name);
+    columns.into_iter().map(place).collect()
 }
 
 fn raw(row: &[u8]) -> Vec<&[u8]> {

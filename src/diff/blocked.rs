@@ -226,6 +226,11 @@ impl Parents {
         self.moved.get(table).is_some_and(|columns| columns.contains(column))
     }
 
+    /// Do any rows of the table move with others?
+    pub fn brings_any(&self, table: &TableName) -> bool {
+        self.moved.contains_key(table)
+    }
+
     /// Will a row of live have this key of its own when it has moved?
     pub fn is_brought(&self, table: &TableName, columns: Vec<Ident>, key: &[u8]) -> bool {
         !self.brought.is_empty()
@@ -278,6 +283,12 @@ impl Parents {
             known => known.iter().map(|key| &**key).collect(),
         };
         all.into_iter().filter(|key| by.recovered.contains(*key)).collect()
+    }
+
+    /// Does the parent come back, whether or not a row needs it that is inserted?
+    pub fn is_surely_recovered(&self, fk: &ForeignKey, key: &[u8]) -> bool {
+        let by = self.get(fk);
+        self.is_recovered(fk, key) && !by.is_some_and(|by| by.unneeded.contains(self.spelled(fk, key)))
     }
 
     /// Does the parent come back?

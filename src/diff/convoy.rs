@@ -40,7 +40,7 @@ pub struct Wagon<'a> {
     pub fit: Fit<'a>,
     /// The foreign keys by which its rows hang on rows of the convoy.
     pub edges: Vec<Edge<'a>>,
-    /// Enforced foreign keys upwards, with their child columns: where they lead, a row must be when it has moved.
+    /// References upwards that must find a parent, with their child columns: where they lead, a row must be when it has moved.
     pub upwards: Vec<(&'a ForeignKey, Vec<usize>)>,
     /// Lists of columns by which enforced foreign keys refer to it, with their positions.
     pub referred: Vec<(Vec<Ident>, Vec<usize>)>,
@@ -277,17 +277,21 @@ pub(super) fn all<'a>(
     joint.into_iter().map(|leads| of(&leads, fits, (live, carries), recipe)).collect()
 }
 
-/// May a row hang on rows of both, by two references that hold the same column? Then it moves when both do, and not before.
+/// May a row hang on rows of both, by two references that hold the same column? Then it moves when both do, and not before. Where
+/// one leads to the other, rows would be led twice.
 fn need_each_other(live: &Catalog, one: &Lead, other: &Lead) -> bool {
     let ways = |lead: &Lead| -> Vec<&ForeignKey> {
-        live.foreign_keys.iter().filter(|fk| fk.is_enforced() && moves_along(fk, &lead.moving)).collect()
+        live.foreign_keys.iter().filter(|fk| holds(fk) && moves_along(fk, &lead.moving)).collect()
     };
     let others = ways(other);
     let shares = |fk: &ForeignKey, other: &ForeignKey| {
         let holds = |column: &Ident| fk.child_columns().any(|own| own == column);
         fk.child == other.child && fk != other && other.child_columns().any(holds)
     };
-    ways(one).into_iter().any(|fk| others.iter().any(|other| shares(fk, other)))
+    let leads_to = |one: &Lead, other: &Lead| one.moving.contains_key(&other.table);
+    leads_to(one, other)
+        || leads_to(other, one)
+        || ways(one).into_iter().any(|fk| others.iter().any(|other| shares(fk, other)))
 }
 
 fn of<'a>(
@@ -318,6 +322,11 @@ fn of<'a>(
     let cascades =
         !together && edges.all(|edge| edge.fk.is_enforced() && edge.fk.on_update == Action::Cascade);
     Ok(Convoy { leading, wagons, together, cascades })
+}
+
+/// Must a row that refers by it find its parent? A condition is not asked here, nor what a document holds.
+fn holds(fk: &ForeignKey) -> bool {
+    fk.is_enforced() || (fk.when().is_none() && !fk.has_paths() && !fk.is_over_time())
 }
 
 fn moves_along(fk: &ForeignKey, moving: &Moving) -> bool {
@@ -379,13 +388,13 @@ fn wagon<'a>(
     let upwards = live
         .foreign_keys
         .iter()
-        .filter(|fk| &fk.child == name && fk.is_enforced())
+        .filter(|fk| &fk.child == name && holds(fk))
         .filter_map(|fk| Some((fk, fit.positions(fk.child_columns())?)))
         .collect();
     let lists: BTreeSet<Vec<Ident>> = live
         .foreign_keys
         .iter()
-        .filter(|fk| fk.is_enforced() && &fk.parent == name)
+        .filter(|fk| holds(fk) && &fk.parent == name)
         .map(|fk| fk.parent_columns().cloned().collect())
         .collect();
     let referred = lists.into_iter().filter_map(|list| Some((list.clone(), fit.positions(&list)?))).collect();

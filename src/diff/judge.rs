@@ -183,7 +183,7 @@ impl Court<'_> {
                 self.judge_sound(row, live, (refers, parents), evidence, &finding)
             }
             Some(live) => self.judge_present(row, live, refers, parents, evidence),
-            None if self.moves_along(row, parents) => self.brought(parents, evidence),
+            None if self.moves_along(row, parents) => self.brought(row, parents, evidence),
             None if evidence != Evidence::Needed && self.outlived(row, &origin) => {
                 let reason = "the accident left it: it was deleted afterwards".to_owned();
                 Judgement { blocks: true, afterwards: true, reason, ..still(Verdict::Excluded, evidence) }
@@ -266,10 +266,18 @@ impl Court<'_> {
         row.key(&self.fit.key).is_some_and(|key| parents.is_brought(&self.fit.live.name, columns(), &key))
     }
 
-    /// Nothing else is done about a row that moves with its owner. Until then live has other values in what moves.
-    pub(super) fn brought(&self, parents: &Parents, evidence: Evidence) -> Judgement {
+    /// Which columns does the row get from the one with which it moves?
+    pub(super) fn goes_home(&self, row: &StagedRow, parents: &Parents) -> Vec<usize> {
+        if !parents.brings_any(&self.fit.live.name) || !self.moves_along(row, parents) {
+            return Vec::new();
+        }
         let moves = |at: &usize| parents.is_moved(&self.fit.live.name, &self.name(*at));
-        let columns = (0..self.fit.columns.len()).filter(moves).collect();
+        (0..self.fit.columns.len()).filter(moves).collect()
+    }
+
+    /// Nothing else is done about a row that moves with its owner. Until then live has other values in what moves.
+    pub(super) fn brought(&self, row: &StagedRow, parents: &Parents, evidence: Evidence) -> Judgement {
+        let columns = self.goes_home(row, parents);
         Judgement { reason: MOVES_ALONG.to_owned(), columns, ..still(Verdict::Same, evidence) }
     }
 
@@ -307,25 +315,38 @@ impl Court<'_> {
         refers: &[bool],
         parents: &Parents,
         evidence: Evidence,
-        finding: Finding,
+        mut finding: Finding,
     ) -> Judgement {
         let mut columns: Vec<usize> = finding.truth.iter().map(|(column, _)| *column).collect();
         let doubt = self.doubt(row, live, refers, parents);
         if let Entity::Other(reason) = self.identity.judge(row, live, &finding.named, &doubt) {
             return Judgement { blocks: true, reason, columns, ..still(Verdict::IdReused, evidence) };
         }
-        let cut = self.cut_links(row, live, refers, parents);
+        let goes_home = self.goes_home(row, parents);
+        // What the row gets from another one is not set twice.
+        finding.truth.retain(|(at, value)| !goes_home.contains(at) || row.fields[*at] != *value);
+        let is_set_right = |at| finding.sets(at) || goes_home.contains(&at);
+        let cut = self.cut_links(row, live, refers, parents, is_set_right);
+        let only_cut = finding.truth.is_empty();
+        columns.retain(|at| finding.sets(*at));
         columns.extend(cut.columns);
+        if columns.is_empty() {
+            return self.brought(row, parents, evidence);
+        }
         columns.sort_unstable();
         columns.dedup();
-        let others: Vec<Ident> =
-            self.differing(row, live).filter(|at| !columns.contains(at)).map(|at| self.name(at)).collect();
+        let stays = |at: &usize| !columns.contains(at) && !goes_home.contains(at);
+        let others: Vec<Ident> = self.differing(row, live).filter(stays).map(|at| self.name(at)).collect();
         let reason = if others.is_empty() {
             String::new()
         } else {
             format!("live's {} stays as it is", column_list(&others))
         };
-        let verdict = if finding.misrouted { Verdict::Misrouted } else { Verdict::Damaged };
+        let verdict = match finding.misrouted {
+            _ if only_cut => Verdict::Unlinked,
+            true => Verdict::Misrouted,
+            false => Verdict::Damaged,
+        };
         let mut truth: Settings = cut.truth.into_iter().filter(|(at, _)| !finding.sets(*at)).collect();
         truth.extend(finding.truth);
         Judgement { action: RowAction::Update, columns, truth, reason, ..still(verdict, evidence) }

@@ -80,13 +80,15 @@ pub struct Cut {
 }
 
 impl Court<'_> {
-    /// What the loss of a recovered parent emptied, and what still names one that was made again.
+    /// What the loss of a recovered parent emptied, and what still names one that was made again. Columns that are set right anyway
+    /// say nothing of it.
     pub(super) fn cut_links(
         &self,
         row: &StagedRow,
         live: &[RawKey],
         refers: &[bool],
         parents: &Parents,
+        is_set_right: impl Fn(usize) -> bool,
     ) -> Cut {
         let mut found = Cut::default();
         if self.links == Links::Leave {
@@ -110,7 +112,8 @@ impl Court<'_> {
                 continue;
             }
             let is_set = |at: &usize| upward.set.iter().any(|(set, value)| set == at && live[*at] == *value);
-            let is_cut = upward.columns.iter().all(|at| is_set(at) || row.fields[*at] == live[*at])
+            let is_kept = |at: &usize| row.fields[*at] == live[*at] || is_set_right(*at);
+            let is_cut = upward.columns.iter().all(|at| is_set(at) || is_kept(at))
                 && upward.set.iter().any(|(at, value)| live[*at] == *value && row.fields[*at] != *value);
             if is_cut && parents.is_recovered(upward.fk, &key) {
                 cut.extend(upward.set.iter().map(|(at, _)| *at).filter(|&at| row.fields[at] != live[at]));

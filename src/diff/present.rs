@@ -27,7 +27,7 @@ impl Court<'_> {
             return still(Verdict::Same, evidence);
         }
         if self.only_moves_along(row, &differing, parents) {
-            return self.brought(parents, evidence);
+            return self.brought(row, parents, evidence);
         }
         if row.is_repointed(&self.fit.key) {
             let mut found = still(Verdict::Recreated, evidence);
@@ -54,20 +54,18 @@ impl Court<'_> {
                 format!("it hung on a row of {parent} that is excluded, and was made again or moved since");
             return barred(Verdict::Changed, reason);
         }
-        let Cut { columns: cut, truth } = self.cut_links(row, live, refers, parents);
-        let others: Vec<Ident> =
-            differing.iter().filter(|at| !cut.contains(at)).map(|&at| self.name(at)).collect();
+        let goes_home = self.goes_home(row, parents);
+        let Cut { columns: cut, truth } =
+            self.cut_links(row, live, refers, parents, |at| goes_home.contains(&at));
+        let others: Vec<Ident> = differing
+            .iter()
+            .filter(|at| !cut.contains(at) && !goes_home.contains(at))
+            .map(|&at| self.name(at))
+            .collect();
         let came_back = self.identity.was_made_again(row, live);
         if !cut.is_empty() {
-            let reason = if others.is_empty() && row.is_repointed(&cut) {
-                repoint::describe(self, row)
-            } else if others.is_empty() {
-                String::new()
-            } else {
-                format!("live's {} stays as it is", column_list(&others))
-            };
-            let (action, truth) = (RowAction::Update, truth.into_iter().collect());
-            return Judgement { action, columns: cut, truth, reason, ..still(Verdict::Unlinked, evidence) };
+            let found = Judgement { columns: cut, ..still(Verdict::Unlinked, evidence) };
+            return self.set_again(row, &others, Judgement { truth: truth.into_iter().collect(), ..found });
         }
         if let Some(parent) = self.cut_on_purpose(row, live, refers, parents, &differing) {
             let reason = format!("its link to {parent} was cut on purpose");
@@ -92,6 +90,18 @@ impl Court<'_> {
             comes_back: came_back,
             ..still(Verdict::Changed, evidence)
         }
+    }
+
+    /// Links of the row are set again; others of its columns stay as they are.
+    fn set_again(&self, row: &StagedRow, others: &[Ident], cut: Judgement) -> Judgement {
+        let reason = if others.is_empty() && row.is_repointed(&cut.columns) {
+            repoint::describe(self, row)
+        } else if others.is_empty() {
+            String::new()
+        } else {
+            format!("live's {} stays as it is", column_list(others))
+        };
+        Judgement { action: RowAction::Update, reason, ..cut }
     }
 
     /// Is nothing wrong with the row but what is set right together with the one that it hangs on?

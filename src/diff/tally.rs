@@ -87,13 +87,16 @@ pub(super) fn record(
     let inserts = judgement.action == RowAction::Insert;
     let only_needed = inserts && judgement.evidence == Evidence::Needed;
     let mut wanted = inserts && !only_needed;
+    let goes_home = court.goes_home(row, parents);
     for (positions, columns) in referred {
         let Some(before) = row.key_before(positions) else { continue };
         let key = match &judgement.stand_in {
             Some(live) => key_of(live, positions),
             None => row.key(positions),
         };
-        if let Some(block) = block_of(court, (row, live), judgement, positions, (key.is_some(), waits)) {
+        if let Some(block) =
+            block_of(court, (row, live), judgement, positions, (key.is_some(), waits, &goes_home))
+        {
             if !phase.waits_with(block.verdict) {
                 tally.learned |= parents.block(table, columns, before, block);
             }
@@ -130,13 +133,13 @@ pub(super) fn record(
 }
 
 /// Why nothing may be hung on a row by these columns; `has_key` says whether children can name it by them at all, `waits` whether
-/// it may still move with others.
+/// it may still move with others, `goes_home` what it gets when it does.
 fn block_of(
     court: &Court<'_>,
     (row, live): (&StagedRow, Option<&[RawKey]>),
     judgement: &Judgement,
     positions: &[usize],
-    (has_key, waits): (bool, bool),
+    (has_key, waits, goes_home): (bool, bool, &[usize]),
 ) -> Option<Block> {
     let verdict = judgement.verdict;
     if judgement.blocks {
@@ -156,9 +159,8 @@ fn block_of(
     // however it is spelled.
     let live = live?;
     let is_named = |at: &usize| {
-        let goes_home = judgement.verdict == Verdict::Same && judgement.columns.contains(at);
         let may_go = waits && court.identity.is_moving(*at);
-        goes_home || may_go || judgement.columns_to_set().contains(at)
+        goes_home.contains(at) || may_go || judgement.columns_to_set().contains(at)
     };
     let moved = |at: &&usize| !court.fit.key.contains(at) && !row.has_value_of(live, **at) && !is_named(at);
     let at = *positions.iter().find(moved)?;

@@ -15,6 +15,7 @@ use super::lookup::{LiveRow, RawKey, StagedRow, key_of};
 use super::probe::obstacles;
 use super::verdict::{RowAction, Verdict};
 use super::verify_parents::in_live;
+use crate::catalog::ForeignKey;
 use crate::ident::{Ident, TableName};
 use crate::pg::ReadSession;
 use crate::staging::StagingFormat;
@@ -172,7 +173,7 @@ impl<'c, 'a> Travel<'c, 'a> {
             for (fk, positions) in &wagon.upwards {
                 let columns: Vec<Ident> = fk.parent_columns().cloned().collect();
                 let come = arrivals.get(&(&fk.parent, columns.as_slice()));
-                let mut open: BTreeMap<RawKey, Vec<usize>> = BTreeMap::new();
+                let mut open: BTreeMap<RawKey, Vec<&Moving>> = BTreeMap::new();
                 for row in moving.iter().filter(|row| row.wagon == number) {
                     if !positions.iter().any(|at| row.truth.contains_key(at)) {
                         continue;
@@ -186,26 +187,65 @@ impl<'c, 'a> Travel<'c, 'a> {
                         ties.hold(row.leader, Verdict::Orphan, reason);
                     } else if let Some(with) = come.and_then(|come| come.get(&key)) {
                         ties.tie(row.leader, *with);
-                    } else if !parents.is_recovered(fk, &key) && !parents.has_arrived(fk, &key) {
-                        open.entry(key).or_default().push(row.leader);
+                    } else if !parents.is_surely_recovered(fk, &key) && !parents.has_arrived(fk, &key) {
+                        open.entry(key).or_default().push(row);
                     }
                 }
-                let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
-                for (chunk, rows) in keys.chunks(CHUNK_ROWS).zip(chunks_of(&open)) {
-                    let there = in_live(session, (&wagon.fit, parents), fk, positions, chunk).await?;
-                    for (_, leaders) in rows.iter().enumerate().filter(|(at, _)| !there.contains(at)) {
-                        for leader in *leaders {
-                            let reason = format!(
-                                "kept: {} of {} would refer to a row of {} that is not in live",
-                                fk.name, wagon.fit.live.name, fk.parent
-                            );
-                            ties.hold(*leader, Verdict::Orphan, reason);
-                        }
-                    }
+                let missing = self.missing(session, parents, (number, fk, positions), &open).await?;
+                for row in
+                    self.unless_missing_before(session, parents, (number, fk, positions), missing).await?
+                {
+                    let reason = format!(
+                        "kept: {} of {} would refer to a row of {} that is not in live",
+                        fk.name, wagon.fit.live.name, fk.parent
+                    );
+                    ties.hold(row.leader, Verdict::Orphan, reason);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The rows of which live has no parent under the key.
+    async fn missing<'r>(
+        &self,
+        session: &ReadSession,
+        parents: &Parents,
+        (number, fk, positions): (usize, &ForeignKey, &[usize]),
+        open: &BTreeMap<RawKey, Vec<&'r Moving>>,
+    ) -> Result<Vec<&'r Moving>, DiffError> {
+        let fit = &self.convoy.wagons[number].fit;
+        let mut missing = Vec::new();
+        let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
+        let rows: Vec<&Vec<&'r Moving>> = open.values().collect();
+        for (keys, rows) in keys.chunks(CHUNK_ROWS).zip(rows.chunks(CHUNK_ROWS)) {
+            let there = in_live(session, (fit, parents), fk, positions, keys).await?;
+            let gone = rows.iter().enumerate().filter(|(at, _)| !there.contains(at));
+            missing.extend(gone.flat_map(|(_, rows)| rows.iter().copied()));
+        }
+        Ok(missing)
+    }
+
+    /// A reference that nobody enforces may have led nowhere before: then the move breaks nothing.
+    async fn unless_missing_before<'r>(
+        &self,
+        session: &ReadSession,
+        parents: &Parents,
+        (number, fk, positions): (usize, &ForeignKey, &[usize]),
+        rows: Vec<&'r Moving>,
+    ) -> Result<Vec<&'r Moving>, DiffError> {
+        if fk.is_enforced() || rows.is_empty() {
+            return Ok(rows);
+        }
+        let mut before: BTreeMap<RawKey, Vec<&'r Moving>> = BTreeMap::new();
+        for row in &rows {
+            if let Some(key) = key_of(&row.live, positions) {
+                before.entry(key).or_default().push(row);
+            }
+        }
+        let dangled = self.missing(session, parents, (number, fk, positions), &before).await?;
+        let dangled: HashSet<*const Moving> = dangled.into_iter().map(std::ptr::from_ref).collect();
+        Ok(rows.into_iter().filter(|row| !dangled.contains(&std::ptr::from_ref(*row))).collect())
     }
 
     async fn write(&mut self, moving: &[Moving], groups: &[usize]) -> Result<(), DiffError> {
@@ -271,10 +311,4 @@ pub(super) fn hold(judgement: &mut Judgement, (verdict, reason): (Verdict, Strin
     judgement.verdict = verdict;
     judgement.action = RowAction::None;
     judgement.reason = reason;
-}
-
-/// Leaders by key, in the chunks in which the keys are asked about.
-fn chunks_of(open: &BTreeMap<RawKey, Vec<usize>>) -> Vec<Vec<&Vec<usize>>> {
-    let all: Vec<&Vec<usize>> = open.values().collect();
-    all.chunks(CHUNK_ROWS).map(<[_]>::to_vec).collect()
 }

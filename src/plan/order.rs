@@ -1,6 +1,8 @@
 //! The order of rows and how they are packed into batches: a parent is never in a later batch than its child, and rows
 //! that refer to each other in a circle share one. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// Rows of one component of tables, numbered 0..n, and who needs whom.
@@ -21,6 +23,21 @@ impl RowOrder {
         if child != parent {
             self.needs.push((child, parent));
         }
+    }
+
+    /// These rows and all that need them, over any number of others.
+    pub fn below(&self, rows: BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &(child, parent) in &self.needs {
+            children.entry(parent).or_default().push(child);
+        }
+        let mut open: Vec<usize> = rows.iter().copied().collect();
+        let mut found = rows;
+        while let Some(row) = open.pop() {
+            let below = children.get(&row).into_iter().flatten();
+            open.extend(below.copied().filter(|child| found.insert(*child)));
+        }
+        found
     }
 
     /// Groups of rows that need each other, parents first; within the freedom that is left, in the order of the rows.

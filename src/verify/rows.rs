@@ -256,7 +256,15 @@ impl PlannedRows {
             }
             (RowAction::Insert, true) => Expected::Absent,
             (RowAction::Update, true) => Expected::Values(self.told(diff, diff.live.as_ref())),
-            (RowAction::Update, false) => Expected::Values(self.told(diff, Some(&diff.backup))),
+            (RowAction::Update, false) => {
+                let mut told = self.told(diff, Some(&diff.backup));
+                if matches!(self.source, Source::Moved) {
+                    // What else it hangs by only goes along.
+                    let before = self.told(diff, diff.live.as_ref());
+                    told.retain(|at, value| before.get(at) != Some(value));
+                }
+                Expected::Values(told)
+            }
             // Where an insert writes something else than was staged, the diff lists it.
             _ => Expected::Values(self.values(|name, at| {
                 let told = diff.backup.get(name.as_str()).filter(|_| diff.columns.contains(name));

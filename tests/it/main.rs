@@ -55,6 +55,7 @@ mod live_changed;
 mod live_journal;
 mod locales;
 mod misrouted_children;
+mod misrouted_mixed;
 mod misrouted_schema;
 mod misrouted_schema_meanwhile;
 mod misrouted_together;

@@ -35,7 +35,7 @@ fn entry(table: &str, more: &str) -> String {
     )
 }
 
-fn entries(tables: &[&str]) -> String {
+pub(super) fn entries(tables: &[&str]) -> String {
     tables.iter().map(|table| entry(table, "where = \"tenant_id = 1\"")).collect()
 }
 
@@ -329,7 +329,7 @@ fn rows_that_went_to_different_owners_find_each_other() {
 }
 
 /// Customers, their orders with numbers of the tenant, and lines: everything carries the tenant in its references.
-const CHAIN: &str = "
+pub(super) const CHAIN: &str = "
 create table customers (id int primary key, tenant_id int not null, email text, unique (tenant_id, email), unique (tenant_id, id));
 create table orders (id int primary key, tenant_id int not null, customer_id int, number text, unique (tenant_id, number), unique (tenant_id, id),
   foreign key (tenant_id, customer_id) references customers (tenant_id, id));
@@ -338,11 +338,11 @@ create table lines (id int primary key, tenant_id int not null, order_id int, pa
 insert into customers select g, 1 + g % 2, 'c' || g from generate_series(1, 8) as g; insert into orders select g, 1 + g % 2, g, 'n' || g from generate_series(1, 8) as g;
 insert into lines select g, 1 + g % 2, g, null, 'w' from generate_series(1, 8) as g;";
 
-const ALL_TO_THREE: &str = "set session_replication_role = replica; update customers set tenant_id = 3 where tenant_id = 1; update orders set tenant_id = 3 where tenant_id = 1;
+pub(super) const ALL_TO_THREE: &str = "set session_replication_role = replica; update customers set tenant_id = 3 where tenant_id = 1; update orders set tenant_id = 3 where tenant_id = 1;
     update lines set tenant_id = 3 where tenant_id = 1; reset session_replication_role;";
 
 /// Recovers, and compares live with what is wanted; `code` is that of `recover` and `verify`, `apply` has nothing left.
-fn comes_to(world: &str, accident: &str, recipe: &str, (wanted, code): (&str, i32)) {
+pub(super) fn comes_to(world: &str, accident: &str, recipe: &str, (wanted, code): (&str, i32)) {
     let backup = TestDb::with("together", world);
     let dump = backup.dump(&["-Fc"]);
     let (live, truth) = (backup.copy("live"), backup.copy("truth"));

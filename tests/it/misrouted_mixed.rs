@@ -1,0 +1,133 @@
+//! Misrouted rows beside lost and damaged ones of the same tables, and references that only the recipe knows.
+
+use super::misrouted_together::{ALL_TO_THREE, CHAIN, comes_to, entries};
+use super::support::{Rescue, TestDb};
+
+fn lost(table: &str) -> String {
+    format!("[[recover]]\ntable = \"{table}\"\nwhere = \"tenant_id = 1\"\n")
+}
+
+fn damaged(table: &str, column: &str, condition: &str) -> String {
+    format!(
+        "[[recover]]\ntable = \"{table}\"\nkind = \"corrupted\"\ncolumns = [\"{column}\"]\nwhere = \"true\"\ndamaged = \"{condition}\"\n"
+    )
+}
+
+/// The deletion of a coupon emptied links of customers, who are under the wrong tenant as well, and of those who move with them.
+#[test]
+fn a_cut_link_is_set_again_in_a_row_that_moves() {
+    let world = "
+        create table coupons (id int primary key, tenant_id int not null, code text unique, unique (tenant_id, id));
+        create table customers (id int primary key, tenant_id int not null, email text unique, coupon_id int, unique (tenant_id, id),
+          foreign key (tenant_id, coupon_id) references coupons (tenant_id, id) on delete set null (coupon_id));
+        create table orders (id int primary key, tenant_id int not null, customer_id int, coupon_id int, foreign key (tenant_id, customer_id) references customers (tenant_id, id),
+          foreign key (tenant_id, coupon_id) references coupons (tenant_id, id) on delete set null (coupon_id));
+        insert into coupons select g, 1, 'k' || g from generate_series(1, 3) as g; insert into customers select g, 1, 'c' || g, g from generate_series(1, 3) as g;
+        insert into orders select g, 1, g, g from generate_series(1, 3) as g;";
+    let accident = "delete from coupons where id < 3; set session_replication_role = replica; update customers set tenant_id = 3 where id = 1;
+        update orders set tenant_id = 3 where id = 1; reset session_replication_role";
+    comes_to(world, accident, &format!("{}{}", entries(&["customers"]), lost("coupons")), ("", 0));
+    comes_to(world, accident, &format!("{}{}", lost("coupons"), entries(&["orders", "customers"])), ("", 0));
+}
+
+/// An entry about damage in the table between looks at rows that move: they are parents of what moves with them all the same.
+#[test]
+fn damage_between_does_not_stop_the_move() {
+    let accident = format!("{ALL_TO_THREE} update orders set number = 'X' where id = 2");
+    let damage = damaged("orders", "number", "live.number = 'X'");
+    comes_to(CHAIN, &accident, &format!("{}{damage}", entries(&["customers"])), ("", 0));
+    comes_to(CHAIN, &accident, &format!("{damage}{}", entries(&["customers", "lines"])), ("", 0));
+}
+
+/// The reference by which a row moves is damaged itself: both are set right, and `verify` says so.
+#[test]
+fn a_damaged_reference_of_a_row_that_moves() {
+    let accident = format!("{ALL_TO_THREE} update orders set customer_id = 4 where id = 2");
+    let damage = damaged("orders", "customer_id", "true");
+    comes_to(CHAIN, &accident, &format!("{}{damage}", entries(&["customers"])), ("", 0));
+}
+
+/// Lost orders need their customer to be home, whichever entry brings that, also within a tree.
+#[test]
+fn what_is_inserted_waits_for_the_move_of_its_parent() {
+    let accident =
+        format!("{ALL_TO_THREE} delete from lines where order_id in (2, 4); delete from orders where id = 2");
+    comes_to(
+        CHAIN,
+        &accident,
+        &format!("{}{}", entries(&["customers", "lines", "orders"]), lost("orders")),
+        ("", 0),
+    );
+    let tree = "
+        create table folders (id int primary key, tenant_id int not null, parent_id int, unique (tenant_id, id),
+          foreign key (tenant_id, parent_id) references folders (tenant_id, id) on delete cascade);
+        insert into folders select g, 1, nullif(g - 1, 0) from generate_series(1, 6) as g;";
+    let accident = "delete from folders where id > 2; set session_replication_role = replica; update folders set tenant_id = 3; reset session_replication_role";
+    comes_to(tree, accident, &format!("{}{}", entries(&["folders"]), lost("folders")), ("", 0));
+}
+
+/// The true owner is lost and no entry wants it back: its rows stay, and those of others go home.
+#[test]
+fn rows_of_an_owner_that_is_lost_stay() {
+    let world = "
+        create table tenants (id int primary key, name text);
+        create table customers (id int primary key, tenant_id int not null references tenants, email text, unique (tenant_id, email), unique (tenant_id, id));
+        create table products (id int primary key, tenant_id int not null references tenants, sku text, unique (tenant_id, sku), unique (tenant_id, id));
+        create table items (id int primary key, tenant_id int not null, customer_id int, product_id int, foreign key (tenant_id, customer_id) references customers (tenant_id, id),
+          foreign key (tenant_id, product_id) references products (tenant_id, id));
+        insert into tenants select g, 't' || g from generate_series(1, 3) as g; insert into customers select g, 1 + g % 2, 'c' || g from generate_series(1, 4) as g;
+        insert into products select g, 1 + g % 2, 'p' || g from generate_series(1, 4) as g; insert into items select g, 1 + g % 2, g, g from generate_series(1, 4) as g;";
+    let moved = |which: &str| {
+        format!(
+            "set session_replication_role = replica; update customers set tenant_id = 3 where {which}; update products set tenant_id = 3 where {which};
+             update items set tenant_id = 3 where {which}; reset session_replication_role; delete from tenants where id = 1"
+        )
+    };
+    let recipe = entries(&["customers", "products"]).replace("tenant_id = 1", "true");
+    comes_to(world, &moved("true"), &recipe, (&moved("tenant_id = 1"), 1));
+    let with_owner =
+        format!("{recipe}[[recover]]\ntable = \"tenants\"\nwhere = \"id = 1\"\nchildren = \"none\"\n");
+    comes_to(world, &moved("true"), &with_owner, ("", 0));
+}
+
+/// A reference of the recipe ties rows as one of the catalog does: an item stays with the product that cannot go.
+#[test]
+fn references_of_the_recipe_tie_rows_as_well() {
+    let world = "
+        create table orders (id int primary key, tenant_id int not null, unique (tenant_id, id));
+        create table products (id int primary key, tenant_id int not null, sku text, unique (tenant_id, sku), unique (tenant_id, id));
+        create table items (id int primary key, tenant_id int not null, order_id int, product_id int, foreign key (tenant_id, order_id) references orders (tenant_id, id));
+        insert into orders select g, 1 from generate_series(1, 3) as g; insert into products select g, 1, 'p' || g from generate_series(1, 3) as g;
+        insert into items select g, 1, g, g from generate_series(1, 3) as g; insert into items values (9, 1, 3, 77);";
+    let moved = |which: &str| {
+        format!(
+            "set session_replication_role = replica; update orders set tenant_id = 3 where {which}; update products set tenant_id = 3 where {which};
+             update items set tenant_id = 3 where {which}; reset session_replication_role; insert into products values (8, 1, 'p1')"
+        )
+    };
+    // Item 9 named no product before either.
+    let accident = moved("true").replace("where true", "where id <> 8");
+    let declared =
+        "[[foreign_key]]\nfrom = \"items(tenant_id, product_id)\"\nto = \"products(tenant_id, id)\"\n";
+    comes_to(
+        world,
+        &accident,
+        &format!("{}{declared}", entries(&["orders", "products"])),
+        (&moved("id = 1"), 1),
+    );
+}
+
+/// Where a row of two tables in a circle is led by both entries, it is counted and written once.
+#[test]
+fn rows_that_two_entries_lead_are_written_once() {
+    let backup = TestDb::with("mixed", CHAIN);
+    let dump = backup.dump(&["-Fc"]);
+    let live = backup.copy("live");
+    live.psql(ALL_TO_THREE);
+    let rescue = Rescue::new(&live, &dump);
+    let planned = rescue.recover_text(&entries(&["customers", "orders"])).expect_code(0);
+    assert!(planned.stdout.contains("0 to insert, 12 to repair"), "{}", planned.stdout);
+    let applied = rescue.apply().expect_code(0);
+    assert!(applied.stdout.contains("12 rows updated (1 batch)"), "{}", applied.stdout);
+    backup.digest().assert_same(&live.digest(), "all is as it was");
+}
