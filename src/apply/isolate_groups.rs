@@ -374,7 +374,8 @@ impl Trial<'_> {
                     Some(table) if inserts(self.parts) && is_of_another(table) => {
                         format!("a row of {table} that it needs was refused: {}", db.message)
                     }
-                    Some(table) if updates(self.parts) && is_of_another(table) => {
+                    // A foreign key's words name both sides.
+                    Some(table) if updates(self.parts) && is_of_another(table) && db.sqlstate != "23503" => {
                         format!("a row of {table} that moves with it was refused: {}", db.message)
                     }
                     _ => db.message.clone(),

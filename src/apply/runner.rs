@@ -31,7 +31,7 @@ use crate::pg::{
     ConnectSettings, PgError, ReadSession, ServerIdentity, SessionOptions, WriteSession, is_worth_retrying,
 };
 use crate::plan::script::Step;
-use crate::plan::{Batch, LiveIdentity, Plan};
+use crate::plan::{Action, Batch, LiveIdentity, Part, Plan};
 use crate::progress::SharedProgress;
 
 /// What a run is given from outside.
@@ -295,10 +295,11 @@ impl<'a> Runner<'a> {
         next.filter(|_| self.may_isolate(job) && isolate::is_about_rows(error))
     }
 
-    /// Rows that move, and rows of tables that refer to each other, are written group by group.
+    /// Rows that move, and rows of tables that refer to each other, are written group by group; taken back are updated ones.
     fn may_isolate(&self, job: &Job<'_>) -> bool {
         let parts = &job.batch.parts;
-        self.task != Task::Undo && isolate_groups::has_groups(parts)
+        let is_update = |part: &Part| part.action == Action::Update;
+        isolate_groups::has_groups(parts) && (self.task != Task::Undo || parts.iter().all(is_update))
     }
 
     pub(super) async fn leave_transaction(&self, error: &PgError) {

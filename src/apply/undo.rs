@@ -239,7 +239,10 @@ fn announce(
             what: format!("taking back batch {}", batch.number),
             cause: format!("a row of {} was reported", row.table),
         })?;
-        let held = Held { key: row.key, reason: row.word };
+        let mut refused = performed.refused.iter();
+        let refused = refused.find(|refused| refused.key == row.key && refused.table == row.table);
+        let reason = refused.map_or(row.word, |refused| format!("live refused it: {}", refused.message));
+        let held = Held { key: row.key, reason };
         if held.reason == PUT_BACK || held.reason == OVERRULED {
             // Counted by the statement, and nevertheless not as it was.
             taken[at].rows = taken[at].rows.saturating_sub(1);

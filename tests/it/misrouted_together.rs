@@ -406,3 +406,32 @@ fn who_lies_between_is_told_apart_without_the_owner() {
     let accident = format!("set session_replication_role = replica; {accident}");
     comes_to(world, &accident, &entries(&["customers", "orders"]), ("", 0));
 }
+
+/// After apply somebody hangs a line on order 2 and edits order 4: `undo` leaves both with what hangs on them, and takes the rest back.
+#[test]
+fn undo_leaves_what_others_need_with_its_group() {
+    let backup = TestDb::with("together", CHAIN);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    live.psql(ALL_TO_THREE);
+    let rescue = Rescue::new(&live, &dump);
+    let _planned = rescue.recover_text(&entries(&["customers"])).expect_code(0);
+    let _applied = rescue.apply().expect_code(0);
+    live.psql("insert into lines values (99, 1, 2, null, 'later'); update orders set tenant_id = 1, customer_id = null where id = 4");
+    truth.psql(ALL_TO_THREE);
+    truth.psql(
+        "set session_replication_role = replica; update customers set tenant_id = 1 where id = 2; update orders set tenant_id = 1 where id in (2, 4);
+         update lines set tenant_id = 1 where id in (2, 4); update orders set customer_id = null where id = 4; insert into lines values (99, 1, 2, null, 'later')",
+    );
+    let undone = rescue.undo().expect_code(1);
+    assert!(undone.stdout.contains("public.orders (id = 2): live refused it"), "{}", undone.stdout);
+    assert!(undone.stdout.contains("public.orders (id = 4): changed since"), "{}", undone.stdout);
+    truth.digest().assert_same(&live.digest(), "the rest is taken back");
+    live.psql("delete from lines where id = 99");
+    truth.psql(
+        "delete from lines where id = 99; set session_replication_role = replica; update customers set tenant_id = 3 where id = 2; update orders set tenant_id = 3 where id = 2;
+         update lines set tenant_id = 3 where id = 2",
+    );
+    let _again = rescue.undo().expect_code(1);
+    truth.digest().assert_same(&live.digest(), "and what nobody needs any more");
+}
