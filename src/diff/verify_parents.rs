@@ -52,22 +52,27 @@ pub async fn check(
         }
         let keys: Vec<&[u8]> = open.keys().map(|key| &**key).collect();
         let there = in_live(session, (court.fit, parents), upward.fk, &upward.columns, &keys).await?;
-        for (_, at) in open.values().enumerate().filter(|(number, _)| !there.contains(number)) {
-            for &row in at {
-                let judgement = &mut judgements[row];
-                let block = upward.key(rows.0[row]).and_then(|key| parents.blocked(upward.fk, &key));
-                if let Some(live) = rows.1[row].as_deref()
-                    && leave_cut(upward, live, block, judgement)
-                {
-                    continue;
-                }
-                judgement.blocks = judgement.action == RowAction::Insert;
-                judgement.verdict = Verdict::Orphan;
-                judgement.action = RowAction::None;
-                judgement.comes_back = false;
-                judgement.reason =
-                    format!("its parent in {} is neither in live nor recovered", upward.fk.parent);
+        let missing: Vec<usize> = open
+            .values()
+            .enumerate()
+            .filter(|(number, _)| !there.contains(number))
+            .flat_map(|(_, rows)| rows)
+            .copied()
+            .collect();
+        let held = had_parents(session, (court, parents), upward, rows.1, missing).await?;
+        for row in held {
+            let judgement = &mut judgements[row];
+            let block = upward.key(rows.0[row]).and_then(|key| parents.blocked(upward.fk, &key));
+            if let Some(live) = rows.1[row].as_deref()
+                && leave_cut(upward, live, block, judgement)
+            {
+                continue;
             }
+            judgement.blocks = judgement.action == RowAction::Insert;
+            judgement.verdict = Verdict::Orphan;
+            judgement.action = RowAction::None;
+            judgement.comes_back = false;
+            judgement.reason = format!("its parent in {} is neither in live nor recovered", upward.fk.parent);
         }
     }
     Ok(())
@@ -106,9 +111,29 @@ fn turns(upward: &Upward<'_>, row: &StagedRow) -> bool {
     upward.fk.is_enforced() && row.is_repointed(&upward.columns)
 }
 
-/// Does the update set a column of an enforced reference? Cut links are only set to parents that come back.
+/// Of these rows those that a reference keeps: what nobody enforces may have led nowhere before, and then nothing breaks.
+async fn had_parents(
+    session: &ReadSession,
+    (court, parents): (&Court<'_>, &Parents),
+    upward: &Upward<'_>,
+    live: &[LiveRow],
+    rows: Vec<usize>,
+) -> Result<Vec<usize>, PgError> {
+    if upward.fk.is_enforced() || rows.is_empty() {
+        return Ok(rows);
+    }
+    let key = |row: &usize| upward.fk.key_in(live[*row].as_deref()?, &upward.columns);
+    let (rows, keys): (Vec<usize>, Vec<RawKey>) =
+        rows.iter().filter_map(|row| Some((*row, key(row)?))).unzip();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
+    let there = in_live(session, (court.fit, parents), upward.fk, &upward.columns, &keys).await?;
+    Ok(rows.into_iter().enumerate().filter(|(at, _)| there.contains(at)).map(|(_, row)| row).collect())
+}
+
+/// Does the update set a column of a reference? Cut links are only set to parents that come back.
 fn changes(upward: &Upward<'_>, judgement: &Judgement) -> bool {
-    upward.fk.is_enforced()
+    let is_plain = !upward.fk.has_paths() && !upward.fk.is_over_time();
+    (upward.fk.is_enforced() || is_plain)
         && judgement.verdict != Verdict::Unlinked
         && upward.columns.iter().any(|column| judgement.columns.contains(column))
 }

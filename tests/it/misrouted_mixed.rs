@@ -131,3 +131,25 @@ fn rows_that_two_entries_lead_are_written_once() {
     assert!(applied.stdout.contains("12 rows updated (1 batch)"), "{}", applied.stdout);
     backup.digest().assert_same(&live.digest(), "all is as it was");
 }
+
+/// The owner's table is only known by the recipe: a customer whose owner is gone is not hung on nobody.
+#[test]
+fn nobody_is_moved_onto_an_owner_that_is_gone() {
+    let world = "
+        create table tenants (id int primary key); create table customers (id int primary key, tenant_id int not null, email text unique);
+        insert into tenants values (1), (2), (3); insert into customers values (1, 1, 'a'), (2, 2, 'b'), (3, 2, 'c');";
+    let declared = "[[foreign_key]]\nfrom = \"customers(tenant_id)\"\nto = \"tenants(id)\"\n";
+    let recipe = format!(
+        "{}{declared}",
+        entries(&["customers"])
+            .replace("where = \"tenant_id = 1\"", "where = \"true\"")
+            .replace("live.tenant_id = 3", "live.tenant_id > 2")
+    );
+    let accident = "update customers set tenant_id = 3 where id < 3; update customers set tenant_id = 77 where id = 3; delete from tenants where id = 1";
+    comes_to(
+        world,
+        accident,
+        &recipe,
+        ("update customers set tenant_id = 3 where id = 1; delete from tenants where id = 1", 1),
+    );
+}
