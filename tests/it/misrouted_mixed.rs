@@ -153,3 +153,20 @@ fn nobody_is_moved_onto_an_owner_that_is_gone() {
         ("update customers set tenant_id = 3 where id = 1; delete from tenants where id = 1", 1),
     );
 }
+
+/// Orders hang on stores that no entry names, so they and their customers stay: a line of an entry of its own is not planned as if they moved.
+#[test]
+fn a_line_whose_order_stays_is_not_planned() {
+    let world = "
+        create table stores (id int primary key, tenant_id int not null, unique (tenant_id, id)); create table customers (id int primary key, tenant_id int not null, unique (tenant_id, id));
+        create table orders (id int primary key, tenant_id int not null, customer_id int, store_id int, unique (tenant_id, id),
+          foreign key (tenant_id, customer_id) references customers (tenant_id, id), foreign key (tenant_id, store_id) references stores (tenant_id, id));
+        create table lines (id int primary key, tenant_id int not null, order_id int, foreign key (tenant_id, order_id) references orders (tenant_id, id));
+        insert into stores select g, 1 from generate_series(1, 4) as g; insert into customers select g, 1 from generate_series(1, 4) as g;
+        insert into orders select g, 1, g, case when g < 3 then g end from generate_series(1, 4) as g; insert into lines select g, 1, g from generate_series(1, 4) as g;";
+    let moved = |which: &str| {
+        format!("set session_replication_role = replica; update stores set tenant_id = 3; update customers set tenant_id = 3 where {which};
+            update orders set tenant_id = 3 where {which}; update lines set tenant_id = 3 where {which}; reset session_replication_role")
+    };
+    comes_to(world, &moved("true"), &entries(&["lines", "customers"]), (&moved("id < 3"), 1));
+}

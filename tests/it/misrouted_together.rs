@@ -397,11 +397,11 @@ fn who_lies_between_is_told_apart_without_the_owner() {
         create table customers (id int primary key, tenant_id int not null, unique (tenant_id, id));
         create table notes (id int primary key, tenant_id int not null, customer_id int, code text, unique (tenant_id, code), unique (tenant_id, id),
           foreign key (tenant_id, customer_id) references customers (tenant_id, id));
-        create table orders (id int primary key, tenant_id int not null, note_id int, unique (tenant_id, id), foreign key (tenant_id, note_id) references notes (tenant_id, id));
+        create table orders (id int primary key, tenant_id int not null, note_id int, number text, unique (tenant_id, number), unique (tenant_id, id), foreign key (tenant_id, note_id) references notes (tenant_id, id));
         create table lines (id int primary key, tenant_id int not null, order_id int, payer_id int, foreign key (tenant_id, order_id) references orders (tenant_id, id),
           foreign key (tenant_id, payer_id) references customers (tenant_id, id));
         insert into customers select g, 1 + g % 2 from generate_series(1, 8) as g; insert into notes select g, 1 + g % 2, g, 'n' || g from generate_series(1, 8) as g;
-        insert into orders select g, 1 + g % 2, g from generate_series(1, 8) as g; insert into lines select g, 1 + g % 2, g, g from generate_series(1, 8) as g;";
+        insert into orders select g, 1 + g % 2, g, 'o' || g from generate_series(1, 8) as g; insert into lines select g, 1 + g % 2, g, g from generate_series(1, 8) as g;";
     let accident = format!("update notes set tenant_id = 3 where tenant_id = 1; {ALL_TO_THREE}");
     let accident = format!("set session_replication_role = replica; {accident}");
     comes_to(world, &accident, &entries(&["customers", "orders"]), ("", 0));
