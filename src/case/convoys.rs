@@ -203,7 +203,11 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
         }
         rows += count;
     }
-    if rows > 0 { emit(maker, &wagons, parts) } else { Ok(()) }
+    if rows > 0 {
+        emit(maker, &wagons, parts)?;
+    }
+    maker.parents.have_moved(convoy);
+    Ok(())
 }
 
 /// The row on which another hangs, by COPY text: what is referred to, then the owner that it has and the one that it gets, which

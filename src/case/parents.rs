@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
-use serde_json::Value;
-
 use super::convoys::{MovingRows, moving_rows};
 use super::itself::Itself;
 use super::layout::Layout;
@@ -15,7 +13,7 @@ use super::tells::{beside_the_reference, beyond, tells};
 use super::{Error, sources};
 use crate::catalog::telling::KeySpeech;
 use crate::catalog::{ForeignKey, Table};
-use crate::diff::{DiffRow, Diffed, DiffedTable, RowAction, Verdict};
+use crate::diff::{ConvoyFiles, DiffRow, Diffed, DiffedTable, RowAction, Verdict};
 use crate::ident::{Ident, TableName};
 use crate::plan::{BatchTable, ParentGuard, Tells};
 use crate::sql::mention::may_name;
@@ -34,6 +32,8 @@ pub(super) struct Parents<'a> {
     identities: Identities,
     known: BTreeMap<Referred, Known>,
     moving: Moving,
+    /// Convoys of which batches are still to come.
+    to_come: Vec<&'a ConvoyFiles>,
 }
 
 /// Rows that move with others, by table.
@@ -54,6 +54,8 @@ impl Moving {
 /// The rows of one table as parents.
 #[derive(Default)]
 struct Known {
+    /// Have the rows that move with others moved?
+    moved: bool,
     tells: Tells,
     /// Of rows that something tells from others the columns referred to, then the columns that tell.
     told: Lines,
@@ -88,7 +90,13 @@ impl Row {
 impl<'a> Parents<'a> {
     /// Nothing is read yet.
     pub(super) fn new(layout: &'a Layout, diffed: &'a Diffed, identities: Identities) -> Self {
-        Self { layout, diffed, identities, known: BTreeMap::new(), moving: Moving::default() }
+        let to_come = diffed.convoys.iter().collect();
+        Self { layout, diffed, identities, known: BTreeMap::new(), moving: Moving::default(), to_come }
+    }
+
+    /// All batches of the convoy are made: what comes behind them hangs on rows that have moved.
+    pub(super) fn have_moved(&mut self, convoy: &ConvoyFiles) {
+        self.to_come.retain(|other| other.directory != convoy.directory);
     }
 
     /// The guards of a part. A reference that the part does not write is left out, and so is one under a condition that needs
@@ -150,14 +158,17 @@ impl<'a> Parents<'a> {
     /// `None` for a table of which nothing is staged.
     fn known(&mut self, fk: &ForeignKey, parent: &Table) -> Result<Option<&Known>, Error> {
         let referred = (fk.parent.clone(), fk.parent_columns().cloned().collect::<Vec<_>>());
-        if !self.known.contains_key(&referred) {
+        let takes_along = |convoy: &&ConvoyFiles| convoy.tables().any(|(_, table)| table.table == fk.parent);
+        let moved = self.diffed.convoys.iter().any(|convoy| takes_along(&convoy))
+            && !self.to_come.iter().any(takes_along);
+        if self.known.get(&referred).is_none_or(|known| known.moved != moved) {
             let Some(table) = self.diffed.tables.iter().find(|table| table.table == fk.parent) else {
                 return Ok(None);
             };
             let given = self.identities.get(&fk.parent).map_or(&[][..], Vec::as_slice);
             let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&fk.parent).collect();
             let tells = beside_the_reference(tells(parent, table, given, &upward), table, given, &referred.1);
-            let known = Known { tells, ..Known::default() };
+            let known = Known { moved, tells, ..Known::default() };
             let refers = |fk: &&ForeignKey| fk.parent == referred.0 && fk.parent_columns().eq(&referred.1);
             let unenforced =
                 self.diffed.catalog.foreign_keys.iter().filter(refers).any(|fk| !fk.is_enforced());
@@ -190,11 +201,14 @@ impl Known {
         let mut rows = sources::TableRows::open(layout, table)?;
         while let Some((staged, diff)) = rows.next_row()? {
             let raw: Vec<&[u8]> = fields(staged).collect();
-            // Where it will be only a statement of several tables knows, which moves what hangs on it as well.
-            if moving.get(&diff.key).is_some_and(|row| referred.iter().any(|name| row.contains_key(name))) {
+            let moves = moving.get(&diff.key);
+            // Until it has moved only the statement that moves it knows where it is, and moves what hangs on it as well.
+            if !self.moved
+                && moves.is_some_and(|values| referred.iter().any(|name| values.contains_key(name)))
+            {
                 continue;
             }
-            let seen = Seen { raw: &raw, diff: &diff };
+            let seen = Seen { raw: &raw, diff: &diff, moved: moves.filter(|_| self.moved) };
             let Some(key) = seen.joined(&positions, false) else { continue };
             if self.vouches(&seen, &positions, &telling) {
                 let values = seen.joined(&telling, true).filter(|_| !telling.is_empty());
@@ -211,7 +225,7 @@ impl Known {
     /// Can a child rely on the row, and does anything tell which entity it is? A lost row is told by all its values when
     /// need be, a row of live only by what is made for it: anything else of it may be edited meanwhile.
     fn vouches(&self, seen: &Seen<'_>, referred: &[(&Ident, usize)], telling: &[(&Ident, usize)]) -> bool {
-        let moves = |(name, _): &(&Ident, usize)| seen.diff.columns.contains(name);
+        let moves = |(name, _): &(&Ident, usize)| seen.sets(name);
         let has_values = |group: &[usize]| {
             group.iter().filter_map(|at| telling.get(*at)).all(|(name, at)| !is_null(&seen.value(name, *at)))
         };
@@ -224,7 +238,7 @@ impl Known {
 
 /// Did the diff see the parent in live, under the key by which it is referred to then?
 fn was_in_live(seen: &Seen<'_>, referred: &[(&Ident, usize)]) -> bool {
-    let moves = referred.iter().any(|(name, _)| seen.diff.columns.contains(name));
+    let moves = referred.iter().any(|(name, _)| seen.sets(name));
     match seen.diff.action {
         RowAction::Insert | RowAction::Move => false,
         // Live's row stands in for it, under its own key and with its own values.
@@ -306,22 +320,33 @@ fn is_decidable(part: &BatchTable<'_>, fk: &ForeignKey) -> bool {
 struct Seen<'r> {
     raw: &'r [&'r [u8]],
     diff: &'r DiffRow,
+    /// What it has since it moved with others.
+    moved: Option<&'r BTreeMap<Ident, Option<String>>>,
 }
 
 impl Seen<'_> {
-    /// The raw field as it will be in live, for a lost row, or as the diff saw it there.
+    /// Is it the row's own batch that gives it another value there?
+    fn sets(&self, name: &Ident) -> bool {
+        self.diff.columns.contains(name) && !self.moved.is_some_and(|moved| moved.contains_key(name))
+    }
+
+    /// The raw field as it will be in live, for a lost row or one that has moved, or as the diff saw it there.
     fn value(&self, name: &Ident, at: usize) -> Vec<u8> {
+        let field = |value: Option<&str>| {
+            let mut field = Vec::new();
+            push_field(&mut field, true, value.map(str::as_bytes));
+            field
+        };
+        if let Some(then) = self.moved.and_then(|moved| moved.get(name)) {
+            return field(then.as_deref());
+        }
         let told = if self.diff.action == RowAction::Insert {
             Some(&self.diff.backup)
         } else {
             self.diff.live.as_ref()
         };
         match told.and_then(|values| values.get(name.as_str())).filter(|_| self.diff.columns.contains(name)) {
-            Some(told) => {
-                let mut field = Vec::new();
-                push_field(&mut field, true, Value::as_str(told).map(str::as_bytes));
-                field
-            }
+            Some(told) => field(told.as_str()),
             None => self.raw.get(at).copied().unwrap_or(NULL).to_vec(),
         }
     }

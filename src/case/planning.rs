@@ -145,7 +145,7 @@ pub(super) struct Maker<'a> {
     /// Rows of a batch.
     pub(super) most: usize,
     pub(super) triggers: Triggers,
-    parents: Parents<'a>,
+    pub(super) parents: Parents<'a>,
     batches: Vec<Batch>,
 }
 

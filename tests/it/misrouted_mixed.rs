@@ -170,3 +170,35 @@ fn a_line_whose_order_stays_is_not_planned() {
     };
     comes_to(world, &moved("true"), &entries(&["lines", "customers"]), (&moved("id < 3"), 1));
 }
+
+/// Between plan and apply the order of a lost line is deleted, and a stranger takes its number under the right tenant: the
+/// line is not hung on the stranger, whether the lost rows' own references hold the owner or not.
+#[test]
+fn a_lost_line_is_not_hung_on_a_stranger_where_its_order_would_be() {
+    let plain = CHAIN.replace(
+        "foreign key (tenant_id, order_id) references orders (tenant_id, id)",
+        "foreign key (order_id) references orders",
+    );
+    assert_ne!(plain, CHAIN);
+    for world in [CHAIN, plain.as_str()] {
+        let backup = TestDb::with("together", world);
+        let dump = backup.dump(&["-Fc"]);
+        let live = backup.copy("live");
+        live.psql(&format!("{ALL_TO_THREE} delete from lines where id in (2, 4)"));
+        let rescue = Rescue::new(&live, &dump);
+        let recipe = format!("{}[[recover]]\ntable = \"lines\"\nwhere = \"true\"\n", entries(&["customers"]));
+        let planned = rescue.recover_text(&recipe).expect_code(0);
+        assert!(planned.stdout.contains("no conflicts"), "{}", planned.stdout);
+        live.psql("delete from orders where id = 2; insert into orders (id, tenant_id, customer_id, number) values (2, 1, null, 'stranger')");
+        let applied = rescue.apply().expect_code(1);
+        assert!(applied.stdout.contains("public.lines (id = 2)"), "{}", applied.stdout);
+        assert_eq!(
+            live.value("select string_agg(id::text, ' ' order by id) from lines where id in (2, 4)"),
+            "4",
+            "{}",
+            applied.stdout
+        );
+        let _undone = rescue.undo().expect_code(0);
+        assert_eq!(live.value("select count(*) from orders where tenant_id = 3"), "3");
+    }
+}
