@@ -147,15 +147,23 @@ pub fn companions(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSe
     found
 }
 
+/// All that moves with rows of the table when they get another owner.
+fn moves_with(live: &Catalog, carries: &[Carry], (table, owner): (&TableName, &Ident)) -> Moving {
+    reach(live, carries, [(table.clone(), BTreeSet::from([owner.clone()]))])
+}
+
+fn has_column(live: &Catalog, table: &TableName, column: &Ident) -> bool {
+    live.tables.get(table).is_some_and(|table| table.column(column).is_some())
+}
+
 /// What misrouted rows may leave behind further down: rows with an owner of their own below tables that have none. `live` is the
 /// whole catalog.
 pub fn notes_on_tables_between(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<String> {
     let owners = recipe.owners();
     let mut found = BTreeSet::new();
     for (table, owner) in &owners {
-        let moving = reach(live, carries, [(table.clone(), BTreeSet::from([owner.clone()]))]);
-        let has_owner =
-            |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
+        let moving = moves_with(live, carries, (table, owner));
+        let has_owner = |table: &TableName| has_column(live, table, owner);
         let mut seen: BTreeSet<&TableName> = moving.keys().collect();
         let mut open: Vec<&TableName> = moving.keys().collect();
         while let Some(parent) = open.pop() {
@@ -183,14 +191,12 @@ pub fn notes(live: &Catalog, recipe: &Recipe, carries: &[Carry]) -> BTreeSet<Str
     let owners = recipe.owners();
     let mut found = BTreeSet::new();
     for (table, owner) in &owners {
-        let moving = reach(live, carries, [(table.clone(), BTreeSet::from([owner.clone()]))]);
-        let has_owner =
-            |table: &TableName| live.tables.get(table).is_some_and(|table| table.column(owner).is_some());
+        let moving = moves_with(live, carries, (table, owner));
         let left = live.foreign_keys.iter().filter(|fk| {
             let named = owners.iter().any(|(table, of)| table == &fk.child && of == owner);
             moving.contains_key(&fk.parent)
                 && !moving.contains_key(&fk.child)
-                && has_owner(&fk.child)
+                && has_column(live, &fk.child, owner)
                 && !named
         });
         found.extend(left.map(|fk| {

@@ -1,6 +1,6 @@
 //! What judging all tables came to, put together for the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::drift::{Fit, Fits};
 use super::scene::{Judged, Scene};
@@ -37,6 +37,7 @@ pub(super) async fn finish(
         gone: 0,
         catalog: live.clone(),
         notes: Vec::new(),
+        unseen: BTreeSet::new(),
     };
     let mut outlived = 0;
     for table in order.iter().flat_map(|component| &component.tables) {
@@ -78,16 +79,20 @@ pub(super) async fn finish(
     }
     diffed.convoys = convoys.into_values().collect();
     note_outlived(input, outlived, &mut diffed);
+    note_downward(&mut diffed);
+    for (table, (_, cascaded)) in diffed.followers().iter().filter(|(_, (_, cascaded))| *cascaded > 0) {
+        diffed.notes.push(format!("{cascaded} rows of {table} move along by ON UPDATE CASCADE"));
+    }
+    Ok(diffed)
+}
+
+fn note_downward(diffed: &mut Diffed) {
     for down in diffed.sequences.iter().filter(|state| state.increment < 0) {
         diffed.notes.push(format!(
             "the sequence {} counts downwards and is not moved: see that it does not hand out a recovered row's number again",
             down.sequence
         ));
     }
-    for (table, (_, cascaded)) in diffed.followers().iter().filter(|(_, (_, cascaded))| *cascaded > 0) {
-        diffed.notes.push(format!("{cascaded} rows of {table} move along by ON UPDATE CASCADE"));
-    }
-    Ok(diffed)
 }
 
 /// A second backup that still has all that live lacks says nothing of an accident.

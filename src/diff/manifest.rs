@@ -1,6 +1,6 @@
 //! `diff/manifest.json`: what the diff found, table by table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct Diffed {
     pub tombstones: Vec<TombstonesRead>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Those of the notes that tell where misrouted rows may be at which nobody looks: `verify` says them again.
+    #[serde(default)]
+    pub unseen: BTreeSet<String>,
 }
 
 /// A file of `exclude_keys` that was read.

@@ -168,7 +168,8 @@ pub async fn run(input: &DiffInput<'_>, session: &ReadSession) -> Result<Diffed,
     diffed.unfollowed.extend(unknown_keys(input, &live));
     diffed.notes.extend(diffed.unfollowed.iter().map(Unfollowed::note));
     diffed.notes.extend(convoy::notes(&live, input.recipe, &carries));
-    diffed.notes.extend(between);
+    diffed.notes.extend(between.iter().cloned());
+    diffed.unseen = between;
     diffed.notes.extend(structure::notes_on_partitions(&input.extracted.catalog, &live));
     structure::refuse_rules(session, &diffed).await?;
     Ok(diffed)

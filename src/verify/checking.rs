@@ -326,7 +326,10 @@ impl<'a> Checking<'a> {
         }
         if self.undone {
             notes.push("The recovery was taken back: what it wrote must not be in live any more.".to_owned());
-        } else if applied.committed < applied.batches {
+        } else {
+            notes.extend(self.input.diffed.unseen.iter().cloned());
+        }
+        if !self.undone && applied.committed < applied.batches {
             notes.push(format!("{} of {} batches are applied.", applied.committed, applied.batches));
         }
         Certificate {
