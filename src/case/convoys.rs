@@ -1,11 +1,13 @@
 //! Batches of rows that must change together: reads a convoy's files in step, group by group, and never splits a group.
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::itself::Itself;
 use super::layout::Layout;
 use super::planning::Maker;
 use super::target::push_update;
@@ -68,19 +70,30 @@ struct Wagon<'a> {
 }
 
 /// The rows of a batch so far, by table of the convoy and list of columns.
-type Parts = BTreeMap<(usize, Vec<Ident>), Rows>;
+type Parts<'a> = BTreeMap<(usize, Vec<Ident>), Rows<'a>>;
 
 /// Rows of one table that set the same columns.
 #[derive(Default)]
-struct Rows {
+struct Rows<'a> {
     text: Vec<u8>,
     count: u64,
+    /// What tells those that lead from strangers, where anything does.
+    itself: Option<Itself<'a>>,
     /// The rows on which they hang beside their owner, by number in `Wagon::beside`.
     above: BTreeMap<usize, BTreeSet<Vec<u8>>>,
 }
 
-impl Rows {
+impl<'a> Rows<'a> {
+    fn of(maker: &mut Maker<'a>, wagon: &Wagon<'a>, columns: &[Ident]) -> Result<Self, Error> {
+        let itself = maker.parents.itself(wagon.table, columns)?;
+        Ok(Self { itself: itself.filter(|itself| itself.is_by(&wagon.key)), ..Self::default() })
+    }
+
     fn add(&mut self, other: Self) {
+        match (&mut self.itself, other.itself) {
+            (Some(own), Some(other)) => own.append(other),
+            (own, other) => *own = own.take().or(other),
+        }
         self.text.extend_from_slice(&other.text);
         self.count += other.count;
         for (at, rows) in other.above {
@@ -181,8 +194,12 @@ pub(super) fn plan<'a>(maker: &mut Maker<'a>, convoy: &'a ConvoyFiles) -> Result
             while let Some(row) = wagon.rows.take_of(group)? {
                 // With session_replication_role = replica no ON UPDATE CASCADE moves anything.
                 if row.action == RowAction::Update || !cascades {
-                    let part = next.entry((number, row.columns.clone())).or_default();
+                    let part = match next.entry((number, row.columns.clone())) {
+                        Entry::Occupied(part) => part.into_mut(),
+                        Entry::Vacant(part) => part.insert(Rows::of(maker, wagon, &row.columns)?),
+                    };
                     push_update(&mut part.text, &row)?;
+                    part.itself.iter_mut().for_each(|itself| itself.push(&row));
                     for (at, beside) in wagon.beside.iter().enumerate() {
                         let above = above(&row, &wagon.key, beside);
                         above.into_iter().for_each(|above| {
@@ -246,11 +263,13 @@ fn guard<'a>(
     Ok(ParentGuard { fk: Cow::Borrowed(fk), parent, tells, rows, itself: false })
 }
 
-fn emit<'a>(maker: &mut Maker<'a>, wagons: &[Wagon<'a>], parts: Parts) -> Result<(), Error> {
+fn emit<'a>(maker: &mut Maker<'a>, wagons: &[Wagon<'a>], parts: Parts<'a>) -> Result<(), Error> {
     let catalog = &maker.diffed.catalog;
-    let parts = parts.into_iter().map(|((number, columns), rows)| {
+    let parts = parts.into_iter().map(|((number, columns), mut rows)| {
         let beside = wagons[number].beside;
-        let guards = rows.above.into_iter().map(|(at, rows)| guard(catalog, &beside[at], rows));
+        let itself = rows.itself.as_mut().and_then(Itself::take);
+        let above = rows.above.into_iter().map(|(at, rows)| guard(catalog, &beside[at], rows));
+        let guards = above.chain(itself.map(Ok));
         Ok(BatchTable {
             table: wagons[number].table,
             action: Action::Update,

@@ -35,18 +35,31 @@ impl<'a> Itself<'a> {
         let key = diffed.staged.table.key.iter().map(|at| diffed.columns.get(*at)?.clone());
         let key: Vec<Ident> = key.collect::<Option<_>>()?;
         let mut own = Tells::default();
-        for group in &tells.any_of {
-            let names: Vec<&Ident> = group.iter().filter_map(|at| tells.columns.get(*at)).collect();
-            if names.iter().any(|name| set.contains(name)) {
-                continue;
-            }
+        let push = |own: &mut Tells, names: Vec<&Ident>| {
             own.any_of.push((own.columns.len()..own.columns.len() + names.len()).collect());
             own.columns.extend(names.into_iter().cloned());
+        };
+        let groups = tells.any_of.iter();
+        let groups = groups.map(|group| group.iter().filter_map(|at| tells.columns.get(*at)));
+        let groups: Vec<Vec<&Ident>> = groups.map(Iterator::collect).collect();
+        for names in &groups {
+            if !names.iter().any(|name| set.contains(name)) {
+                push(&mut own, names.clone());
+            }
         }
         for name in tells.created.iter().filter_map(|at| tells.columns.get(*at)) {
             if !set.contains(name) {
                 own.created.push(own.columns.len());
                 own.columns.push(name.clone());
+            }
+        }
+        if own.speaking().next().is_none() {
+            // What is set must hold the value that was seen: with that the rest of the group still tells.
+            for mut names in groups {
+                names.retain(|name| !set.contains(name));
+                if !names.is_empty() {
+                    push(&mut own, names);
+                }
             }
         }
         let is_told =
@@ -74,6 +87,16 @@ impl<'a> Itself<'a> {
             push_field(&mut self.rows, false, value(name).map(str::as_bytes));
         }
         self.rows.push(b'\n');
+    }
+
+    /// Is this the key by which it knows rows?
+    pub(super) fn is_by(&self, key: &[Ident]) -> bool {
+        self.key == key
+    }
+
+    /// Adds the rows of another one about the same table and columns.
+    pub(super) fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
     }
 
     /// The guard of the rows so far; no row is left.

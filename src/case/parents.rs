@@ -143,12 +143,10 @@ impl<'a> Parents<'a> {
     }
 
     /// What tells the rows of an update that sets these columns from strangers under their keys.
-    pub(super) fn itself(
-        &mut self,
-        table: &'a Table,
-        diffed: &DiffedTable,
-        set: &[Ident],
-    ) -> Result<Option<Itself<'a>>, Error> {
+    pub(super) fn itself(&mut self, table: &'a Table, set: &[Ident]) -> Result<Option<Itself<'a>>, Error> {
+        let Some(diffed) = self.diffed.tables.iter().find(|diffed| diffed.table == table.name) else {
+            return Ok(None);
+        };
         let given = self.identities.get(&table.name).map_or(&[][..], Vec::as_slice);
         let upward: Vec<&ForeignKey> = self.diffed.catalog.parents_of(&table.name).collect();
         let moving = self.moving.of(self.layout, self.diffed, diffed)?;

@@ -264,7 +264,7 @@ impl<'a> Maker<'a> {
             return Ok(());
         }
         if !waiting.contains_key(&diff.columns) {
-            let itself = self.parents.itself(target.table, target.diffed, &diff.columns)?;
+            let itself = self.parents.itself(target.table, &diff.columns)?;
             waiting.insert(diff.columns.clone(), Updates { text: Vec::new(), count: 0, itself });
         }
         let Some(updates) = waiting.get_mut(&diff.columns) else { return Ok(()) };

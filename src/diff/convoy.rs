@@ -44,6 +44,8 @@ pub struct Wagon<'a> {
     pub upwards: Vec<(&'a ForeignKey, Vec<usize>)>,
     /// Lists of columns by which enforced foreign keys refer to it, with their positions.
     pub referred: Vec<(Vec<Ident>, Vec<usize>)>,
+    /// Of a table that leads, the columns that tell its rows from strangers who took their keys.
+    pub telling: Vec<usize>,
 }
 
 impl Wagon<'_> {
@@ -280,7 +282,18 @@ pub(super) fn all<'a>(
         others.push(met.into_iter().flatten().chain([lead]).collect());
         joint = others;
     }
-    joint.into_iter().map(|leads| of(&leads, fits, (live, carries), recipe)).collect()
+    let mut found = Vec::new();
+    for leads in joint {
+        let mut convoy = of(&leads, fits, (live, carries), recipe)?;
+        for wagon in &mut convoy.wagons[..convoy.leading.len()] {
+            let Some(court) = courts.get(&wagon.fit.live.name) else { continue };
+            let name = |at: usize| &court.fit.columns[at].live.name;
+            let telling = court.identity.telling().into_iter().filter_map(|at| wagon.fit.position(name(at)));
+            wagon.telling = telling.collect();
+        }
+        found.push(convoy);
+    }
+    Ok(found)
 }
 
 /// May a row hang on rows of both, by two references that hold the same column? Then it moves when both do, and not before. Where
@@ -404,7 +417,7 @@ fn wagon<'a>(
         .map(|fk| fk.parent_columns().cloned().collect())
         .collect();
     let referred = lists.into_iter().filter_map(|list| Some((list.clone(), fit.positions(&list)?))).collect();
-    Ok(Wagon { fit, edges, upwards, referred })
+    Ok(Wagon { fit, edges, upwards, referred, telling: Vec::new() })
 }
 
 /// A table of which nothing is staged: all its columns, and a key without what moves.

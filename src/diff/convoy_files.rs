@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::DiffError;
-use super::convoy::{Convoy, Edge};
+use super::convoy::{Convoy, Edge, Wagon};
 use super::followers::Moving;
 use super::judge::Judgement;
 use super::lookup::StagedRow;
@@ -126,17 +126,18 @@ impl<'c, 'a> ConvoyWriter<'c, 'a> {
         make_directory(&diff.join(&directory))?;
         let path = diff.join(&directory).join(LEADING);
         make_directory(&path)?;
-        let rows = |path: &Path, count: usize| -> Result<Vec<Rows>, DiffError> {
-            let wagons = convoy.wagons[..count].iter();
+        let rows = |path: &Path, wagons: &[Wagon<'_>], is_told: bool| -> Result<Vec<Rows>, DiffError> {
             wagons
+                .iter()
                 .map(|wagon| {
-                    let writer = DiffWriter::create_grouped(path, &wagon.fit, format)?;
+                    let telling = if is_told { &wagon.telling[..] } else { &[] };
+                    let writer = DiffWriter::create_grouped(path, &wagon.fit, telling, format)?;
                     Ok(Rows { writer, moved: 0, cascaded: 0 })
                 })
                 .collect()
         };
-        let leading = rows(&path, convoy.leading.len())?;
-        let following = rows(&diff.join(&directory), convoy.wagons.len())?;
+        let leading = rows(&path, &convoy.wagons[..convoy.leading.len()], true)?;
+        let following = rows(&diff.join(&directory), &convoy.wagons, false)?;
         Ok(Self { convoy, directory, leading, following, groups: 0 })
     }
 

@@ -105,8 +105,13 @@ impl DiffWriter {
         Ok(Self { sink, told: Told::of(fit, &[]), itself: Told::of(fit, itself) })
     }
 
-    /// As [`DiffWriter::create`], with the number of a group before the key; nothing tells who a row is.
-    pub fn create_grouped(dir: &Path, fit: &Fit<'_>, format: StagingFormat) -> Result<Self, DiffError> {
+    /// As [`DiffWriter::create`], with the number of a group before the key.
+    pub fn create_grouped(
+        dir: &Path,
+        fit: &Fit<'_>,
+        itself: &[usize],
+        format: StagingFormat,
+    ) -> Result<Self, DiffError> {
         let mut table = diff_table(fit);
         let group = Ident::from("rowback_group");
         table
@@ -114,7 +119,7 @@ impl DiffWriter {
             .insert(0, StagedColumn { name: group, pg_type: "bigint".into(), base_type: BaseType::Int8 });
         table.key = (0..=fit.key.len()).collect();
         let sink = Sink::create(dir, format, &table)?;
-        Ok(Self { sink, told: Told::of(fit, &[]), itself: Told::of(fit, &[]) })
+        Ok(Self { sink, told: Told::of(fit, &[]), itself: Told::of(fit, itself) })
     }
 
     /// Adds one row.

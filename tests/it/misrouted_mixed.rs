@@ -132,12 +132,13 @@ fn rows_that_two_entries_lead_are_written_once() {
     backup.digest().assert_same(&live.digest(), "all is as it was");
 }
 
-/// The owner's table is only known by the recipe: a customer whose owner is gone is not hung on nobody.
+/// The owner's table is only known by the recipe: a customer whose owner is gone is not hung on nobody, but for one that hung on nobody
+/// in the backup and does so in live.
 #[test]
 fn nobody_is_moved_onto_an_owner_that_is_gone() {
     let world = "
         create table tenants (id int primary key); create table customers (id int primary key, tenant_id int not null, email text unique);
-        insert into tenants values (1), (2), (3); insert into customers values (1, 1, 'a'), (2, 2, 'b'), (3, 2, 'c');";
+        insert into tenants values (1), (2), (3); insert into customers values (1, 1, 'a'), (2, 2, 'b'), (3, 2, 'c'), (4, 8, 'd');";
     let declared = "[[foreign_key]]\nfrom = \"customers(tenant_id)\"\nto = \"tenants(id)\"\n";
     let recipe = format!(
         "{}{declared}",
@@ -145,7 +146,7 @@ fn nobody_is_moved_onto_an_owner_that_is_gone() {
             .replace("where = \"tenant_id = 1\"", "where = \"true\"")
             .replace("live.tenant_id = 3", "live.tenant_id > 2")
     );
-    let accident = "update customers set tenant_id = 3 where id < 3; update customers set tenant_id = 77 where id = 3; delete from tenants where id = 1";
+    let accident = "update customers set tenant_id = 3 where id < 3; update customers set tenant_id = 74 + id where id > 2; delete from tenants where id = 1";
     comes_to(
         world,
         accident,
@@ -200,5 +201,36 @@ fn a_lost_line_is_not_hung_on_a_stranger_where_its_order_would_be() {
         );
         let _undone = rescue.undo().expect_code(0);
         assert_eq!(live.value("select count(*) from orders where tenant_id = 3"), "3");
+    }
+}
+
+/// Between plan and apply a customer is deleted, and a stranger takes the number under the wrong tenant: only the e-mail address,
+/// unique within the tenant, tells them apart.
+#[test]
+fn a_stranger_under_the_wrong_owner_stays_there() {
+    let alone = "create table customers (id int primary key, tenant_id int not null, email text, unique (tenant_id, email));
+        insert into customers select g, 1 + g % 2, 'c' || g from generate_series(1, 8) as g;";
+    let below = "delete from lines where order_id = 2; delete from orders where customer_id = 2;";
+    for (world, accident, below) in
+        [(CHAIN, ALL_TO_THREE, below), (alone, "update customers set tenant_id = 3 where tenant_id = 1", "")]
+    {
+        let backup = TestDb::with("together", world);
+        let dump = backup.dump(&["-Fc"]);
+        let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+        live.psql(accident);
+        let rescue = Rescue::new(&live, &dump);
+        let _planned = rescue.recover_text(&entries(&["customers"])).expect_code(0);
+        let later = format!(
+            "{below} delete from customers where id = 2; insert into customers values (2, 3, 'stranger')"
+        );
+        live.psql(&later);
+        truth.psql(&later);
+        let before = live.digest();
+        let applied = rescue.apply().expect_code(1);
+        assert!(applied.stdout.contains("public.customers (id = 2): "), "{}", applied.stdout);
+        truth.digest().assert_same(&live.digest(), "all but the stranger are home");
+        let _verified = rescue.verify().expect_code(1);
+        let _undone = rescue.undo().expect_code(0);
+        before.assert_same(&live.digest(), "and taken back");
     }
 }

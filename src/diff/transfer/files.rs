@@ -77,7 +77,7 @@ pub(super) async fn write(
         // Two tables may come to one and the same.
         let place = path.join((number + 1).to_string());
         make_directory(&place)?;
-        let mut writer = DiffWriter::create_grouped(&place, &pair.to, station.input.format)?;
+        let mut writer = DiffWriter::create_grouped(&place, &pair.to, &[], station.input.format)?;
         for (group, mover) in &rows {
             let group = i64::try_from(*group).unwrap_or(i64::MAX);
             let after = StagedRow::of(mover.after(), String::new());
