@@ -15,7 +15,7 @@ use super::isolate_together::{self, updates};
 use super::limits::{ZONE_OF_KEYS, ZONE_OF_TRIGGERS};
 use crate::pg::{DbFacts, PgError, WriteSession};
 use crate::plan::recall::{Way, staged_columns};
-use crate::plan::{Action, Part, YIELDING, row_key_json};
+use crate::plan::{Action, Part, Reference, YIELDING, row_key_json};
 
 const WHAT: &str = "finding the rows that live refuses";
 
@@ -53,13 +53,13 @@ struct Trial<'a> {
 /// Groups that were refused, by place in the list, with the server's words.
 type Refusals = Vec<(usize, DbFacts)>;
 
-/// Writes the groups of a batch. Returns how many rows moved, by part, and the rows refused. The temporary tables hold all
+/// Writes the groups of a batch; `declared` are references of the recipe. Returns how many rows moved, by part, and the rows refused. The temporary tables hold all
 /// rows again afterwards.
 pub(super) async fn write(
     session: &WriteSession,
     parts: &[Part],
     write_sql: &str,
-    writing: Writing,
+    (writing, declared): (Writing, &[Reference]),
     ground: Option<Ground<'_>>,
 ) -> Result<(Vec<u64>, Vec<Refused>), PgError> {
     let (mut copies, mut lists) = (Vec::new(), Vec::new());
@@ -78,7 +78,6 @@ pub(super) async fn write(
     }
     session.execute(WHAT, &copies.join("; ")).await?;
     let needs = if inserts(parts) { group_by_needs(session, parts).await? } else { Vec::new() };
-    let declared = ground.map_or(&[][..], |ground| ground.made.declared());
     let is_told = !updates(parts) || isolate_together::group(session, parts, declared).await?;
     let listed = format!(
         "select rowback_group, pg_catalog.count(*) from ({}) as g group by 1 order by 1",

@@ -27,7 +27,9 @@ pub(super) async fn group(
     let mut groups = UnionFind::<usize>::new(highest + 1);
     for (number, parent) in parts.iter().enumerate() {
         let mut below = referrers(session, &parent.table).await?;
-        below.extend(declared.iter().filter(|known| known.parent == parent.table).map(by_text));
+        let holds = |known: &&Reference| known.when.is_none() && known.paths.iter().all(Option::is_none);
+        let declared = declared.iter().filter(|known| known.parent == parent.table);
+        below.extend(declared.filter(holds).map(by_text));
         for fk in &below {
             for (at, child) in parts.iter().enumerate().filter(|(_, part)| part.table == fk.child) {
                 let (mut hung, mut told) = (true, true);

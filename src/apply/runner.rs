@@ -243,6 +243,7 @@ impl<'a> Runner<'a> {
         let watch = Watch::start(self.around.settings.clone(), transaction.pid, patience);
         let what = format!("running batch {}", job.batch.number);
         let known = self.made();
+        transaction.declared = known.declared().to_vec();
         if self.task == Task::Undo {
             let made = known.of_batch(job.batch.number);
             let removing = companions::remove(&self.session, &known, &made);

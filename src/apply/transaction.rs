@@ -21,9 +21,9 @@ use super::{Limits, RowKey};
 use crate::cancel::CancelToken;
 use crate::ident::TableName;
 use crate::pg::{PgError, WriteSession, column};
-use crate::plan::Part;
 use crate::plan::recall::{Way, stored_sql};
 use crate::plan::script::{CopyBlock, Step, StepKind};
+use crate::plan::{Part, Reference};
 use crate::sql::registry::APPLY_BEGIN_MARK;
 use crate::value::copy_text;
 
@@ -47,6 +47,8 @@ pub(super) struct Transaction<'a> {
     oldest: String,
     /// Looks after columns that only triggers change.
     pub(super) watcher: Option<Watcher<'a>>,
+    /// References of the recipe, by which rows of a batch may hang on each other.
+    pub(super) declared: Vec<Reference>,
 }
 
 /// One line of a report step.
@@ -126,6 +128,7 @@ impl<'a> Transaction<'a> {
             pid: column(row, "pid", WHAT)?,
             oldest: column(row, "oldest", WHAT)?,
             watcher: None,
+            declared: Vec::new(),
         })
     }
 
@@ -169,7 +172,8 @@ impl<'a> Transaction<'a> {
                 StepKind::Write
                     if self.isolating != Writing::Together && isolate_groups::has_groups(parts) =>
                 {
-                    let work = isolate_groups::write(self.session, parts, &step.sql, self.isolating, ground);
+                    let how = (self.isolating, self.declared.as_slice());
+                    let work = isolate_groups::write(self.session, parts, &step.sql, how, ground);
                     (performed.counts, performed.refused) = self.watched(work).await?;
                 }
                 StepKind::Write => {

@@ -165,11 +165,15 @@ fn reference(diffed: &Diffed, fk: &ForeignKey) -> Reference {
     }
 }
 
-/// References of the recipe by which others may hang on what triggers make in the place of lost rows.
+/// References of the recipe by which others may hang on what triggers make in the place of lost rows, and by which rows that
+/// move in one statement hang on each other.
 fn declared(diffed: &Diffed, batches: &[Batch]) -> Vec<Reference> {
-    let parts = batches.iter().flat_map(|batch| &batch.parts);
-    let inserts = parts.filter(|part| part.action == Action::Insert);
-    let parents: BTreeSet<&TableName> = inserts.map(|part| &part.table).collect();
+    let parents: BTreeSet<&TableName> = batches
+        .iter()
+        .flat_map(|batch| batch.parts.iter().map(|part| (part, batch.parts.len())))
+        .filter(|(part, beside)| part.action == Action::Insert || *beside > 1)
+        .map(|(part, _)| &part.table)
+        .collect();
     let declared = diffed.catalog.foreign_keys.iter().filter(|fk| !fk.is_enforced());
     declared.filter(|fk| parents.contains(&fk.parent)).map(|fk| reference(diffed, fk)).collect()
 }

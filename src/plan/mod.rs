@@ -65,7 +65,8 @@ pub struct Plan {
     /// Lists of rows that were deleted on purpose, which apply reads again.
     #[serde(default, skip_serializing_if = "Tombstones::is_empty")]
     pub tombstones: Tombstones,
-    /// References of the recipe to tables into which the plan inserts: the server does not know who refers by them.
+    /// References of the recipe to tables into which the plan inserts, or of which rows move with those of others: the server does
+    /// not know who refers by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub declared: Vec<Reference>,
     /// SHA-256 over all of the above.

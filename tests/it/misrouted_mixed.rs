@@ -115,6 +115,31 @@ fn references_of_the_recipe_tie_rows_as_well() {
         &format!("{}{declared}", entries(&["orders", "products"])),
         (&moved("id = 1"), 1),
     );
+    // The same where the code is only taken between plan and apply.
+    let taken = "insert into products values (8, 1, 'p1')";
+    let backup = TestDb::with("together", world);
+    let dump = backup.dump(&["-Fc"]);
+    let (live, truth) = (backup.copy("live"), backup.copy("truth"));
+    live.psql(accident.strip_suffix(taken).expect("the accident ends with it"));
+    truth.psql(&moved("id = 1"));
+    let rescue = Rescue::new(&live, &dump);
+    let _planned =
+        rescue.recover_text(&format!("{}{declared}", entries(&["orders", "products"]))).expect_code(0);
+    live.psql(taken);
+    let before = live.digest();
+    let applied = rescue.apply().expect_code(1);
+    assert!(applied.stdout.contains("public.items (id = 1): live refused it"), "{}", applied.stdout);
+    truth.digest().assert_same(&live.digest(), "what hangs on the product stays with it");
+    live.psql("insert into products values (7, 3, 'p2')");
+    let part = rescue.undo().expect_code(1);
+    assert!(part.stdout.contains("public.items (id = 2): live refused it"), "{}", part.stdout);
+    assert_eq!(
+        live.value("select string_agg(id::text, ' ' order by id) from items where tenant_id = 1"),
+        "2"
+    );
+    live.psql("delete from products where id = 7");
+    let _undone = rescue.undo().expect_code(0);
+    before.assert_same(&live.digest(), "and taken back");
 }
 
 /// Where a row of two tables in a circle is led by both entries, it is counted and written once.
